@@ -1,0 +1,203 @@
+"""The shapes that the parts of curation hand to each other.
+
+A source yields `Clip`s; `media` turns a clip into `Frame`s and sound in one decode; a landmark backend turns frames into `Faces`;
+scorers read frames, faces and sound and fill manifest columns. Pixel coordinates are at source scale, x right, y down, after the
+rotation that the file's metadata asks for. Times are milliseconds from the start of the clip's span.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from manifests import Column, clip_id
+
+AUDIO_RATE_HZ = 16_000
+
+
+class ClipError(Exception):
+    """A clip that cannot be scored; becomes a row with `status = failed`.
+
+    Args:
+        kind: one of `manifests.ERROR_KINDS`.
+        message: one line for a person: what is wrong with the file.
+    """
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+        self.message = " ".join(message.split())
+
+    def __reduce__(self):
+        return (ClipError, (self.kind, self.message))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One span of one file, as a source names it.
+
+    Attributes:
+        source: the adapter's name (`folder`, `hdtf`, ...).
+        source_key: names the *file or recording* within the source, independent of where the files lie (a relative path, a YouTube id).
+        identity: whoever is seen; equal text = same person. Decides the train/test split.
+        video_path: where the file lies now.
+        start_ms, end_ms: the span; `end_ms = None` means to the end of the file.
+        face_box_px: (x0, y0, x1, y1) of the face that the source's index means, if it names one.
+        licence: the source's licence, for the record.
+    """
+
+    source: str
+    source_key: str
+    identity: str
+    video_path: str
+    start_ms: int = 0
+    end_ms: int | None = None
+    face_box_px: tuple[float, float, float, float] | None = None
+    licence: str = ""
+
+    @property
+    def clip_id(self) -> str:
+        return clip_id(self.source, self.source_key, self.start_ms, self.end_ms)
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What a source's index names and the disk lacks, and lines that could not be read."""
+
+    n_named: int = 0
+    missing: tuple[str, ...] = ()
+    malformed: tuple[str, ...] = ()
+
+
+class Source(ABC):
+    """One data set. Sub-classes live one a module in `curation/sources/` and are found by their `name`."""
+
+    name: ClassVar[str]
+    licence: ClassVar[str] = ""
+
+    @abstractmethod
+    def clips(self) -> Iterator[Clip]:
+        """Every clip that the index names and the disk has, in a stable order."""
+
+    @abstractmethod
+    def report(self) -> IndexReport:
+        """What `clips` left out, and why."""
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What the container says, of the whole file; sizes are after rotation."""
+
+    width_px: int
+    height_px: int
+    fps: float
+    n_frames: int | None
+    duration_ms: float
+    video_codec: str
+    has_audio: bool
+    audio_rate_hz: int | None
+    rotation_deg: int = 0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded frame. `rgb` may be a view of a buffer that the next frame overwrites: copy what must stay."""
+
+    index: int
+    time_ms: float
+    rgb: np.ndarray  # (H, W, 3) uint8
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of a clip on the sampled frames. T frames; NaN where the face is not seen.
+
+    Attributes:
+        times_ms: (T,) float64.
+        n_faces: (T,) int16, faces seen at the frame.
+        points_px: (T, 68, 2) float32, iBUG order, the main face.
+        confidence: (T, 68) float32 in 0..1, 0 where the face is not seen.
+    """
+
+    times_ms: np.ndarray
+    n_faces: np.ndarray
+    points_px: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(T,) bool: the main face has landmarks."""
+        return np.isfinite(self.points_px).all(axis=(1, 2))
+
+
+class FaceTracker(Protocol):
+    """State of one clip: fed every sampled frame in order, then asked for the faces."""
+
+    def on_frame(self, frame: Frame) -> None: ...
+
+    def finish(self) -> Faces: ...
+
+
+class LandmarkBackend(Protocol):
+    """Networks loaded once a worker. `name` names model and version and is written to `landmark_model`."""
+
+    name: str
+
+    def track(self, clip: Clip, info: MediaInfo) -> FaceTracker: ...
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was measured of a clip, for the scorers' `finish`.
+
+    Attributes:
+        audio: (N,) int16 mono at 16 kHz, sample 0 at the start of the span; None if the file has no audio stream.
+        faces: landmarks rounded as the side table stores them, so that scoring from the table gives the same numbers.
+    """
+
+    clip: Clip
+    media: MediaInfo
+    sample_hz: float
+    faces: Faces
+    audio: np.ndarray | None
+
+
+class Scorer(ABC):
+    """Fills some columns of a row. A new scorer is one module in `curation/scorers/`; nothing else changes.
+
+    Attributes:
+        name: stable name; the row records a hash of (name, version, settings) and is scored again when it changes.
+        version: raise it when the same input would give other numbers.
+        columns: what `finish` returns, as manifest columns (type, unit, meaning).
+        reads: which evidence it needs, of {"frames", "faces", "audio"}; "frames" means that re-scoring must decode the video again.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[Column, ...]]
+    reads: ClassVar[frozenset[str]] = frozenset({"faces"})
+
+    def begin(self, info: MediaInfo) -> None:
+        """A new clip starts."""
+        return None
+
+    def on_frame(self, frame: Frame) -> None:
+        """A sampled frame; called only if `reads` has "frames"."""
+        return None
+
+    @abstractmethod
+    def finish(self, evidence: Evidence) -> dict[str, Any]:
+        """The values of `columns`; a missing key is null."""
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """A finished row and the landmarks that go to the side table (None where the clip failed)."""
+
+    row: dict[str, Any]
+    faces: Faces | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
