@@ -1,0 +1,131 @@
+"""Typed configuration: frozen dataclasses filled from YAML and dotted overrides; an unknown key is an error that suggests the nearest."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A mistake in a configuration; the message names the key and what it needs."""
+
+
+def load(cls: type[T], files: Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> T:
+    """Read `cls` from YAML files, later ones winning, then `a.b=value` overrides (values are YAML).
+
+    Raises:
+        ConfigError: unknown key, wrong type, unreadable file; one line.
+    """
+    tree: dict[str, Any] = {}
+    for file in files:
+        tree = merged(tree, read_yaml(Path(file)))
+    for text in overrides:
+        tree = merged(tree, _parse_override(text))
+    return build(cls, tree)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys at its top level")
+    return tree
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A new tree: `over` wins, mappings are merged key by key."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def build(cls: type[T], tree: Mapping[str, Any], at: str = "") -> T:
+    """An instance of the dataclass `cls` from a tree of plain values; every key and type is checked."""
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{at or 'the configuration'} needs a mapping of keys, not {tree!r}")
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls) if f.init]
+    for key in tree:
+        if key not in names:
+            raise ConfigError(f"unknown configuration key {_join(at, key)!r}{nearest(str(key), names)}")
+    values = {name: _convert(hints[name], tree[name], _join(at, name)) for name in names if name in tree}
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{at or cls.__name__}: {error}") from None
+
+
+def to_tree(config: Any) -> Any:
+    """The plain values of a configuration, as YAML and JSON can hold them."""
+    if dataclasses.is_dataclass(config):
+        return {f.name: to_tree(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init}
+    if isinstance(config, Mapping):
+        return {str(key): to_tree(value) for key, value in config.items()}
+    if isinstance(config, tuple | list):
+        return [to_tree(value) for value in config]
+    if isinstance(config, Path):
+        return str(config)
+    return config
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """`"; did you mean 'x'?"`, or the list of what there is."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(names))}"
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError(f"--set needs key=value, not {text!r}")
+    try:
+        tree: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        tree = value
+    for part in reversed(path.strip().split(".")):
+        tree = {part: tree}
+    return tree
+
+
+def _convert(kind: Any, value: Any, at: str) -> Any:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, at)
+    if dataclasses.is_dataclass(kind):
+        return build(kind, value or {}, at)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{at} needs a list, not {value!r}")
+        return tuple(_convert(args[0], item, f"{at}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{at} needs a mapping of keys, not {value!r}")
+        return {str(key): _convert(args[1], item, _join(at, key)) for key, item in value.items()}
+    if kind is Any:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{at} needs {kind.__name__}, not {value!r}")
+
+
+def _join(at: str, key: object) -> str:
+    return f"{at}.{key}" if at else str(key)

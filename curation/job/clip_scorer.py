@@ -1,0 +1,188 @@
+"""Scores one clip: decode once, landmarks, every scorer; a failure becomes a row."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import manifests
+from curation import configuration, landmarks
+from curation.config import CurationConfig, digest
+from curation.configuration import ConfigError, nearest
+from curation.contracts import Clip, ClipError, Evidence, Faces, ScoredClip, Scorer
+from curation.discovery import parts
+from curation.media import MediaLimits, MediaReader
+
+RETRIED_KINDS = frozenset({"timeout", "crash"})
+LANDMARKS_PART = "landmarks"
+
+
+def make_scorers(config: CurationConfig) -> list[Scorer]:
+    """The configured scorers, in the order of the configuration; unknown names and settings are errors."""
+    known = parts("curation.scorers", Scorer)
+    made = []
+    for name, settings in config.scorers.items():
+        if name not in known:
+            raise ConfigError(f"unknown scorer {name!r}{nearest(name, sorted(known))}")
+        made.append(configuration.build(known[name], settings or {}, f"scorers.{name}"))
+    return made
+
+
+def part_digests(config: CurationConfig, landmark_model: str) -> dict[str, str]:
+    """What each part of a row depends on: the landmarks, and each scorer. A part whose digest changed is scored again."""
+    base = digest([landmark_model, config.landmark_settings, config.sample_hz])
+    digests = {LANDMARKS_PART: base}
+    for scorer in make_scorers(config):
+        digests[scorer.name] = digest([scorer.name, scorer.version, scorer, base if "faces" in scorer.reads else config.sample_hz])
+    return digests
+
+
+class ClipScorer:
+    """Owns the networks and one decoder child; scores clips one after the other. A context manager."""
+
+    def __init__(self, config: CurationConfig, code_version: str):
+        self.config = config
+        self.scorers = make_scorers(config)
+        self.backend = landmarks.make_backend(config.landmarks, config.landmark_settings)
+        self.parts = part_digests(config, self.backend.name)
+        media = config.media
+        self._reader = MediaReader(
+            MediaLimits(
+                deadline_base_s=media.deadline_base_s,
+                deadline_per_media_s=media.deadline_per_media_s,
+                stall_s=media.stall_s,
+                max_frame_px=media.max_frame_px,
+                frame_budget_mib=media.frame_budget_mib,
+                prefetch_blocks=media.prefetch_blocks,
+            )
+        )
+        self._stamp = {
+            "profile": config.profile,
+            "landmark_model": self.backend.name,
+            "landmark_hz": config.sample_hz,
+            "code_version": code_version,
+            "config_hash": digest(self.parts),
+        }
+
+    def __enter__(self) -> ClipScorer:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._reader.close()
+
+    def score(self, clip: Clip, *, previous_attempts: int = 0) -> ScoredClip:
+        """A finished row for `clip`, whatever happens to it, and its landmarks."""
+        attempts = previous_attempts
+        while True:
+            attempts += 1
+            try:
+                row, faces = self._measure(clip, self.scorers, None)
+                return ScoredClip({**self._identity(clip), **row, "status": "scored", "attempts": attempts}, faces)
+            except ClipError as error:
+                if error.kind in RETRIED_KINDS and attempts - previous_attempts < self.config.job.decode_attempts:
+                    continue
+                return self.failed(clip, error, attempts)
+
+    def rescore(self, clip: Clip, row: dict[str, Any], faces: Faces, stale: frozenset[str]) -> ScoredClip:
+        """`row` with the columns of the stale scorers measured again; decodes only what those scorers read."""
+        scorers = [scorer for scorer in self.scorers if scorer.name in stale]
+        kept = {name: None for scorer in scorers for name in (c.name for c in scorer.columns)}
+        try:
+            fresh, _ = self._measure(clip, scorers, faces)
+        except ClipError as error:
+            return self.failed(clip, error, row["attempts"] + 1)
+        timings = {name: row[name] for name in ("decode_ms", "landmarks_ms") if name in row}
+        return ScoredClip({**row, **kept, **fresh, **timings, **self._identity(clip)}, faces)
+
+    def failed(self, clip: Clip, error: ClipError, attempts: int) -> ScoredClip:
+        row = {**self._identity(clip), "status": "failed", "error_kind": error.kind, "error_message": error.message, "attempts": attempts}
+        return ScoredClip(row)
+
+    def _identity(self, clip: Clip) -> dict[str, Any]:
+        return {
+            "clip_id": clip.clip_id,
+            "source": clip.source,
+            "source_key": clip.source_key,
+            "identity": clip.identity,
+            "licence": clip.licence or None,
+            "video_path": clip.video_path.encode("utf-8", "backslashreplace").decode(),
+            "start_ms": clip.start_ms,
+            "end_ms": clip.end_ms,
+            "split": manifests.split(clip.identity),
+            **self._stamp,
+        }
+
+    def _measure(self, clip: Clip, scorers: list[Scorer], faces: Faces | None) -> tuple[dict[str, Any], Faces]:
+        """Decode what is needed and run `scorers`; `faces = None` finds the landmarks too."""
+        reads = frozenset().union(*(scorer.reads for scorer in scorers))
+        want_frames, want_audio = faces is None or "frames" in reads, "audio" in reads
+        on_frame = [scorer for scorer in scorers if "frames" in scorer.reads]
+        with self._reader.read(clip, sample_hz=self.config.sample_hz, frames=want_frames, audio=want_audio) as stream:
+            info = stream.info
+            tracker = self.backend.track(clip, info) if faces is None else None
+            for scorer in scorers:
+                scorer.begin(info)
+            landmarks_s, n_sampled, end_ms = 0.0, 0, 0.0
+            for frame in stream.frames():
+                n_sampled, end_ms = n_sampled + 1, frame.time_ms
+                if tracker is not None:
+                    began = time.perf_counter()
+                    tracker.on_frame(frame)
+                    landmarks_s += time.perf_counter() - began
+                for scorer in on_frame:
+                    scorer.on_frame(frame)
+            audio, decode_ms = stream.audio, stream.decode_ms
+        if tracker is not None:
+            if n_sampled == 0:
+                raise ClipError("no_frames", "the span holds no frame")
+            faces = _as_stored(tracker.finish())
+            end_ms += 1000.0 / self.config.sample_hz
+        evidence = Evidence(clip, info, self.config.sample_hz, faces, audio)
+        row: dict[str, Any] = {
+            "width_px": info.width_px,
+            "height_px": info.height_px,
+            "fps": info.fps,
+            "rotation_deg": info.rotation_deg,
+            "video_codec": info.video_codec,
+            "has_audio": info.has_audio,
+            "audio_rate_hz": info.audio_rate_hz,
+            "decode_ms": decode_ms,
+            "landmarks_ms": landmarks_s * 1000,
+        }
+        if tracker is not None:
+            row |= {"n_frames": n_sampled, "duration_ms": round(end_ms)}
+        for scorer in scorers:
+            began = time.perf_counter()
+            row |= _finished(scorer, evidence)
+            if any(column.name.startswith(("sync_", "lipsync_")) for column in scorer.columns):
+                row["sync_ms"] = row.get("sync_ms", 0.0) + (time.perf_counter() - began) * 1000
+        return row, faces
+
+
+def _as_stored(faces: Faces) -> Faces:
+    """Landmarks rounded as the side table stores them: a score from the table equals a score from the video."""
+    points_px, confidence = manifests.quantise(faces.points_px, faces.confidence)
+    return replace(faces, points_px=points_px, confidence=confidence)
+
+
+def _finished(scorer: Scorer, evidence: Evidence) -> dict[str, Any]:
+    try:
+        values = scorer.finish(evidence)
+    except ClipError:
+        raise
+    except Exception as error:
+        raise ClipError("scorer_error", f"scorer {scorer.name}: {type(error).__name__}: {error}") from error
+    names = {column.name for column in scorer.columns}
+    if unknown := set(values) - names:
+        raise ClipError("scorer_error", f"scorer {scorer.name} fills undeclared columns: {', '.join(sorted(unknown))}")
+    return {name: _plain(values.get(name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    """A Python scalar; NaN is null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,96 @@
+"""Two ways to run shards: in this process, or on Ray Data, here or on a cluster. Both give the same rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from curation.configuration import ConfigError
+from curation.job.worker import ShardTask, ShardWorker, Tally, WorkerSpec
+
+# Of a worker's core: a little is left so that Ray Data's own tasks always find a free slot, on one CPU too.
+ACTOR_CPU_SHARE = 0.9
+
+
+def run_inprocess(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Tally], None]) -> None:
+    """Run every task in this process, one after the other."""
+    with ShardWorker(spec) as worker:
+        for task in tasks:
+            worker.run(task, on_clip=on_tally)
+
+
+def run_ray(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Tally], None]) -> None:
+    """Run every task on a Ray Data actor pool; a dead worker is replaced and its shard run again."""
+    import ray
+
+    with _cluster(ray, spec.config.job.workers) as n_cpus:
+        workers = min(spec.config.job.workers or max(1, int(n_cpus)), len(tasks))
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.enable_operator_progress_bars = False
+        context.print_on_execution_start = False
+        # One row a block, built by the driver: no read tasks that could starve behind the actors.
+        data = ray.data.from_items([{"task": task.to_json()} for task in tasks], override_num_blocks=len(tasks))
+        done = data.map_batches(
+            _RayWorker,
+            fn_constructor_args=(spec,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+            num_cpus=ACTOR_CPU_SHARE * min(1.0, n_cpus / workers),
+            max_restarts=-1,
+            max_task_retries=-1,
+        )
+        for row in done.iter_rows():
+            on_tally(Tally(**{name: row[name] for name in asdict(Tally())}))
+
+
+class _RayWorker:
+    """A `ShardWorker` as Ray Data's actor: a batch is one shard."""
+
+    def __init__(self, spec: WorkerSpec):
+        self._worker = ShardWorker(spec)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
+        tallies = [self._worker.run(ShardTask.from_json(str(text))) for text in batch["task"]]
+        return {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+
+
+class _cluster:  # noqa: N801 - a context manager
+    """Connects to the cluster that RAY_ADDRESS names, or starts one on this machine; gives its number of CPUs."""
+
+    def __init__(self, ray: Any, workers: int):
+        self._ray, self._workers, self._own = ray, workers, False
+
+    def __enter__(self) -> float:
+        import logging
+
+        ray = self._ray
+        if not ray.is_initialized():
+            address = os.environ.get("RAY_ADDRESS")
+            quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+            try:
+                if address:
+                    ray.init(address=address, **quiet)
+                else:
+                    ray.init(num_cpus=max(self._workers, 1) if self._workers else None, include_dashboard=False, **quiet)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise ConfigError(f"cannot reach Ray{f' at RAY_ADDRESS={address}' if address else ''}: {error}") from None
+            self._own = True
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        return ray.cluster_resources().get("CPU", 1.0)
+
+    def __exit__(self, *_) -> None:
+        if self._own:
+            self._ray.shutdown()
+
+
+def choose(executor: str, workers: int, n_clips: int, ray_from_clips: int) -> str:
+    """`inprocess` or `ray`, resolving `auto`."""
+    if executor != "auto":
+        return executor
+    if os.environ.get("RAY_ADDRESS"):
+        return "ray"
+    several = (workers or os.cpu_count() or 1) > 1
+    return "ray" if several and n_clips >= ray_from_clips else "inprocess"

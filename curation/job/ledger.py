@@ -1,0 +1,206 @@
+"""The ledger of a run: shards of rows that are committed whole, by rename, or not at all.
+
+Layout of a run's directory::
+
+    run.yaml              the resolved configuration, the source, the number of shards
+    ledger/00012.parquet  committed rows of shard 12; its metadata say which clips and which versions of each scorer
+    landmarks/00012.parquet
+    inflight/00012.json   the clip that a worker has in hand, to find clips that kill workers
+    manifest.parquet      all rows, written when the run ends
+    report.html
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import manifests
+from curation.configuration import ConfigError
+from curation.contracts import Clip, Faces, ScoredClip
+
+MAX_AUTO_SHARD_CLIPS = 64
+AUTO_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class ShardState:
+    """What a committed shard says of itself in its footer."""
+
+    parts: dict[str, str]
+    clips_digest: str
+    n_rows: int
+
+
+def clips_digest(clip_ids: Iterable[str]) -> str:
+    """Names a set of clips."""
+    return hashlib.blake2b("\n".join(sorted(clip_ids)).encode(), digest_size=12).hexdigest()
+
+
+def shard_count(n_clips: int, shard_clips: int) -> int:
+    """Number of shards for a new run; `shard_clips = 0` aims at 64 shards of 1 to 64 clips."""
+    size = shard_clips or min(MAX_AUTO_SHARD_CLIPS, max(1, n_clips // AUTO_SHARDS))
+    return max(1, -(-n_clips // size))
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write to a temporary name in the same directory, flush to disk, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class Ledger:
+    """The committed shards below one output directory."""
+
+    def __init__(self, out_dir: Path | str):
+        self.out_dir = Path(out_dir)
+
+    @property
+    def run_file(self) -> Path:
+        return self.out_dir / "run.yaml"
+
+    @property
+    def manifest_file(self) -> Path:
+        return self.out_dir / "manifest.parquet"
+
+    def shard_file(self, shard: int) -> Path:
+        return self.out_dir / "ledger" / f"{shard:05d}.parquet"
+
+    def landmarks_file(self, shard: int) -> Path:
+        return self.out_dir / "landmarks" / f"{shard:05d}.parquet"
+
+    def inflight_file(self, shard: int) -> Path:
+        return self.out_dir / "inflight" / f"{shard:05d}.json"
+
+    def open(self) -> None:
+        """Create the directory; a clear error where that cannot be."""
+        try:
+            self.out_dir.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.out_dir):
+                pass
+        except OSError as error:
+            raise ConfigError(f"cannot write to OUT {self.out_dir}: {error.strerror}") from None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process; the system lets go of it when the process dies."""
+        with (self.out_dir / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ConfigError(f"another run is writing to {self.out_dir}; wait for it or choose another OUT") from None
+            yield
+
+    def read_run(self) -> dict[str, Any] | None:
+        """The saved run, or None where there is none yet."""
+        if not self.run_file.exists():
+            return None
+        run = yaml.safe_load(self.run_file.read_text())
+        if not isinstance(run, dict) or not {"source", "n_shards", "config"} <= set(run):
+            raise ConfigError(f"{self.run_file} is not a run's file; choose another OUT")
+        return run
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        write_atomic(self.run_file, yaml.safe_dump(run, sort_keys=False, allow_unicode=True).encode())
+
+    def states(self) -> dict[int, ShardState]:
+        """Every committed shard, by reading footers only."""
+        files = sorted((self.out_dir / "ledger").glob("[0-9]*.parquet"))
+        with ThreadPoolExecutor(8) as pool:
+            return dict(zip((int(file.stem) for file in files), pool.map(_state, files), strict=True))
+
+    def parts(self, shard: int) -> dict[str, str]:
+        """Digests of the parts that the committed rows of a shard depend on."""
+        return _state(self.shard_file(shard)).parts
+
+    def rows(self, shard: int) -> dict[str, dict[str, Any]]:
+        """Committed rows of one shard by clip_id; empty where nothing is committed."""
+        file = self.shard_file(shard)
+        if not file.exists():
+            return {}
+        table = manifests.read_table(file)
+        return {row["clip_id"]: row for row in table.to_pylist()}
+
+    def faces(self, shard: int, clip_id: str) -> Faces:
+        times_ms, n_faces, points_px, confidence = manifests.load_landmarks(self.landmarks_file(shard), clip_id)
+        return Faces(times_ms, n_faces, points_px, confidence)
+
+    def commit(self, shard: int, scored: Iterable[ScoredClip], parts: dict[str, str], run_config: dict[str, Any]) -> None:
+        """Commit a whole shard: landmarks first, then the rows, whose rename is the commitment."""
+        scored = list(scored)
+        table = {
+            item.row["clip_id"]: (item.faces.times_ms, item.faces.n_faces, item.faces.points_px, item.faces.confidence)
+            for item in scored
+            if item.faces is not None
+        }
+        self.landmarks_file(shard).parent.mkdir(parents=True, exist_ok=True)
+        self.shard_file(shard).parent.mkdir(parents=True, exist_ok=True)
+        manifests.write_landmarks(self.landmarks_file(shard), table)
+        state = {"parts": parts, "clips_digest": clips_digest(item.row["clip_id"] for item in scored), "n_rows": len(scored)}
+        manifests.write([item.row for item in scored], self.shard_file(shard), {**run_config, "shard": state})
+        self.inflight_file(shard).unlink(missing_ok=True)
+
+
+class Inflight:
+    """Remembers, across the death of a worker, which clip it had in hand.
+
+    Deaths count within one session of the driver (a killed driver says nothing about the clip), and with a higher bound across
+    sessions, for clips that kill an in-process run again and again.
+    """
+
+    ACROSS_SESSIONS = 7
+
+    def __init__(self, file: Path, session: str, limit: int):
+        self._file, self._session, self._limit = file, session, limit
+        saved = _read_json(file)
+        self._deaths: dict[str, int] = saved.get("deaths", {})
+        if clip_id := saved.get("clip_id"):
+            weight = self.ACROSS_SESSIONS if saved.get("session") == session else 1
+            self._deaths[clip_id] = self._deaths.get(clip_id, 0) + weight
+
+    def begin(self, clip: Clip) -> bool:
+        """Note that `clip` is in hand; False if it has killed too many workers to be tried again."""
+        if self._deaths.get(clip.clip_id, 0) >= self._limit * self.ACROSS_SESSIONS:
+            return False
+        self._write(clip.clip_id)
+        return True
+
+    def _write(self, clip_id: str | None) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._file.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps({"session": self._session, "clip_id": clip_id, "deaths": self._deaths}))
+        temporary.replace(self._file)  # not flushed to disk: it must outlive a process, not the machine
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _state(file: Path) -> ShardState:
+    shard = manifests.run_config(file).get("shard")
+    if not shard:
+        raise ConfigError(f"{file} is not a shard of this program; move it away")
+    return ShardState(shard["parts"], shard["clips_digest"], shard["n_rows"])

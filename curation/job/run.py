@@ -1,0 +1,201 @@
+"""A run from start to end: list the clips, work out what is missing or stale, run it, merge the ledger into a manifest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import manifests
+from curation import configuration, landmarks
+from curation.config import CurationConfig
+from curation.configuration import ConfigError, nearest
+from curation.contracts import Clip, IndexReport, Source
+from curation.discovery import parts
+from curation.job.clip_scorer import part_digests
+from curation.job.executors import choose, run_inprocess, run_ray
+from curation.job.ledger import Ledger, clips_digest, shard_count
+from curation.job.progress import Progress
+from curation.job.worker import ShardTask, Tally, WorkerSpec
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did: `fresh` counts the clips that it scored, `table` holds every row of the manifest."""
+
+    manifest_file: Path
+    table: pa.Table
+    fresh: Tally
+    elapsed_s: float
+
+
+def make_source(name: str, root: str, config: CurationConfig) -> Source:
+    """The source called `name` over `root`; unknown names and settings are errors."""
+    known = parts("curation.sources", Source)
+    if name not in known:
+        raise ConfigError(f"unknown source {name!r}{nearest(name, sorted(known))}")
+    return configuration.build(known[name], {"root": root, **config.source_settings}, "source_settings")
+
+
+def run(
+    source_name: str,
+    root: str,
+    out_dir: str,
+    config: CurationConfig,
+    *,
+    limit: int | None = None,
+    retry_where: str | None = None,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> RunResult:
+    """Score what `out_dir` lacks and write its manifest. Killed at any moment, the same call continues.
+
+    Args:
+        limit: look at the first `limit` clips of the source only.
+        retry_where: a pandas query; committed rows that it selects are scored again, nothing else is.
+        say: gets one line of text now and then.
+
+    Raises:
+        ConfigError, manifests.UserError: a mistake of the user's, one line.
+    """
+    manifests.preset(config.preset)
+    ledger = Ledger(out_dir)
+    ledger.open()
+    with ledger.lock():
+        source = make_source(source_name, root, config)
+        clips = _unique(source.clips(), say)
+        _say_missing(source.report(), say)
+        if not clips:
+            raise ConfigError(f"{root} holds no video that source {source_name!r} recognises")
+        n_shards = _start(ledger, source_name, root, config, len(clips))
+        version_text = code_version()
+        chosen = clips if limit is None else dict(islice(clips.items(), limit))
+        tasks = _tasks(ledger, chosen, n_shards, config, retry_where)
+        n_clips = sum(len(task.clips) for task in tasks)
+        spec = WorkerSpec(config, str(Path(out_dir).absolute()), uuid.uuid4().hex, version_text, _run_config(source_name, root, config))
+        progress = Progress(n_clips)
+        if tasks:
+            executor = choose(config.job.executor, config.job.workers, n_clips, config.job.ray_from_clips)
+            say(_plan_line(executor, config, len(chosen), n_clips, len(tasks)))
+            (run_ray if executor == "ray" else run_inprocess)(tasks, spec, progress.add)
+            progress.close()
+        else:
+            say(f"all {len(chosen)} clips are committed already; nothing to score")
+        table = merge(ledger, config.preset, spec.run_config)
+    return RunResult(ledger.manifest_file, table, progress.total, progress.elapsed_s)
+
+
+def merge(ledger: Ledger, preset: str, run_config: dict[str, Any]) -> pa.Table:
+    """All committed rows as one manifest, judged by `preset`; written atomically."""
+    with ThreadPoolExecutor(8) as pool:
+        tables = list(pool.map(manifests.read_table, sorted((ledger.out_dir / "ledger").glob("[0-9]*.parquet"))))
+    table = pa.concat_tables(tables, promote_options="permissive")
+    judged = manifests.apply(manifests.to_pandas(table), preset=preset)
+    manifests.write(judged, ledger.manifest_file, run_config)
+    return manifests.read_table(ledger.manifest_file)
+
+
+def code_version() -> str:
+    """The package's version, with the commit where it runs from a checkout."""
+    try:
+        text = version("megactor-sigma-open")
+    except PackageNotFoundError:
+        text = "0"
+    top = Path(__file__).resolve().parents[2]
+    if not (top / ".git").exists():
+        return text
+    try:
+        found = subprocess.run(["git", "-C", str(top), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return text
+    return f"{text}+{found.stdout.strip()}" if found.returncode == 0 else text
+
+
+def _unique(clips: Iterable[Clip], say: Callable[[str], None]) -> dict[str, Clip]:
+    found: dict[str, Clip] = {}
+    for clip in clips:
+        if found.setdefault(clip.clip_id, clip) != clip:
+            say(f"the source names {clip.source_key!r} {clip.start_ms}..{clip.end_ms} ms twice; the first is used")
+    return found
+
+
+def _say_missing(report: IndexReport, say: Callable[[str], None]) -> None:
+    if report.missing:
+        say(f"the index names {report.n_named} clips; {len(report.missing)} files are not on the disk, e.g. {report.missing[0]}")
+    for line in report.malformed[:10]:
+        say(f"skipped {line}")
+    if len(report.malformed) > 10:
+        say(f"... and {len(report.malformed) - 10} more lines that could not be read")
+
+
+def _run_config(source_name: str, root: str, config: CurationConfig) -> dict[str, Any]:
+    return {"source": source_name, "root": str(root), "config": configuration.to_tree(config)}
+
+
+def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, n_clips: int) -> int:
+    """Save the run's file, or check that the directory holds a run of the same source; the number of shards."""
+    old = ledger.read_run()
+    absolute = str(Path(root).absolute())
+    if old is not None and (old["source"], old["root"]) != (source_name, absolute):
+        raise ConfigError(
+            f"{ledger.out_dir} holds a run of source {old['source']!r} over {old['root']}, not of {source_name!r} over {absolute}; choose another OUT"
+        )
+    n_shards = old["n_shards"] if old else shard_count(n_clips, config.job.shard_clips)
+    ledger.write_run({**_run_config(source_name, absolute, config), "n_shards": n_shards})
+    return n_shards
+
+
+def _tasks(ledger: Ledger, clips: dict[str, Clip], n_shards: int, config: CurationConfig, retry_where: str | None) -> list[ShardTask]:
+    """One task for every shard in which something is missing, stale or to be retried."""
+    by_shard: dict[int, list[Clip]] = defaultdict(list)
+    for clip in clips.values():
+        by_shard[manifests.shard_of(clip.source_key, n_shards)].append(clip)
+    states = ledger.states()
+    wanted_parts = part_digests(config, landmarks.backend_name(config.landmarks, config.landmark_settings))
+    force = _selected(ledger, retry_where) if retry_where else frozenset()
+    tasks = []
+    for shard, members in sorted(by_shard.items()):
+        ids = [clip.clip_id for clip in members]
+        state = states.get(shard)
+        forced = force.intersection(ids)
+        if retry_where is not None:
+            if forced:
+                tasks.append(ShardTask(shard, tuple(clip for clip in members if clip.clip_id in forced), frozenset(forced)))
+        elif state is None or state.parts != wanted_parts or not _covers(ledger, shard, state.clips_digest, ids):
+            tasks.append(ShardTask(shard, tuple(members)))
+    return tasks
+
+
+def _covers(ledger: Ledger, shard: int, digest: str, ids: Collection[str]) -> bool:
+    return digest == clips_digest(ids) or set(ids) <= set(ledger.rows(shard))
+
+
+def _selected(ledger: Ledger, where: str) -> frozenset[str]:
+    """Ids of the committed clips that a pandas query selects."""
+    if not ledger.states():
+        raise ConfigError(f"{ledger.out_dir} holds no committed clip to retry")
+    df = manifests.load(ledger.out_dir)
+    try:
+        chosen = df.query(where)
+    except Exception as error:  # pandas raises whatever the expression raises
+        raise ConfigError(f"--where {where!r} is no query that pandas understands: {' '.join(str(error).split())}") from None
+    return frozenset(chosen["clip_id"])
+
+
+def _plan_line(executor: str, config: CurationConfig, n_clips: int, n_todo: int, n_shards: int) -> str:
+    place = "in this process" if executor == "inprocess" else "on Ray"
+    return f"{n_todo} of {n_clips} clips to do, in {n_shards} shards, {place} ({config.profile} profile, preset {config.preset})"
+
+
+def with_workers(config: CurationConfig, **job: Any) -> CurationConfig:
+    """`config` with other values in its `job` part."""
+    return replace(config, job=replace(config.job, **job))

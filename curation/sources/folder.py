@@ -1,0 +1,127 @@
+"""Source `folder`: every video below a directory, or the rows of a CSV index."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from curation.configuration import ConfigError, nearest
+from curation.contracts import Clip, IndexReport, Source
+
+VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .3gp .flv .wmv .ogv .mxf".split())
+INDEX_COLUMNS = ("path", "start_ms", "end_ms", "identity", "source_key", "face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px", "licence")
+IDENTITY_RULES = ("file", "folder")
+
+
+@dataclass
+class Folder(Source):
+    """Videos below `root`, or the clips of a CSV index.
+
+    Args:
+        root: a directory, searched in full (symbolic links followed, loops noticed), or a `.csv` whose columns are among
+            `INDEX_COLUMNS` (only `path` is needed; paths are relative to the CSV's folder and must stay inside it).
+        identity: who is seen, where the index does not say: `file` = every file is a person of its own, `folder` = the files of one
+            directory show one person.
+        licence: written to every row that names none.
+    """
+
+    name = "folder"
+
+    root: str
+    identity: str = "file"
+    licence: str = ""
+    _missing: list[str] = field(default_factory=list, init=False, repr=False)
+    _malformed: list[str] = field(default_factory=list, init=False, repr=False)
+    _n_named: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.identity not in IDENTITY_RULES:
+            raise ConfigError(f"source_settings.identity is {self.identity!r}{nearest(self.identity, IDENTITY_RULES)}")
+        root = Path(self.root)
+        if not root.exists():
+            raise ConfigError(f"ROOT {self.root} does not exist: give a directory of videos or a .csv index")
+        if root.is_file() and root.suffix.lower() != ".csv":
+            raise ConfigError(f"ROOT {self.root} is a file: give a directory of videos or a .csv index")
+
+    def clips(self) -> Iterator[Clip]:
+        self._missing, self._malformed, self._n_named = [], [], 0
+        root = Path(self.root)
+        yield from self._indexed(root) if root.is_file() else self._found(root)
+
+    def report(self) -> IndexReport:
+        return IndexReport(self._n_named, tuple(self._missing), tuple(self._malformed))
+
+    def _found(self, root: Path) -> Iterator[Clip]:
+        for path in sorted(_videos_below(root), key=os.fsencode):
+            self._n_named += 1
+            key = PurePosixPath(Path(path).relative_to(root)).as_posix()
+            yield self._clip(key, path)
+
+    def _clip(self, key: str, path: str, **known) -> Clip:
+        printable = printable_text(key)
+        person = known.pop("identity", "") or (str(PurePosixPath(printable).parent) if self.identity == "folder" else printable)
+        licence = known.pop("licence", "") or self.licence
+        return Clip(self.name, printable, person, path, licence=licence, **known)
+
+    def _indexed(self, index: Path) -> Iterator[Clip]:
+        base = index.parent.resolve()
+        seen: set[str] = set()
+        with index.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
+            reader = csv.DictReader(lines)
+            names = reader.fieldnames or ()
+            if "path" not in names:
+                raise ConfigError(f"{index} has no column 'path'; columns a folder index may have: {', '.join(INDEX_COLUMNS)}")
+            for row in reader:
+                self._n_named += 1
+                where = f"{index.name}:{reader.line_num}"
+                try:
+                    clip = self._row_clip(row, base)
+                except ValueError as error:
+                    self._malformed.append(f"{where}: {error}")
+                    continue
+                if clip.clip_id in seen:
+                    self._malformed.append(f"{where}: the same file and span again")
+                    continue
+                seen.add(clip.clip_id)
+                if not os.path.lexists(clip.video_path):
+                    self._missing.append(clip.video_path)
+                yield clip
+
+    def _row_clip(self, row: dict[str, str | None], base: Path) -> Clip:
+        text = {name: (row.get(name) or "").strip() for name in INDEX_COLUMNS}
+        relative = row.get("path") or ""
+        if not relative:
+            raise ValueError("no path")
+        path = os.path.normpath(base / relative)
+        if not Path(path).is_relative_to(base) or Path(relative).is_absolute():
+            raise ValueError(f"the path {relative!r} leaves the index's folder")
+        start_ms, end_ms = int(text["start_ms"] or 0), int(text["end_ms"]) if text["end_ms"] else None
+        if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
+            raise ValueError(f"the span {start_ms}..{end_ms} ms is empty or negative")
+        corners = [text[name] for name in INDEX_COLUMNS if name.startswith("face_")]
+        box = tuple(float(value) for value in corners) if all(corners) else None
+        key = text["source_key"] or PurePosixPath(relative).as_posix()
+        known = {"start_ms": start_ms, "end_ms": end_ms, "face_box_px": box, "identity": text["identity"], "licence": text["licence"]}
+        return self._clip(key, path, **known)
+
+
+def printable_text(name: str) -> str:
+    """A file name as valid Unicode; bytes that are none are written `\\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _videos_below(root: Path) -> Iterator[str]:
+    visited: set[tuple[int, int]] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in visited:
+            subfolders.clear()
+            continue
+        visited.add((state.st_dev, state.st_ino))
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
+                yield os.path.join(folder, name)  # noqa: PTH118 - names may be no valid Unicode
