@@ -3,5 +3,20 @@
 from manifests.errors import UserError
 from manifests.ids import clip_id, shard_of, split
 from manifests.schema import COLUMNS, ERROR_KINDS, SCHEMA_VERSION, Column, column
+from manifests.store import load, read_table, run_config, write
 
-__all__ = ["COLUMNS", "ERROR_KINDS", "SCHEMA_VERSION", "Column", "UserError", "clip_id", "column", "shard_of", "split"]
+__all__ = [
+    "COLUMNS",
+    "ERROR_KINDS",
+    "SCHEMA_VERSION",
+    "Column",
+    "UserError",
+    "clip_id",
+    "column",
+    "load",
+    "read_table",
+    "run_config",
+    "shard_of",
+    "split",
+    "write",
+]

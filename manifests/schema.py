@@ -168,6 +168,13 @@ def column(name: str) -> Column:
     return _BY_NAME[name]
 
 
+def column_of(field: pa.Field) -> Column:
+    """The column that an Arrow field describes; unit and meaning are empty where the field's metadata lack them."""
+    notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    since = notes.get("since", "")
+    return Column(field.name, field.type, notes.get("unit", ""), notes.get("meaning", ""), int(since) if since.isdecimal() else 0)
+
+
 def with_extra(extra: Iterable[Column]) -> tuple[Column, ...]:
     """`COLUMNS` followed by further columns, for example those of a scorer of one's own.
 

@@ -1,0 +1,95 @@
+"""How fast `manifests.load` and a filter are on a million rows, beside the floor: Arrow reading the same file.
+
+python -m benchmarks.manifest_load [--rows 1000000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import manifests
+
+QUERY = "accepted and head_rotation_deg < 15 and source == 'folder'"
+NARROW = ("clip_id", "source", "video_path", "accepted", "head_rotation_deg")
+
+
+def synthetic_table(n_rows: int, seed: int = 0) -> pa.Table:
+    """A full manifest of `n_rows`: every column filled, one row in twenty failed, scores at random."""
+    rng = np.random.default_rng(seed)
+    failed = rng.random(n_rows) < 0.05
+    keys = np.array([f"speaker_{i // 40:06d}/session_{i // 8 % 5}/{i:08d}.mp4" for i in range(n_rows)])
+    text = {
+        "clip_id": np.array([digest.hex() for digest in rng.integers(0, 2**63, n_rows).astype(">i8").view("V8").tolist()]),
+        "source": np.array(["folder", "hdtf", "celebvhq", "voxceleb2"])[rng.integers(0, 4, n_rows)],
+        "source_key": keys,
+        "identity": np.array([f"speaker_{i // 40:06d}" for i in range(n_rows)]),
+        "video_path": np.char.add("/data/videos/", keys),
+        "split": np.where(rng.random(n_rows) < 0.1, "test", "train"),
+        "status": np.where(failed, "failed", "scored"),
+    }
+    columns = {}
+    for column in manifests.COLUMNS:
+        if column.name in text:
+            columns[column.name] = pa.array(text[column.name], pa.string())
+        elif column.name == "reject_reasons":
+            reasons = pa.array([[], ["face_too_small"], ["lip_sync_low", "head_turned"]], column.type)
+            columns[column.name] = reasons.take(pa.array(rng.integers(0, 3, n_rows)))
+        elif pa.types.is_string(column.type):
+            columns[column.name] = pa.array(np.array([f"{column.name}_{i}" for i in range(4)])[rng.integers(0, 4, n_rows)], mask=~failed)
+        elif pa.types.is_boolean(column.type):
+            columns[column.name] = pa.array(rng.random(n_rows) < 0.5)
+        elif pa.types.is_integer(column.type):
+            columns[column.name] = pa.array(rng.integers(0, 2000, n_rows), column.type, mask=None if column.name == "start_ms" else failed)
+        else:
+            columns[column.name] = pa.array(rng.gamma(4, 6, n_rows), column.type, mask=failed)
+    return pa.table(columns)
+
+
+def best_of(repeats: int, call: Callable[[], object]) -> float:
+    """Shortest of `repeats` durations, in ms."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - began) * 1000)
+    return min(times)
+
+
+def measure(n_rows: int = 1_000_000, repeats: int = 3) -> pd.DataFrame:
+    """Rows of (what, achieved, floor, unit)."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "manifest.parquet"
+        manifests.write(synthetic_table(n_rows), file, {})
+        label = f"{n_rows / 1e6:g} M rows"
+        frame = manifests.load(file)
+        floor_all = best_of(repeats, lambda: pq.read_table(file))
+        floor_narrow = best_of(repeats, lambda: pq.read_table(file, columns=list(NARROW)))
+        floor_filter = best_of(repeats, lambda: frame.accepted.to_numpy() & (frame.head_rotation_deg.to_numpy() < 15))
+        rows = [
+            (f"manifests.load, {label}, all columns", best_of(repeats, lambda: manifests.load(file)), floor_all, "ms"),
+            (f"manifests.load, {label}, {len(NARROW)} columns", best_of(repeats, lambda: manifests.load(file, NARROW)), floor_narrow, "ms"),
+            (f"query, {label}", best_of(repeats, lambda: frame.query(QUERY)), floor_filter, "ms"),
+            (f"load + query, {label}", best_of(repeats, lambda: manifests.load(file).query(QUERY)), floor_all + floor_filter, "ms"),
+        ]
+    return pd.DataFrame(rows, columns=["what", "achieved", "floor", "unit"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args(argv)
+    print(measure(options.rows, options.repeats).round(1).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Manifests on disk: Parquet with the schema version, the run's configuration and every column's meaning inside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from manifests.atomic import atomic_path
+from manifests.errors import UserError, did_you_mean
+from manifests.schema import COLUMNS, SCHEMA_VERSION, Column
+from manifests.tables import Rows, to_frame, to_table
+
+MANIFEST_FILE = "manifest.parquet"
+LEDGER_DIR = "ledger"
+SORT_KEYS = ("source", "source_key", "start_ms", "clip_id")
+_VERSION_KEY, _CONFIG_KEY = b"manifest.schema_version", b"manifest.run_config"
+
+
+def load(path: str | os.PathLike, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A manifest as pandas, sorted by source, source_key, start_ms.
+
+    Args:
+        path: a run's directory, finished (`manifest.parquet`) or still running (the committed shards in `ledger/`), or a Parquet file;
+            a local path or any fsspec URL (`s3://...`, `hf://...`).
+        columns: read only these, in this order; None reads all, and adds columns that an older manifest lacks, as nulls.
+
+    Raises:
+        UserError: nothing there, not a manifest, written by a newer version, or an unknown column.
+    """
+    return to_frame(read_table(path, columns))
+
+
+def read_table(path: str | os.PathLike, columns: Sequence[str] | None = None) -> pa.Table:
+    """Like `load`, as an Arrow table: `.to_pylist()` gives the rows back as they went into `write`."""
+    filesystem, files = _locate(path)
+    if len(files) == 1:
+        tables = [_read(filesystem, files[0], columns)]
+    else:
+        with ThreadPoolExecutor(8) as pool:
+            tables = list(pool.map(lambda file: _read(filesystem, file, columns), files))
+    table = pa.concat_tables(tables, promote_options="permissive") if len(tables) > 1 else tables[0]
+    if columns is None:
+        table = to_table(table) if _is_older(table) else table
+        return _sorted(table) if len(tables) > 1 else table
+    schema_types = {column.name: column for column in COLUMNS}
+    for name in columns:
+        if name not in table.column_names:
+            if name not in schema_types:
+                known = {*schema_types, *table.column_names}
+                raise UserError(
+                    f"unknown manifest column {name!r}{did_you_mean(name, known)}; manifests.describe({str(path)!r}) lists them"
+                )
+            table = table.append_column(schema_types[name].field(), pa.nulls(len(table), schema_types[name].type))
+    return table.select(list(columns))
+
+
+def write(
+    data: Rows | pd.DataFrame | pa.Table, path: str | os.PathLike, run_config: dict[str, Any] | None = None, columns: Iterable[Column] = ()
+) -> None:
+    """Write a manifest, atomically: the file appears whole or not at all. The same rows and configuration give the same bytes.
+
+    Args:
+        data: rows as mappings from column name to value (missing = null), a data frame, or an Arrow table; in any order.
+        path: a local file, in a directory that exists.
+        run_config: what the run was made with, as JSON; `run_config(path)` gives it back.
+        columns: columns beyond the schema, for example of a scorer of one's own: their unit and meaning are stored in the file.
+
+    Raises:
+        UserError: unknown columns, values that do not fit, or a path that cannot be written.
+    """
+    if "://" in str(path):
+        raise UserError(f"manifests are written to local paths, not to {path}: write here, then copy")
+    table = _sorted(to_table(data, columns))
+    metadata = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _CONFIG_KEY: json.dumps(run_config or {}, sort_keys=True).encode()}
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd", compression_level=1)
+
+
+def run_config(path: str | os.PathLike) -> dict[str, Any]:
+    """The configuration that a manifest (of a running job: its first shard) was written with; reads the footer only."""
+    filesystem, files = _locate(path)
+    with _open(filesystem, files[0]) as parquet:
+        return json.loads(_metadata(parquet, files[0])[_CONFIG_KEY])
+
+
+def schema_of(path: str | os.PathLike) -> pa.Schema:
+    """Names, types and meanings of a manifest's columns; reads the footer only."""
+    filesystem, files = _locate(path)
+    with _open(filesystem, files[0]) as parquet:
+        _metadata(parquet, files[0])
+        return parquet.schema_arrow
+
+
+def _locate(path: str | os.PathLike) -> tuple[fs.FileSystem, list[str]]:
+    """The file system and the Parquet files that make up the manifest."""
+    filesystem, root = _filesystem(os.fspath(path))
+    kind = filesystem.get_file_info(root).type
+    if kind == fs.FileType.File:
+        return filesystem, [root]
+    if kind == fs.FileType.NotFound:
+        raise UserError(f"no manifest at {path}: nothing there")
+    whole = f"{root.rstrip('/')}/{MANIFEST_FILE}"
+    if filesystem.get_file_info(whole).type == fs.FileType.File:
+        return filesystem, [whole]
+    selector = fs.FileSelector(f"{root.rstrip('/')}/{LEDGER_DIR}", allow_not_found=True)
+    shards = [info.path for info in filesystem.get_file_info(selector) if info.type == fs.FileType.File and _is_shard(info.path)]
+    if not shards:
+        raise UserError(f"no manifest in {path}: it has neither {MANIFEST_FILE} nor committed shards in {LEDGER_DIR}/")
+    return filesystem, sorted(shards)
+
+
+def _filesystem(path: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in path:
+        return fs.LocalFileSystem(), str(Path(path).expanduser())
+    import fsspec
+
+    try:
+        filesystem, root = fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"cannot open {path}: {error}") from error
+    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), root
+
+
+def _is_shard(file: str) -> bool:
+    name = file.rsplit("/", 1)[-1]
+    return name.endswith(".parquet") and not name.startswith(".")
+
+
+def _open(filesystem: fs.FileSystem, file: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(filesystem.open_input_file(file), pre_buffer=True)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{file} is not a whole Parquet file: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror or error}") from error
+
+
+def _metadata(parquet: pq.ParquetFile, file: str) -> dict[bytes, bytes]:
+    metadata = parquet.metadata.metadata or {}
+    if _VERSION_KEY not in metadata:
+        raise UserError(f"{file} is Parquet but no manifest: it was not written by manifests.write")
+    version = int(metadata[_VERSION_KEY])
+    if version > SCHEMA_VERSION:
+        raise UserError(f"{file} has manifest schema {version}; this program knows up to {SCHEMA_VERSION}: upgrade it")
+    return metadata
+
+
+def _read(filesystem: fs.FileSystem, file: str, columns: Sequence[str] | None) -> pa.Table:
+    with _open(filesystem, file) as parquet:
+        _metadata(parquet, file)
+        try:
+            return parquet.read(columns=None if columns is None else list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{file} is damaged: {' '.join(str(error).split())}") from error
+
+
+def _is_older(table: pa.Table) -> bool:
+    return any(column.name not in table.column_names for column in COLUMNS)
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    return table.sort_by([(key, "ascending") for key in SORT_KEYS])

@@ -1,0 +1,154 @@
+"""Rows and data frames to typed Arrow tables, and back to pandas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.errors import UserError, did_you_mean
+from manifests.schema import COLUMNS, NEVER_NULL, Column, column_of, with_extra
+
+Rows = Sequence[Mapping[str, Any]]
+EXTRA_ATTR = "manifest_columns"  # DataFrame.attrs: unit, meaning and since-version of columns that the schema lacks
+_WHERE_UNSTATED = {"accepted": False, "reject_reasons": []}
+
+
+def to_table(data: Rows | pd.DataFrame | pa.Table, columns: Iterable[Column] = ()) -> pa.Table:
+    """A table that has every column of the schema, in its order and types, then the further ones; nulls where `data` says nothing.
+
+    Args:
+        data: rows as mappings, a data frame or an Arrow table.
+        columns: columns beyond the schema. Rows may only use these; frames and tables carry types and may bring undeclared ones.
+
+    Raises:
+        UserError: an undeclared key, a value that does not fit its column, or a null in a column that must be known.
+    """
+    if isinstance(data, pa.Table):
+        names, get = data.column_names, data.column
+        own = [column_of(field) for field in data.schema]
+    elif isinstance(data, pd.DataFrame):
+        names, get = [str(name) for name in data.columns], lambda name: data[name]
+        own = [_column_of_series(data, name) for name in names]
+    else:
+        data = list(data)
+        names, get = list(dict.fromkeys(key for row in data for key in row)), lambda name: [row.get(name) for row in data]
+        own = []
+    declared = with_extra([*columns, *(further for further in own if further.name not in _SCHEMA_NAMES)])
+    known = {further.name for further in declared}
+    for name in names:
+        if name not in known:
+            raise UserError(
+                f"unknown manifest column {name!r}{did_you_mean(name, known)}; declare further columns with columns=[Column(...)]"
+            )
+    present = set(names)
+    arrays = [_array(get(further.name) if further.name in present else None, further, len(data)) for further in declared]
+    return pa.table(arrays, schema=pa.schema([further.field() for further in declared]))
+
+
+_SCHEMA_NAMES = frozenset(column.name for column in COLUMNS)
+
+
+def _column_of_series(frame: pd.DataFrame, name: str) -> Column:
+    """What a frame knows of one of its columns that the schema lacks."""
+    unit, meaning, since = frame.attrs.get(EXTRA_ATTR, {}).get(name, ("", "", 0))
+    if name in _SCHEMA_NAMES:
+        return Column(name, pa.null(), unit, meaning, since)
+    return Column(name, _arrow_type(frame[name], name), unit, meaning, since)
+
+
+def _arrow_type(series: pd.Series, name: str) -> pa.DataType:
+    try:
+        kind = pa.array(series, from_pandas=True).type
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise UserError(f"column {name!r} holds what Arrow cannot store: {_one_line(error)}") from error
+    return pa.string() if pa.types.is_large_string(kind) else kind
+
+
+def _array(values: Any, column: Column, n_rows: int) -> pa.Array | pa.ChunkedArray:
+    default = _WHERE_UNSTATED.get(column.name)
+    array = pa.nulls(n_rows, column.type) if values is None else _typed(values, column)
+    if array.null_count and default is not None:
+        if pa.types.is_list(column.type):
+            mask = pc.is_null(array).combine_chunks() if isinstance(array, pa.ChunkedArray) else pc.is_null(array)
+            array = pc.if_else(mask, pa.scalar(default, column.type), array)
+        else:
+            array = pc.fill_null(array, default)
+    if array.null_count and column.name in NEVER_NULL:
+        row = pc.index(pc.is_null(array), True).as_py()
+        raise UserError(f"manifest column {column.name!r} must not be null, but is in row {row}")
+    return array
+
+
+def _typed(values: Any, column: Column) -> pa.Array | pa.ChunkedArray:
+    try:
+        if isinstance(values, pa.ChunkedArray | pa.Array):
+            return values if values.type == column.type else values.cast(column.type)
+        if isinstance(values, pd.Series):
+            array = pa.array(values, from_pandas=True)
+            return array if array.type == column.type else array.cast(column.type)
+        return pa.array(values, column.type, from_pandas=True)
+    except UnicodeEncodeError:
+        return pa.array([text(value) for value in values], column.type, from_pandas=True)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"manifest column {column.name!r} takes {column.type}: {_one_line(error)}") from error
+
+
+def text(value: Any) -> Any:
+    """A string that Parquet can hold: bytes of a file name that are not UTF-8 are written as `\\xff`. Lists of strings likewise."""
+    if isinstance(value, str):
+        return os.fsencode(value).decode("utf-8", "backslashreplace") if _is_file_name(value) else value.encode("utf-8", "replace").decode()
+    if isinstance(value, list | tuple):
+        return [text(item) for item in value]
+    return value
+
+
+def _is_file_name(value: str) -> bool:
+    """Whether every lone surrogate stands for a byte, as `os.fsdecode` writes names that are not UTF-8."""
+    return all(not 0xD800 <= ord(character) <= 0xDFFF or 0xDC80 <= ord(character) <= 0xDCFF for character in value)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """pandas, with types that do not depend on which rows happen to be null.
+
+    Floats are NumPy floats (NaN = null), integers `Int32`/`Int64`, flags `boolean`, text pandas' Arrow-backed `str`, lists stay in Arrow;
+    columns that are never null and flags (`accepted`) are NumPy `bool`, so that `df[df.accepted]` needs no care.
+    """
+    frame = table.replace_schema_metadata(None).to_pandas(types_mapper=_pandas_type, split_blocks=True)
+    for field in table.schema:
+        if field.name in NEVER_NULL and pa.types.is_boolean(field.type):
+            frame[field.name] = frame[field.name].astype(bool)
+    further = {
+        column.name: [column.unit, column.meaning, column.since]
+        for column in map(column_of, table.schema)
+        if column.name not in _SCHEMA_NAMES
+    }
+    if further:
+        frame.attrs[EXTRA_ATTR] = further
+    return frame
+
+
+_PANDAS_INTEGERS = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+def _pandas_type(kind: pa.DataType) -> Any:
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return pd.StringDtype("pyarrow", na_value=np.nan)
+    if pa.types.is_list(kind):
+        return pd.ArrowDtype(kind)
+    return _PANDAS_INTEGERS.get(kind)
