@@ -1,0 +1,69 @@
+"""Of the tracks of a clip: which face is the main one, and how many people there are on each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from curation.contracts import Faces
+from curation.landmarks import sixty_eight
+from curation.landmarks.tracking import Track, box_size_px
+
+_MIN_DETECTED = 2  # a face that the detector saw only once, in a clip with more looks, is taken for an accident
+
+
+def choose_faces(
+    tracks: Sequence[Track],
+    times_ms: np.ndarray,
+    frame_size_px: tuple[int, int],
+    face_box_px: tuple[float, float, float, float] | None,
+    min_relative_size: float,
+) -> Faces:
+    """The main face's points and the count of faces, from all tracks of a clip.
+
+    The main face is the track with the largest sum, over its frames, of the face's size; with `face_box_px`, of its share within that box.
+    Where it is absent (before or after a cut), the best track whose life does not overlap the chosen ones' fills in, so that the points
+    never jump from one person to another who is there at the same time.
+    """
+    n_frames = len(times_ms)
+    points_px = np.full((n_frames, sixty_eight.N_POINTS, 2), np.nan, np.float32)
+    confidence = np.zeros((n_frames, sixty_eight.N_POINTS), np.float32)
+    n_faces = np.zeros(n_frames, np.int16)
+    kept = [t for t in tracks if t.n_detected >= _MIN_DETECTED or len(t.frames) == n_frames]
+    sizes = [box_size_px(t.boxes_px) for t in kept]
+    weights = [float((s * _share_within(t.boxes_px, face_box_px)).sum()) for t, s in zip(kept, sizes, strict=True)]
+    taken = np.zeros(n_frames, bool)
+    main_size = np.full(n_frames, np.nan)
+    for index in sorted(range(len(kept)), key=lambda i: -weights[i]):
+        track = kept[index]
+        first, last = track.frames[0], track.frames[-1]
+        if weights[index] <= 0 or taken[first : last + 1].any():
+            continue
+        taken[first : last + 1] = True
+        points = np.stack(track.points_px)
+        points_px[track.frames] = points
+        confidence[track.frames] = np.array(track.presence, np.float32)[:, None] * _inside(points, frame_size_px)
+        main_size[track.frames] = sizes[index]
+    # Where the main face is lost for a moment, others are compared with its usual size.
+    usual = np.nanmedian(main_size) if np.isfinite(main_size).any() else 0.0
+    reference = np.where(np.isfinite(main_size), main_size, usual)
+    for track, size in zip(kept, sizes, strict=True):
+        frames = np.array(track.frames)
+        n_faces[frames[size >= min_relative_size * reference[frames]]] += 1
+    return Faces(times_ms, n_faces, points_px, confidence)
+
+
+def _share_within(boxes_px: np.ndarray, face_box_px: tuple[float, float, float, float] | None) -> np.ndarray:
+    """(n,) share of each box's area that lies within the source's box; 1 without one."""
+    if face_box_px is None:
+        return np.ones(len(boxes_px))
+    limits = np.asarray(face_box_px, np.float64)
+    sides = np.minimum(boxes_px[:, 2:], limits[2:]) - np.maximum(boxes_px[:, :2], limits[:2])
+    areas = np.prod(np.maximum(boxes_px[:, 2:] - boxes_px[:, :2], 1e-6), axis=1)
+    return np.prod(np.maximum(sides, 0), axis=1) / areas
+
+
+def _inside(points_px: np.ndarray, frame_size_px: tuple[int, int]) -> np.ndarray:
+    """(n, 68) bool: the point lies on the picture; beyond its edges the mesh only guesses."""
+    return ((points_px >= 0) & (points_px <= frame_size_px)).all(axis=-1)

@@ -1,0 +1,136 @@
+"""The FaceMesh landmark backend: MediaPipe's detectors and 468-point mesh, run by LiteRT on one core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from curation.contracts import Clip, Faces, Frame, MediaInfo
+from curation.landmarks import sixty_eight
+from curation.landmarks.choice import choose_faces
+from curation.landmarks.detector import Detection, FaceDetector, iou
+from curation.landmarks.mesh import MeshFace, MeshNetwork, Roi
+from curation.landmarks.tracking import FaceFollower, is_plausible, point_box
+
+
+@dataclass(frozen=True)
+class StillFace:
+    """One face of a still picture; pixel i covers i..i+1.
+
+    Attributes:
+        score: 0..1, the detector's.
+        box_px: (4,) float32 box of the 68 points: x0, y0, x1, y1.
+        points_px: (68, 2) float32, iBUG order.
+        mesh_px: (468, 3) float32; x right, y down, z in the same scale, smaller = nearer to the camera.
+    """
+
+    score: float
+    box_px: np.ndarray
+    points_px: np.ndarray
+    mesh_px: np.ndarray
+
+
+@dataclass
+class FaceMesh:
+    """Landmarks by MediaPipe's FaceMesh. One object a worker; `track` gives one tracker a clip.
+
+    Attributes:
+        detector_every_frames: sampled frames between two looks at the whole frame; between them the mesh follows.
+        min_detection_score: detections below are not looked at (0..1).
+        min_presence: the mesh network's belief below which there is no face (0..1).
+        max_faces: faces followed at most; in a crowd `n_faces` stops here.
+        max_undetected: looks in a row at which no detector sees a followed face before it is given up.
+        resume_within_ms: a face found again about where it was lost is the same for so long.
+        min_relative_size: faces smaller than this part of the main one do not count (posters, people far behind).
+    """
+
+    detector_every_frames: int = 5
+    min_detection_score: float = 0.5
+    min_presence: float = 0.5
+    max_faces: int = 4
+    max_undetected: int = 5
+    resume_within_ms: float = 1000.0
+    min_relative_size: float = 0.3
+    name: str = field(default="facemesh-1", init=False)
+
+    def __post_init__(self) -> None:
+        if self.detector_every_frames < 1 or self.max_faces < 1:
+            raise ValueError("detector_every_frames and max_faces must be at least 1")
+
+    @cached_property
+    def _full_range(self) -> FaceDetector:
+        return FaceDetector.full_range()
+
+    @cached_property
+    def _short_range(self) -> FaceDetector:
+        return FaceDetector.short_range()
+
+    @cached_property
+    def _mesh(self) -> MeshNetwork:
+        return MeshNetwork()
+
+    def track(self, clip: Clip, info: MediaInfo) -> FaceMeshTracker:
+        """A fresh `FaceTracker` for one clip."""
+        return FaceMeshTracker(self, clip, info)
+
+    def detect_image(self, rgb: np.ndarray) -> list[StillFace]:
+        """The faces of a still (H, W, 3) uint8 RGB picture, largest first; empty if there is none."""
+        faces: list[StillFace] = []
+        for detection in self.find(rgb, expect=True):
+            face = self.mesh_of(rgb, detection)
+            if face is None:
+                continue
+            points_px = sixty_eight.from_mesh(face.mesh_px)[:, :2]
+            box_px = point_box(points_px)
+            if not faces or iou(box_px, np.stack([f.box_px for f in faces])).max() < 0.4:
+                faces.append(StillFace(detection.score, box_px, points_px, face.mesh_px))
+        return sorted(faces, key=lambda f: -float(np.prod(f.box_px[2:] - f.box_px[:2])))
+
+    # What the follower of one clip asks for.
+
+    def find(self, rgb: np.ndarray, expect: bool) -> list[Detection]:
+        """Detections on the whole frame, largest first; with `expect`, look harder before giving up."""
+        found = self._full_range.detect(rgb, self.min_detection_score)
+        if not found and expect:
+            found = self._short_range.detect(rgb, self.min_detection_score)
+        return sorted(found, key=lambda d: -d.size_px)
+
+    def vouches_for(self, rgb: np.ndarray, mesh_px: np.ndarray) -> bool:
+        """Whether the detector sees the followed face when it looks closely at it."""
+        roi = Roi.from_mesh(mesh_px)
+        side = roi.side_px * 1.2
+        square_px = (roi.x_px - side / 2, roi.y_px - side / 2, side)
+        return bool(self._short_range.detect(rgb, self.min_detection_score, square_px))
+
+    def mesh_at(self, rgb: np.ndarray, roi: Roi) -> MeshFace | None:
+        face = self._mesh.locate(rgb, roi)
+        return face if is_plausible(face, roi, self.min_presence) else None
+
+    def mesh_of(self, rgb: np.ndarray, detection: Detection) -> MeshFace | None:
+        """The mesh of a newly detected face; the second pass looks where the first found it, as following does."""
+        first = self._mesh.locate(rgb, Roi.from_detection(detection))
+        return self.mesh_at(rgb, Roi.from_mesh(first.mesh_px)) if first.presence >= self.min_presence / 5 else None
+
+
+class FaceMeshTracker:
+    """The faces of one clip (`contracts.FaceTracker`)."""
+
+    def __init__(self, backend: FaceMesh, clip: Clip, info: MediaInfo):
+        self._backend = backend
+        self._clip = clip
+        self._info = info
+        self._follower = FaceFollower(backend)
+
+    def on_frame(self, frame: Frame) -> None:
+        self._follower.on_frame(frame)
+
+    def finish(self) -> Faces:
+        return choose_faces(
+            self._follower.tracks,
+            times_ms=np.array(self._follower.times_ms, np.float64),
+            frame_size_px=(self._info.width_px, self._info.height_px),
+            face_box_px=self._clip.face_box_px,
+            min_relative_size=self._backend.min_relative_size,
+        )
