@@ -39,14 +39,12 @@ class JobConfig:
     """How the work is spread; nothing here changes a number in the manifest.
 
     Attributes:
-        workers: processes that score clips; 0 = one a core (of the cluster, under Ray).
         executor: `inprocess`, `ray`, or `auto` (Ray from `ray_from_clips` clips and two workers on, or where RAY_ADDRESS is set).
         shard_clips: clips a shard, the unit of commitment; 0 = by the number of clips (1 to 64). Fixed by a run's first start.
         decode_attempts: how often a clip is tried whose decoder hung or died.
         worker_deaths: a clip during which so many workers died is given up as `crash`.
     """
 
-    workers: int = 0
     executor: str = "auto"
     ray_from_clips: int = 200
     shard_clips: int = 0
@@ -57,8 +55,8 @@ class JobConfig:
         known = ("auto", "inprocess", "ray")
         if self.executor not in known:
             raise ValueError(f"executor is {self.executor!r}{nearest(self.executor, known)}")
-        if self.workers < 0 or self.shard_clips < 0 or self.decode_attempts < 1 or self.worker_deaths < 1:
-            raise ValueError("workers and shard_clips need 0 or more, decode_attempts and worker_deaths 1 or more")
+        if self.shard_clips < 0 or self.decode_attempts < 1 or self.worker_deaths < 1:
+            raise ValueError("shard_clips needs 0 or more, decode_attempts and worker_deaths 1 or more")
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ class CurationConfig:
         landmark_settings: its settings, by field.
         scorers: the scorers that run, by name, each with its settings by field.
         source_settings: the source's settings, by field.
+        workers: processes that score clips; 0 = one a core (of the cluster, under Ray).
     """
 
     profile: str = "embedded"
@@ -82,12 +81,15 @@ class CurationConfig:
     landmark_settings: dict[str, Any] = field(default_factory=dict)
     scorers: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     source_settings: dict[str, Any] = field(default_factory=dict)
+    workers: int = 0
     media: MediaConfig = field(default_factory=MediaConfig)
     job: JobConfig = field(default_factory=JobConfig)
 
     def __post_init__(self) -> None:
         if not 1 <= self.sample_hz <= 120:
             raise ValueError("sample_hz must lie in 1..120")
+        if self.workers < 0:
+            raise ValueError("workers needs 0 or more")
 
 
 def load_config(profile: str = "embedded", file: str | None = None, overrides: tuple[str, ...] = ()) -> CurationConfig:

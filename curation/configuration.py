@@ -29,7 +29,7 @@ def load(cls: type[T], files: Sequence[Path | str] = (), overrides: Sequence[str
     for file in files:
         tree = merged(tree, read_yaml(Path(file)))
     for text in overrides:
-        tree = merged(tree, _parse_override(text))
+        tree = merged(tree, parse_override(text))
     return build(cls, tree)
 
 
@@ -89,7 +89,8 @@ def nearest(name: str, names: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(names))}"
 
 
-def _parse_override(text: str) -> dict[str, Any]:
+def parse_override(text: str) -> dict[str, Any]:
+    """The tree that `a.b=value` stands for; the value is read as YAML."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
         raise ConfigError(f"--set needs key=value, not {text!r}")

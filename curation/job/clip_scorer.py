@@ -48,6 +48,7 @@ class ClipScorer:
         self.scorers = make_scorers(config)
         self.backend = landmarks.make_backend(config.landmarks, config.landmark_settings)
         self.parts = part_digests(config, self.backend.name)
+        self.last_evidence: Evidence | None = None
         media = config.media
         self._reader = MediaReader(
             MediaLimits(
@@ -140,7 +141,7 @@ class ClipScorer:
                 raise ClipError("no_frames", "the span holds no frame")
             faces = _as_stored(tracker.finish())
             end_ms += 1000.0 / self.config.sample_hz
-        evidence = Evidence(clip, info, self.config.sample_hz, faces, audio)
+        self.last_evidence = evidence = Evidence(clip, info, self.config.sample_hz, faces, audio)
         row: dict[str, Any] = {
             "width_px": info.width_px,
             "height_px": info.height_px,

@@ -25,8 +25,8 @@ def run_ray(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Ta
     """Run every task on a Ray Data actor pool; a dead worker is replaced and its shard run again."""
     import ray
 
-    with _cluster(ray, spec.config.job.workers) as n_cpus:
-        workers = min(spec.config.job.workers or max(1, int(n_cpus)), len(tasks))
+    with _cluster(ray, spec.config.workers) as n_cpus:
+        workers = min(spec.config.workers or max(1, int(n_cpus)), len(tasks))
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.enable_operator_progress_bars = False

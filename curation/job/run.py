@@ -8,7 +8,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from curation.job.executors import choose, run_inprocess, run_ray
 from curation.job.ledger import Ledger, clips_digest, shard_count
 from curation.job.progress import Progress
 from curation.job.worker import ShardTask, Tally, WorkerSpec
+from manifests.tables import to_frame
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def run(
         spec = WorkerSpec(config, str(Path(out_dir).absolute()), uuid.uuid4().hex, version_text, _run_config(source_name, root, config))
         progress = Progress(n_clips)
         if tasks:
-            executor = choose(config.job.executor, config.job.workers, n_clips, config.job.ray_from_clips)
+            executor = choose(config.job.executor, config.workers, n_clips, config.job.ray_from_clips)
             say(_plan_line(executor, config, len(chosen), n_clips, len(tasks)))
             (run_ray if executor == "ray" else run_inprocess)(tasks, spec, progress.add)
             progress.close()
@@ -94,12 +95,17 @@ def run(
     return RunResult(ledger.manifest_file, table, progress.total, progress.elapsed_s)
 
 
+def preview(source: Source, limit: int | None) -> list[Clip]:
+    """The first `limit` distinct clips of a source, in its order."""
+    return list(islice(_unique(source.clips(), lambda line: None).values(), limit))
+
+
 def merge(ledger: Ledger, preset: str, run_config: dict[str, Any]) -> pa.Table:
     """All committed rows as one manifest, judged by `preset`; written atomically."""
     with ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(manifests.read_table, sorted((ledger.out_dir / "ledger").glob("[0-9]*.parquet"))))
     table = pa.concat_tables(tables, promote_options="permissive")
-    judged = manifests.apply(manifests.to_pandas(table), preset=preset)
+    judged = manifests.apply(to_frame(table), preset=preset)
     manifests.write(judged, ledger.manifest_file, run_config)
     return manifests.read_table(ledger.manifest_file)
 
@@ -160,7 +166,7 @@ def _tasks(ledger: Ledger, clips: dict[str, Clip], n_shards: int, config: Curati
     for clip in clips.values():
         by_shard[manifests.shard_of(clip.source_key, n_shards)].append(clip)
     states = ledger.states()
-    wanted_parts = part_digests(config, landmarks.backend_name(config.landmarks, config.landmark_settings))
+    wanted_parts = part_digests(config, landmarks.make_backend(config.landmarks, config.landmark_settings).name)
     force = _selected(ledger, retry_where) if retry_where else frozenset()
     tasks = []
     for shard, members in sorted(by_shard.items()):
@@ -169,7 +175,7 @@ def _tasks(ledger: Ledger, clips: dict[str, Clip], n_shards: int, config: Curati
         forced = force.intersection(ids)
         if retry_where is not None:
             if forced:
-                tasks.append(ShardTask(shard, tuple(clip for clip in members if clip.clip_id in forced), frozenset(forced)))
+                tasks.append(ShardTask(shard, tuple(members), frozenset(forced)))
         elif state is None or state.parts != wanted_parts or not _covers(ledger, shard, state.clips_digest, ids):
             tasks.append(ShardTask(shard, tuple(members)))
     return tasks
@@ -194,8 +200,3 @@ def _selected(ledger: Ledger, where: str) -> frozenset[str]:
 def _plan_line(executor: str, config: CurationConfig, n_clips: int, n_todo: int, n_shards: int) -> str:
     place = "in this process" if executor == "inprocess" else "on Ray"
     return f"{n_todo} of {n_clips} clips to do, in {n_shards} shards, {place} ({config.profile} profile, preset {config.preset})"
-
-
-def with_workers(config: CurationConfig, **job: Any) -> CurationConfig:
-    """`config` with other values in its `job` part."""
-    return replace(config, job=replace(config.job, **job))

@@ -1,0 +1,190 @@
+"""`python -m curation`: the command line. Each command does its work in a module of its own; mistakes of the user's exit with 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curation.configuration import ConfigError
+from curation.contracts import ClipError
+from manifests import UserError
+
+INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def source_options(command: Any) -> Any:
+    """Options that name clips and how to score them."""
+    for option in reversed(
+        [
+            click.option("--source", default="samples", show_default=True, help="The data set's adapter: samples, folder, ..."),
+            click.option("--root", default="outputs/samples", show_default=True, help="Where its files lie (folder: or a .csv index)."),
+            click.option("--profile", default="embedded", show_default=True, help="configs/curation/PROFILE.yaml."),
+            click.option("--config", "config_file", help="A YAML file laid over the profile."),
+            click.option("--preset", help="Thresholds (configs/curation/presets.yaml); default: the profile's."),
+            click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. workers=2, scorers.cuts.min_difference=20."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _config(profile: str, config_file: str | None, preset: str | None, overrides: tuple[str, ...]) -> Any:
+    from curation.config import load_config
+
+    extra = (f"preset={preset}",) if preset else ()
+    return load_config(profile, config_file, (*overrides, *extra))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def cli() -> None:
+    """Score talking-head clips and filter them into a Parquet manifest.
+
+    \b
+    python -m curation run                                    the rendered sample clips, into outputs/curation
+    python -m curation run --source folder --root my/videos --out outputs/mine
+    python -m curation plan --source folder --root my/videos  what that would cost, from a measured sample
+    python -m curation retry outputs/mine --where "error_kind == 'timeout'"
+    python -m curation explain outputs/mine CLIP_ID           every number of one clip, with a picture
+
+    A run may be killed at any moment; the same command continues it. Scores are measured once: to judge them by other
+    thresholds use `manifests.apply(df, preset=...)` in Python, or run again with another --preset (nothing is decoded again).
+    """
+
+
+@cli.command()
+@source_options
+@click.option("--out", default="outputs/curation", show_default=True, help="Directory for the manifest, landmarks and report.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of the source.")
+def run(source: str, root: str, out: str, profile: str, config_file: str | None, preset: str | None, overrides: tuple, limit: int | None) -> None:
+    """Score clips and write OUT/manifest.parquet and OUT/report.html; continues where it was killed."""
+    from curation.job.run import run as run_job
+
+    result = run_job(source, root, out, _config(profile, config_file, preset, overrides), limit=limit, say=say)
+    _finish(result)
+
+
+@cli.command()
+@click.argument("out", type=click.Path(file_okay=False))
+@click.option("--where", required=True, help="A pandas query over the manifest, e.g. \"error_kind == 'timeout'\".")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Settings for this retry, e.g. media.deadline_base_s=120.")
+def retry(out: str, where: str, overrides: tuple[str, ...]) -> None:
+    """Score again the committed clips of run OUT that --where selects, and nothing else."""
+    from curation import configuration
+    from curation.config import CurationConfig
+    from curation.job.run import run as run_job
+
+    saved = _saved_run(out)
+    for text in overrides:
+        saved["config"] = configuration.merged(saved["config"], configuration.parse_override(text))
+    config = configuration.build(CurationConfig, saved["config"])
+    _finish(run_job(saved["source"], saved["root"], out, config, retry_where=where, say=say))
+
+
+@cli.command()
+@source_options
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of the source.")
+@click.option("--measure", default=3, show_default=True, type=click.IntRange(min=1), help="How many clips to score for the estimate.")
+def plan(
+    source: str, root: str, profile: str, config_file: str | None, preset: str | None, overrides: tuple, limit: int | None, measure: int
+) -> None:
+    """Say what a run would cost before anything runs: clips, hours, bytes, time from a measured sample."""
+    from curation.job.plan import make_plan
+
+    click.echo(make_plan(source, root, _config(profile, config_file, preset, overrides), limit=limit, n_measured=measure, say=say).text())
+
+
+@cli.command()
+@click.argument("out", type=click.Path(file_okay=False))
+@click.argument("clip_id")
+@click.option("--picture", help="Where to write the picture; default: OUT/explain/CLIP_ID.png.")
+def explain(out: str, clip_id: str, picture: str | None) -> None:
+    """Score one clip of run OUT again; print every number and draw landmarks, pose axes and the sync curve.
+
+    CLIP_ID may be shortened as long as it is unique; a source_key works too.
+    """
+    from curation.explain import explain_clip
+
+    text, file = explain_clip(Path(out), clip_id, _saved_run(out), Path(picture) if picture else None)
+    click.echo(text)
+    say(f"picture: {file}" if file else "no picture: the clip could not be decoded")
+
+
+@cli.command()
+@click.argument("out", type=click.Path(file_okay=False))
+@click.option("--preset", help="Judge by these thresholds instead of the run's.")
+def report(out: str, preset: str | None) -> None:
+    """Write OUT/report.html from the manifest (of a running run too)."""
+    from curation.report import write_report
+
+    _saved_run(out)
+    click.echo(write_report(Path(out), preset=preset))
+
+
+@cli.command()
+@click.option("--out", default="outputs/samples", show_default=True, help="Directory for the clips and truth.csv.")
+@click.option("--seed", default=0, show_default=True, help="Another seed gives other speech and motion.")
+def samples(out: str, seed: int) -> None:
+    """Render the sample clips: a portrait that speaks, blinks, rolls and turns, with planted faults and their truth.csv."""
+    from curation.samples import render_samples
+
+    truths = render_samples(Path(out), seed=seed, progress=say)
+    click.echo(f"{len(truths)} clips in {out}, what is planted in {Path(out) / 'truth.csv'}")
+
+
+@cli.command("train-lipsync")
+@click.argument("manifest", type=click.Path(exists=True))
+@click.option("--out", default="outputs/lipsync", show_default=True, help="Directory for weights, model card, report and cached features.")
+@click.option("--where", default="status == 'scored' and has_audio", show_default=True, help="A pandas query: the clips to train on.")
+@click.option("--folds", default=5, show_default=True, type=click.IntRange(min=0), help="Folds of the identity-wise cross-validation; 0 = none.")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps; default: the recipe's.")
+@click.option("--seed", default=0, show_default=True)
+def train_lipsync(manifest: str, out: str, where: str, folds: int, steps: int | None, seed: int) -> None:
+    """Train the landmark lip-sync network from a manifest of speaking clips, without labels."""
+    from curation.lipsync.train import train_lipsync as train
+
+    recipe = {"steps": steps} if steps else {}
+    click.echo(train(manifest, out, where=where, folds=folds, seed=seed, progress=say, **recipe))
+
+
+def _saved_run(out: str) -> dict[str, Any]:
+    from curation.job.ledger import Ledger
+
+    saved = Ledger(out).read_run()
+    if saved is None:
+        raise ConfigError(f"{out} holds no run (no run.yaml); `python -m curation run --out {out}` makes one")
+    return saved
+
+
+def _finish(result: Any) -> None:
+    import pyarrow.compute as pc
+
+    from curation.report import write_report
+
+    table = result.table
+    scored = pc.sum(pc.equal(table["status"], "scored")).as_py() or 0
+    accepted = pc.sum(table["accepted"]).as_py() or 0
+    report_file = write_report(result.manifest_file.parent)
+    say(f"{table.num_rows} clips: {scored} scored, {table.num_rows - scored} failed, {accepted} accepted")
+    click.echo(f"manifest: {result.manifest_file}\nreport:   {report_file}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; mistakes of the user's end in one line and exit code 2."""
+    try:
+        cli.main(args=arguments, prog_name="python -m curation", standalone_mode=False)
+    except (ConfigError, UserError, ClipError) as error:
+        say(f"error: {' '.join(str(error).split())}")
+        sys.exit(2)
+    except click.ClickException as error:
+        say(f"error: {error.format_message()}")
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        say("\ninterrupted; what is committed stays, the same command continues")
+        sys.exit(INTERRUPTED)

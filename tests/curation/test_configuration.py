@@ -1,0 +1,69 @@
+from dataclasses import dataclass, field
+
+import pytest
+
+from curation import configuration
+from curation.config import CurationConfig, load_config
+from curation.configuration import ConfigError
+
+
+@dataclass(frozen=True)
+class Inner:
+    width_px: int = 3
+    rate_hz: float = 2.0
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str = "a"
+    flag: bool = False
+    limit: int | None = None
+    sizes: tuple[int, ...] = ()
+    inner: Inner = field(default_factory=Inner)
+    parts: dict[str, int] = field(default_factory=dict)
+
+
+def test_files_then_overrides_win(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("name: x\ninner: {width_px: 7}\nparts: {a: 1}\n")
+    second.write_text("inner: {rate_hz: 5}\nparts: {b: 2}\n")
+    made = configuration.load(Outer, [first, second], ["inner.width_px=9", "sizes=[1, 2]", "limit=4"])
+    assert made == Outer("x", False, 4, (1, 2), Inner(9, 5.0), {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("nmae=x", "did you mean 'name'"),
+        ("inner.widht_px=1", "inner.widht_px.*did you mean 'width_px'"),
+        ("inner.width_px=wide", "inner.width_px needs int"),
+        ("flag=1", "flag needs bool"),
+        ("limit=true", "limit needs int"),
+        ("sizes=3", "sizes needs a list"),
+        ("name", "needs key=value"),
+        ("inner=4", "inner needs a mapping"),
+    ],
+)
+def test_mistakes_are_named(override, message):
+    with pytest.raises(ConfigError, match=message):
+        configuration.load(Outer, [], [override])
+
+
+def test_tree_round_trip():
+    config = load_config("embedded", overrides=("workers=2", "scorers.cuts.min_difference=20"))
+    assert config.workers == 2
+    assert configuration.build(CurationConfig, configuration.to_tree(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"profile": "embeded"}, "unknown profile.*did you mean 'embedded'"),
+        ({"overrides": ("sample_hz=0",)}, "sample_hz must lie in"),
+        ({"overrides": ("job.executor=rey",)}, "did you mean 'ray'"),
+        ({"file": "nowhere.yaml"}, "cannot read the configuration nowhere.yaml"),
+    ],
+)
+def test_bad_run_configurations(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(**arguments)
