@@ -95,13 +95,11 @@ class FaceDetector:
         Args:
             square_px: (x0, y0, side) of the part to look at, black where it reaches beyond the picture; None for all of it.
         """
-        import cv2
-
         height, width = rgb.shape[:2]
         if square_px is None:
-            side = float(max(height, width))
+            side = max(height, width)
             square_px = ((width - side) / 2, (height - side) / 2, side)
-        x0, y0, side = square_px
+        x0, y0, side = (round(v) for v in square_px)
         raw_boxes, raw_scores = self.network.run(self._letterbox(rgb, x0, y0, side), 2 / 255, -1)
         logits = np.clip(raw_scores[0, :, 0], -80, 80)
         found = np.flatnonzero(logits > np.log(min_score / (1 - min_score)))
@@ -115,26 +113,22 @@ class FaceDetector:
         boxes_px = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1) * side + np.tile(origin, 2)
         keypoints_px = keypoints * side + origin
         scores = 1 / (1 + np.exp(-logits[found]))
-        del cv2
         return weighted_nms([Detection(float(s), b, k) for s, b, k in zip(scores, boxes_px, keypoints_px, strict=True)])
 
-    def _letterbox(self, rgb: np.ndarray, x0: float, y0: float, side: float) -> np.ndarray:
+    def _letterbox(self, rgb: np.ndarray, x0: int, y0: int, side: int) -> np.ndarray:
         """The square scaled to the network's size, black beyond the picture's edges: (S, S, 3) uint8."""
         import cv2
 
         height, width = rgb.shape[:2]
         size = self.network.size_px
         canvas = np.zeros((size, size, 3), np.uint8)
-        left, top = max(0, round(x0)), max(0, round(y0))
-        right, bottom = min(width, round(x0 + side)), min(height, round(y0 + side))
-        if right - left < 2 or bottom - top < 2:
-            return canvas
-        scale = size / side
+        scale = size / max(side, 1)
+        left, top, right, bottom = max(0, x0), max(0, y0), min(width, x0 + side), min(height, y0 + side)
         to_x, to_y = round((left - x0) * scale), round((top - y0) * scale)
-        new_width = min(max(1, round((right - left) * scale)), size - to_x)
-        new_height = min(max(1, round((bottom - top) * scale)), size - to_y)
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        canvas[to_y : to_y + new_height, to_x : to_x + new_width] = cv2.resize(
-            rgb[top:bottom, left:right], (new_width, new_height), interpolation=interpolation
-        )
+        new_width = min(round((right - left) * scale), size - to_x)
+        new_height = min(round((bottom - top) * scale), size - to_y)
+        if new_width > 0 and new_height > 0:
+            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            part = cv2.resize(rgb[top:bottom, left:right], (new_width, new_height), interpolation=interpolation)
+            canvas[to_y : to_y + new_height, to_x : to_x + new_width] = part
         return canvas

@@ -53,7 +53,7 @@ class MeshFace:
     """One face in one picture.
 
     Attributes:
-        mesh_px: (468, 3) float32; x right, y down in pixels, z in the same scale, smaller = nearer to the camera, 0 about at the head's centre.
+        mesh_px: (468, 3) float32; x right, y down in pixels; z in the same scale, smaller = nearer to the camera.
         presence: 0..1, the network's belief that the square shows a face.
     """
 

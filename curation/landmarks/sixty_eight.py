@@ -26,29 +26,31 @@ LIPS = slice(48, 68)
 # Points that speech and blinking hardly move: nose bridge, nose base and the four eye corners.
 RIGID = np.array([27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
 
-MESH_INDEX = np.array(
-    [127, 234, 93, 132, 58, 172, 150, 176, 152, 400, 379, 397, 288, 361, 323, 454, 356]  # jaw
-    + [70, 63, 105, 66, 107]  # right brow
-    + [336, 296, 334, 293, 300]  # left brow
-    + [168, 197, 5, 4]  # nose bridge
-    + [75, 97, 2, 326, 305]  # nose base
-    + [33, 160, 158, 133, 153, 144]  # right eye
-    + [362, 385, 387, 263, 373, 380]  # left eye
-    + [61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181]  # outer lips
-    + [78, 81, 13, 311, 308, 402, 14, 178]  # inner lips
-)
+# fmt: off
+MESH_INDEX = np.array([
+    127, 234, 93, 132, 58, 172, 150, 176, 152, 400, 379, 397, 288, 361, 323, 454, 356,  # jaw
+    70, 63, 105, 66, 107,  # right brow
+    336, 296, 334, 293, 300,  # left brow
+    168, 197, 5, 4,  # nose bridge
+    75, 97, 2, 326, 305,  # nose base
+    33, 160, 158, 133, 153, 144,  # right eye
+    362, 385, 387, 263, 373, 380,  # left eye
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer lips
+    78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
+])
 
 # FLIP[i] is the point of the mirrored face that takes the place of point i.
-FLIP = np.array(
-    [*range(16, -1, -1)]
-    + [*range(26, 16, -1)]
-    + [27, 28, 29, 30]
-    + [35, 34, 33, 32, 31]
-    + [45, 44, 43, 42, 47, 46]
-    + [39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55]
-    + [64, 63, 62, 61, 60, 67, 66, 65]
-)
+FLIP = np.array([
+    *range(16, -1, -1),
+    *range(26, 16, -1),
+    27, 28, 29, 30,
+    35, 34, 33, 32, 31,
+    45, 44, 43, 42, 47, 46,
+    39, 38, 37, 36, 41, 40,
+    54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55,
+    64, 63, 62, 61, 60, 67, 66, 65,
+])
+# fmt: on
 
 
 def from_mesh(mesh: np.ndarray) -> np.ndarray:
@@ -64,5 +66,6 @@ def eye_centres(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interocular(points: np.ndarray) -> np.ndarray:
-    """Distance of the outer eye corners (36 to 45) of (..., 68, C) points: (...), in the points' unit."""
-    return np.linalg.norm(points[..., 45, :] - points[..., 36, :], axis=-1)
+    """Distance between the eye centres of (..., 68, C) points: (...), in the points' unit."""
+    right, left = eye_centres(points)
+    return np.linalg.norm(left - right, axis=-1)
