@@ -2,6 +2,7 @@
 
 from manifests.errors import UserError
 from manifests.ids import clip_id, shard_of, split
+from manifests.landmarks import ClipLandmarks, iter_landmarks, load_landmarks, quantise, write_landmarks
 from manifests.schema import COLUMNS, ERROR_KINDS, SCHEMA_VERSION, Column, column
 from manifests.store import load, read_table, run_config, write
 
@@ -9,14 +10,19 @@ __all__ = [
     "COLUMNS",
     "ERROR_KINDS",
     "SCHEMA_VERSION",
+    "ClipLandmarks",
     "Column",
     "UserError",
     "clip_id",
     "column",
+    "iter_landmarks",
     "load",
+    "load_landmarks",
+    "quantise",
     "read_table",
     "run_config",
     "shard_of",
     "split",
     "write",
+    "write_landmarks",
 ]

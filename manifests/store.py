@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,6 +15,7 @@ from pyarrow import fs
 
 from manifests.atomic import atomic_path
 from manifests.errors import UserError, did_you_mean
+from manifests.places import filesystem_of, one_line, open_parquet, parquet_files
 from manifests.schema import COLUMNS, SCHEMA_VERSION, Column
 from manifests.tables import Rows, to_frame, to_table
 
@@ -88,21 +88,21 @@ def write(
 def run_config(path: str | os.PathLike) -> dict[str, Any]:
     """The configuration that a manifest (of a running job: its first shard) was written with; reads the footer only."""
     filesystem, files = _locate(path)
-    with _open(filesystem, files[0]) as parquet:
+    with open_parquet(filesystem, files[0]) as parquet:
         return json.loads(_metadata(parquet, files[0])[_CONFIG_KEY])
 
 
 def schema_of(path: str | os.PathLike) -> pa.Schema:
     """Names, types and meanings of a manifest's columns; reads the footer only."""
     filesystem, files = _locate(path)
-    with _open(filesystem, files[0]) as parquet:
+    with open_parquet(filesystem, files[0]) as parquet:
         _metadata(parquet, files[0])
         return parquet.schema_arrow
 
 
 def _locate(path: str | os.PathLike) -> tuple[fs.FileSystem, list[str]]:
     """The file system and the Parquet files that make up the manifest."""
-    filesystem, root = _filesystem(os.fspath(path))
+    filesystem, root = filesystem_of(path)
     kind = filesystem.get_file_info(root).type
     if kind == fs.FileType.File:
         return filesystem, [root]
@@ -111,37 +111,10 @@ def _locate(path: str | os.PathLike) -> tuple[fs.FileSystem, list[str]]:
     whole = f"{root.rstrip('/')}/{MANIFEST_FILE}"
     if filesystem.get_file_info(whole).type == fs.FileType.File:
         return filesystem, [whole]
-    selector = fs.FileSelector(f"{root.rstrip('/')}/{LEDGER_DIR}", allow_not_found=True)
-    shards = [info.path for info in filesystem.get_file_info(selector) if info.type == fs.FileType.File and _is_shard(info.path)]
+    shards = parquet_files(filesystem, f"{root.rstrip('/')}/{LEDGER_DIR}")
     if not shards:
         raise UserError(f"no manifest in {path}: it has neither {MANIFEST_FILE} nor committed shards in {LEDGER_DIR}/")
-    return filesystem, sorted(shards)
-
-
-def _filesystem(path: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in path:
-        return fs.LocalFileSystem(), str(Path(path).expanduser())
-    import fsspec
-
-    try:
-        filesystem, root = fsspec.core.url_to_fs(path)
-    except (ValueError, ImportError) as error:
-        raise UserError(f"cannot open {path}: {error}") from error
-    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), root
-
-
-def _is_shard(file: str) -> bool:
-    name = file.rsplit("/", 1)[-1]
-    return name.endswith(".parquet") and not name.startswith(".")
-
-
-def _open(filesystem: fs.FileSystem, file: str) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(filesystem.open_input_file(file), pre_buffer=True)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{file} is not a whole Parquet file: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror or error}") from error
+    return filesystem, shards
 
 
 def _metadata(parquet: pq.ParquetFile, file: str) -> dict[bytes, bytes]:
@@ -155,12 +128,12 @@ def _metadata(parquet: pq.ParquetFile, file: str) -> dict[bytes, bytes]:
 
 
 def _read(filesystem: fs.FileSystem, file: str, columns: Sequence[str] | None) -> pa.Table:
-    with _open(filesystem, file) as parquet:
+    with open_parquet(filesystem, file) as parquet:
         _metadata(parquet, file)
         try:
             return parquet.read(columns=None if columns is None else list(columns))
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{file} is damaged: {' '.join(str(error).split())}") from error
+            raise UserError(f"{file} is damaged: {one_line(error)}") from error
 
 
 def _is_older(table: pa.Table) -> bool:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import UserError, did_you_mean
+from manifests.places import one_line
 from manifests.schema import COLUMNS, NEVER_NULL, Column, column_of, with_extra
 
 Rows = Sequence[Mapping[str, Any]]
@@ -66,7 +67,7 @@ def _arrow_type(series: pd.Series, name: str) -> pa.DataType:
     try:
         kind = pa.array(series, from_pandas=True).type
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise UserError(f"column {name!r} holds what Arrow cannot store: {_one_line(error)}") from error
+        raise UserError(f"column {name!r} holds what Arrow cannot store: {one_line(error)}") from error
     return pa.string() if pa.types.is_large_string(kind) else kind
 
 
@@ -96,7 +97,7 @@ def _typed(values: Any, column: Column) -> pa.Array | pa.ChunkedArray:
     except UnicodeEncodeError:
         return pa.array([text(value) for value in values], column.type, from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"manifest column {column.name!r} takes {column.type}: {_one_line(error)}") from error
+        raise UserError(f"manifest column {column.name!r} takes {column.type}: {one_line(error)}") from error
 
 
 def text(value: Any) -> Any:
@@ -111,10 +112,6 @@ def text(value: Any) -> Any:
 def _is_file_name(value: str) -> bool:
     """Whether every lone surrogate stands for a byte, as `os.fsdecode` writes names that are not UTF-8."""
     return all(not 0xD800 <= ord(character) <= 0xDFFF or 0xDC80 <= ord(character) <= 0xDCFF for character in value)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

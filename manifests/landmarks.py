@@ -1,0 +1,209 @@
+"""The side table of landmarks: one row a sampled frame, 68 points as float16 offsets from the middle of the face.
+
+float16 holds 11 binary digits. Absolute coordinates on a 4K frame would be off by up to 1 px; offsets from the face's own middle, snapped to
+a grid that they can hold exactly, are off by at most 1/64 px for faces up to 128 px, 1/16 px up to 512 px, 1/8 px up to 1024 px and 1/4 px
+up to 2048 px. The grid makes rounding repeatable: rounded points round to themselves, so scores from the table equal scores from the video.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests.atomic import atomic_path
+from manifests.errors import UserError
+from manifests.places import filesystem_of, one_line, open_parquet, parquet_files
+from manifests.schema import Column
+
+LANDMARKS_DIR = "landmarks"
+N_POINTS = 68
+MAX_COORDINATE_PX = 2.0**17  # farther out is no face; keeps middle + offset exact in float32
+_GRIDS_PX = tuple(2.0**exponent for exponent in range(-6, 5))  # finest first
+_EXACT_STEPS = 2048  # float16 holds every multiple of a power of two up to this many steps exactly
+
+_FLAT = N_POINTS * 3
+LANDMARK_COLUMNS: tuple[Column, ...] = (
+    Column("clip_id", pa.string(), "", "the clip, as in the manifest; all rows of a clip are one row group", 1),
+    Column("frame_index", pa.int32(), "", "number of the sampled frame within the clip, from 0", 1),
+    Column("time_ms", pa.float64(), "ms", "time of the frame from the start of the clip", 1),
+    Column("n_faces", pa.int16(), "", "faces seen on the frame", 1),
+    Column("centre_x_px", pa.float32(), "px", "middle of the main face, at source scale; null where it is not seen", 1),
+    Column("centre_y_px", pa.float32(), "px", "middle of the main face, at source scale; null where it is not seen", 1),
+    Column(
+        "points",
+        pa.list_(pa.float16(), _FLAT),
+        "",
+        "68 x (x - centre_x px, y - centre_y px, confidence 0..1), iBUG order; null likewise",
+        1,
+    ),
+)
+_SCHEMA = pa.schema([column.field() for column in LANDMARK_COLUMNS])
+
+
+class ClipLandmarks(NamedTuple):
+    """The landmarks of one clip on T sampled frames.
+
+    Attributes:
+        times_ms: (T,) float64, from the start of the clip.
+        n_faces: (T,) int16.
+        points_px: (T, 68, 2) float32, iBUG order, at source scale; NaN where the main face is not seen.
+        confidence: (T, 68) float32 in 0..1; 0 where the main face is not seen.
+    """
+
+    times_ms: np.ndarray
+    n_faces: np.ndarray
+    points_px: np.ndarray
+    confidence: np.ndarray
+
+
+def quantise(points_px: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (T, 68, 2) and confidence (T, 68) as float32, exactly as `load_landmarks` will give them back. Idempotent.
+
+    A frame with a coordinate that is not finite, or beyond 131,072 px, counts as not seen: NaN points, confidence 0.
+    """
+    snapped, _, seen = _snap(points_px)
+    return snapped.astype(np.float32), np.where(seen[:, None], _confidence(confidence, len(seen)), 0).astype(np.float32)
+
+
+def _snap(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Snapped points (T, 68, 2) float64, middles (T, 2) float64 (whole pixels), seen (T,) bool; NaN where not seen.
+
+    The grid is the finest on which every offset from the middle is exact in float16. On a second pass the points lie on that grid
+    already, and every finer grid that would do holds them too: nothing moves.
+    """
+    points = np.asarray(points_px, np.float64)
+    if points.shape[1:] != (N_POINTS, 2):
+        raise ValueError(f"points_px must have the shape (T, {N_POINTS}, 2), not {points.shape}")
+    with np.errstate(invalid="ignore"):
+        pending = (np.abs(points) <= MAX_COORDINATE_PX).all(axis=(1, 2))
+    snapped, centre = np.full(points.shape, np.nan), np.full((len(points), 2), np.nan)
+    seen = np.zeros(len(points), bool)
+    for grid_px in _GRIDS_PX:
+        rows = np.flatnonzero(pending)
+        if not rows.size:
+            break
+        candidate = np.round(points[rows] / grid_px) * grid_px
+        middle = np.floor((candidate.min(axis=1) + candidate.max(axis=1)) / 2)
+        fits = (np.abs(candidate - middle[:, None]) <= _EXACT_STEPS * grid_px).all(axis=(1, 2))
+        done = rows[fits]
+        snapped[done], centre[done], seen[done], pending[done] = candidate[fits], middle[fits], True, False
+    return snapped, centre, seen
+
+
+def _confidence(confidence: np.ndarray, n_frames: int) -> np.ndarray:
+    """(T, 68) float16 in 0..1; NaN counts as 0."""
+    confidence = np.asarray(confidence, np.float32)
+    if confidence.shape != (n_frames, N_POINTS):
+        raise ValueError(f"confidence must have the shape ({n_frames}, {N_POINTS}), not {confidence.shape}")
+    return np.clip(np.nan_to_num(confidence, nan=0.0), 0, 1).astype(np.float16)
+
+
+def write_landmarks(path: str | os.PathLike, clips: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    """Write a side table, atomically; the same clips give the same bytes.
+
+    Args:
+        path: a local file; a run keeps one a shard, `<run>/landmarks/<shard>.parquet`.
+        clips: clip_id -> (times_ms (T,), n_faces (T,), points_px (T, 68, 2), confidence (T, 68)). Rounded as by `quantise`.
+
+    Raises:
+        UserError: the path cannot be written.
+        ValueError: shapes that do not agree.
+    """
+    options = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "write_statistics": ["clip_id"],
+        "use_dictionary": ["clip_id"],
+        "column_encoding": {"points.list.element": "BYTE_STREAM_SPLIT"},  # a third smaller than plain
+    }
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, **options) as writer:
+        for clip_id in sorted(clips):
+            table = _clip_table(clip_id, *clips[clip_id])
+            if len(table):
+                writer.write_table(table, row_group_size=len(table))
+
+
+def _clip_table(clip_id: str, times_ms: np.ndarray, n_faces: np.ndarray, points_px: np.ndarray, confidence: np.ndarray) -> pa.Table:
+    snapped, centre, seen = _snap(points_px)
+    n_frames = len(seen)
+    if np.shape(times_ms) != (n_frames,) or np.shape(n_faces) != (n_frames,):
+        raise ValueError(f"clip {clip_id}: {n_frames} frames of points, but times {np.shape(times_ms)} and n_faces {np.shape(n_faces)}")
+    packed = np.zeros((n_frames, N_POINTS, 3), np.float16)
+    packed[seen, :, :2] = (snapped - centre[:, None])[seen]
+    packed[seen, :, 2] = _confidence(confidence, n_frames)[seen]
+    unseen = pa.array(~seen)
+    columns = [
+        pa.repeat(clip_id, n_frames),
+        np.arange(n_frames, dtype=np.int32),
+        np.asarray(times_ms, np.float64),
+        np.clip(n_faces, 0, np.iinfo(np.int16).max).astype(np.int16),
+        pa.array(centre[:, 0].astype(np.float32), mask=~seen),
+        pa.array(centre[:, 1].astype(np.float32), mask=~seen),
+        pa.FixedSizeListArray.from_arrays(pa.array(packed.reshape(-1)), _FLAT, mask=unseen),
+    ]
+    return pa.table(columns, schema=_SCHEMA)
+
+
+def load_landmarks(path: str | os.PathLike, clip_id: str) -> ClipLandmarks:
+    """The landmarks of one clip; reads the footers and that clip's row group alone.
+
+    Args:
+        path: a run's directory, or one file of its `landmarks/` (quicker, where the shard is known); local or any fsspec URL.
+        clip_id: the clip.
+
+    Raises:
+        UserError: no such clip there, or no side table.
+    """
+    for parquet, file in _side_tables(path):
+        with parquet:
+            for group in range(parquet.num_row_groups):
+                if _group_clip(parquet, group) == clip_id:
+                    return _read_group(parquet, group, file)
+    raise UserError(f"no landmarks of clip {clip_id} in {path}: it failed, or belongs to another run")
+
+
+def iter_landmarks(path: str | os.PathLike) -> Iterator[tuple[str, ClipLandmarks]]:
+    """Every (clip_id, landmarks) of a run or of one side table, one clip in memory at a time."""
+    for parquet, file in _side_tables(path):
+        with parquet:
+            for group in range(parquet.num_row_groups):
+                yield _group_clip(parquet, group), _read_group(parquet, group, file)
+
+
+def _side_tables(path: str | os.PathLike) -> Iterator[tuple[pq.ParquetFile, str]]:
+    filesystem, root = filesystem_of(path)
+    files = [root] if root.endswith(".parquet") else parquet_files(filesystem, f"{root.rstrip('/')}/{LANDMARKS_DIR}")
+    if not files:
+        raise UserError(f"no landmarks in {path}: it has no {LANDMARKS_DIR}/*.parquet")
+    for file in files:
+        parquet = open_parquet(filesystem, file)
+        if not parquet.schema_arrow.equals(_SCHEMA):
+            parquet.close()
+            raise UserError(f"{file} is no table of landmarks of this version")
+        yield parquet, file
+
+
+def _group_clip(parquet: pq.ParquetFile, group: int) -> str:
+    """One row group is one clip, so the statistics name it."""
+    return parquet.metadata.row_group(group).column(0).statistics.min
+
+
+def _read_group(parquet: pq.ParquetFile, group: int, file: str) -> ClipLandmarks:
+    try:
+        table = parquet.read_row_group(group, use_threads=False).combine_chunks()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file} is damaged: {one_line(error)}") from error
+    points = table["points"].combine_chunks()
+    seen = points.is_valid().to_numpy(zero_copy_only=False)
+    packed = points.flatten().to_numpy(zero_copy_only=False).reshape(-1, N_POINTS, 3).astype(np.float32)
+    centre = np.stack([table[name].to_numpy() for name in ("centre_x_px", "centre_y_px")], axis=-1)  # (T, 2)
+    points_px = np.full((len(seen), N_POINTS, 2), np.nan, np.float32)
+    points_px[seen] = packed[..., :2] + centre[seen, None]
+    confidence = np.zeros((len(seen), N_POINTS), np.float32)
+    confidence[seen] = packed[..., 2]
+    return ClipLandmarks(table["time_ms"].to_numpy().copy(), table["n_faces"].to_numpy().copy(), points_px, confidence)
