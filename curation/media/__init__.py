@@ -1,0 +1,25 @@
+"""Decoding: a clip becomes frames on a regular grid and 16 kHz sound, in a child process that may be killed.
+
+The names load on first use, because the child process itself imports this package and must start quickly.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curation.media.limits import MediaLimits
+    from curation.media.reader import ClipStream, MediaReader
+
+_HOMES = {
+    "ClipStream": "curation.media.reader",
+    "MediaLimits": "curation.media.limits",
+    "MediaReader": "curation.media.reader",
+}
+
+__all__ = ["ClipStream", "MediaLimits", "MediaReader"]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,182 @@
+"""The decoding child: answers a reader's requests until the reader goes away. Start it with `process.DecodeChild`."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from curation.media import wire
+from curation.media.failure import DecodeFailure
+from curation.media.limits import MediaLimits
+
+_SLICE_S = 0.5  # answer at least so often, with whatever is ready: silence means a hang
+
+
+class Child:
+    """State between requests: the file that is open and the span that is being read.
+
+    Args:
+        area: the shared memory, (1 + prefetch_blocks) blocks of `limits.area_bytes`.
+        limits: the reader's limits.
+    """
+
+    def __init__(self, area: mmap.mmap, limits: MediaLimits):
+        self._area = area
+        self._limits = limits
+        self._file: Any = None
+        self._span: Any = None
+        self._pictures: Iterator | None = None  # None once all are sent
+        self._touched_bytes = 0
+
+    def probe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Opens the file; answers with the fields of `MediaInfo`."""
+        self._open(request["path"])
+        return {"info": self._file.info()}
+
+    def start(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Opens the file and makes the span ready; answers with info, the shape of a picture and the length to expect."""
+        from curation.media.spans import Span
+
+        self._open(request["path"])
+        self._span = Span(
+            self._file,
+            start_s=request["start_s"],
+            end_s=request["end_s"],
+            sample_hz=request["sample_hz"],
+            with_sound=request["audio"],
+            max_span_s=self._limits.max_span_ms / 1000,
+            max_gap_s=self._limits.max_gap_ms / 1000,
+        )
+        self._pictures = self._span.pictures() if request["frames"] else None
+        return {"info": self._file.info(), "shape": self._file.picture.shape, "expected_s": self._span.expected_s}
+
+    def block(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The next pictures, `points`: [[grid point, slot in the block], ...]; at last `done`, and the sound as payload."""
+        give_up_at = time.monotonic() + _SLICE_S
+        points = self._fill(request["block"], give_up_at) if self._pictures is not None else []
+        if self._pictures is not None or not self._span.hear(give_up_at):
+            return {"points": points, "done": False}
+        sound = self._span.sound()
+        return {"points": points, "done": True, "has_sound": sound is not None, "payload": b"" if sound is None else sound.tobytes()}
+
+    def drop(self) -> None:
+        """Closes the file: after a failure its state is not to be trusted."""
+        self._span = self._pictures = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._touched_bytes > self._limits.block_bytes and hasattr(mmap, "MADV_REMOVE"):
+            self._area.madvise(mmap.MADV_REMOVE)  # gives the pages of an unusually large picture back
+            self._touched_bytes = 0
+
+    def _fill(self, block: int, give_up_at: float) -> list[tuple[int, int]]:
+        shape = self._file.picture.shape
+        picture_bytes = int(np.prod(shape))
+        n_slots = max(1, self._limits.block_bytes // picture_bytes)
+        self._touched_bytes = max(self._touched_bytes, n_slots * picture_bytes)
+        first_byte = block * self._limits.area_bytes
+        slots = np.frombuffer(self._area, np.uint8, n_slots * picture_bytes, first_byte).reshape(n_slots, *shape)
+        points: list[tuple[int, int]] = []
+        n_used = 0
+        while n_used < n_slots and time.monotonic() < give_up_at:
+            for found in self._pictures:
+                break
+            else:
+                self._pictures = None
+                break
+            if found is not None:
+                self._file.picture.write(found[1], slots[n_used])
+                points += [(point, n_used) for point in found[0]]
+                n_used += 1
+        return points
+
+    def _open(self, path: str) -> None:
+        from curation.media.videofile import VideoFile, file_identity
+
+        self._span = self._pictures = None
+        if self._file is not None and self._file.identity != file_identity(path):
+            self.drop()
+        if self._file is None:
+            self._file = VideoFile(path, self._limits.max_frame_px)
+
+
+def serve(channel: socket.socket, child: Child) -> None:
+    """Answers requests until the channel closes. A request that fails is answered with kind and message; the child stays usable."""
+    while True:
+        try:
+            request, _ = wire.receive(channel)
+        except EOFError:
+            return
+        began = time.perf_counter()
+        try:
+            reply = _OPERATIONS[request["do"]](child, request)
+        except Exception as error:  # whatever a damaged file provokes is that file's failure
+            reply = {"error": _kind_and_message(error)}
+            child.drop()
+        payload = reply.pop("payload", b"")
+        reply |= {"id": request["id"], "ms": 1000 * (time.perf_counter() - began)}
+        try:
+            wire.send(channel, reply, payload)
+        except OSError:
+            return
+
+
+_OPERATIONS = {"probe": Child.probe, "start": Child.start, "block": Child.block}
+
+
+def _kind_and_message(error: Exception) -> tuple[str, str]:
+    from av.error import FFmpegError
+
+    if isinstance(error, DecodeFailure):
+        return error.kind, error.message
+    if isinstance(error, MemoryError):
+        return "too_large", "decoding needs more memory than the decoder may use"
+    if isinstance(error, FFmpegError):
+        return "decode_error", f"the video cannot be decoded: {error.strerror}"
+    return "crash", f"the decoder raised {type(error).__name__}: {error}"
+
+
+def die_with(lifeline: int) -> None:
+    """Lets the kernel kill this process when the other end of the pipe closes, even in the midst of a native hang or when stopped."""
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(lifeline, select.POLLHUP)
+    if poll.poll(0):
+        os._exit(1)  # closed before the signal was set up
+
+
+def main(arguments: list[str]) -> None:
+    """`channel_fd area_fd lifeline_fd limits_json`."""
+    channel_fd, area_fd, lifeline = (int(text) for text in arguments[:3])
+    limits = MediaLimits(**json.loads(arguments[3]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the reader's to handle
+    die_with(lifeline)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))  # nothing is written but the error output
+    area_bytes = limits.area_bytes * (1 + limits.prefetch_blocks)
+    area = mmap.mmap(area_fd, area_bytes)
+    resource.setrlimit(resource.RLIMIT_AS, (limits.child_memory_bytes + area_bytes,) * 2)
+    import av  # noqa: F401  the expensive import, before the reader's clock starts
+
+    channel = socket.socket(fileno=channel_fd)
+    wire.send(channel, {"ready": True})
+    serve(channel, Child(area, limits))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,47 @@
+"""What one clip may cost before it becomes a failed row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MediaLimits:
+    """Bounds of the decoding child. Time that the caller spends on the frames never counts against a deadline.
+
+    Attributes:
+        start_s: for the child process to come up.
+        stall_s: for one answer of the child. It answers at least every half second of decoding, so silence means a hang.
+        deadline_base_s, deadline_per_media_s: a clip may take `base + per_media x its length in seconds`.
+        block_bytes: frames travel in blocks of about this size; a larger frame travels alone.
+        prefetch_blocks: how many blocks the child may decode ahead. 0: caller and child take turns and together use one core.
+        max_frame_px: width x height above which a file is `too_large` (the default admits 8192 x 4320).
+        max_span_ms: spans that last longer are `too_large`.
+        max_gap_ms: a pause between two frames above which the timestamps are taken to be damaged.
+        child_memory_bytes: address space of the child; what needs more is `too_large`.
+        recycle_after_clips: the child is replaced after so many clips, so that leaks in native decoders stay small.
+    """
+
+    start_s: float = 60.0
+    stall_s: float = 20.0
+    deadline_base_s: float = 20.0
+    deadline_per_media_s: float = 4.0
+    block_bytes: int = 8 << 20
+    prefetch_blocks: int = 0
+    max_frame_px: int = 8192 * 4320
+    max_span_ms: float = 4 * 3_600_000.0
+    max_gap_ms: float = 10_000.0
+    child_memory_bytes: int = 3 << 30
+    recycle_after_clips: int = 500
+
+    def __post_init__(self) -> None:
+        if self.prefetch_blocks < 0:
+            raise ValueError(f"prefetch_blocks is {self.prefetch_blocks}; it must be 0 or more")
+        for name in self.__dataclass_fields__:
+            if name != "prefetch_blocks" and not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+
+    @property
+    def area_bytes(self) -> int:
+        """Size of one block of the shared memory; pages that no frame touches cost nothing."""
+        return max(self.block_bytes, 3 * self.max_frame_px)

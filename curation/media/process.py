@@ -1,0 +1,118 @@
+"""Starting, asking and ending the decoding child."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from curation.media import wire
+from curation.media.limits import MediaLimits
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+# The package may be imported from anywhere in this process; the child must find the same one, and nothing from its working directory.
+_BOOTSTRAP = (
+    "import sys\n"
+    "root = sys.argv.pop(1)\n"
+    "if root not in sys.path: sys.path.insert(0, root)\n"
+    "from curation.media.child import main\n"
+    "main(sys.argv[1:])\n"
+)
+
+
+class ChildDiedError(Exception):
+    """The child is gone; the message says how."""
+
+
+class DecodeChild:
+    """One decoding process and the memory that it shares with this one.
+
+    The memory and the error output have no names, and the child ends when this process does, however that happens: nothing can be left
+    behind. The kernel kills the child when the write end of `lifeline` closes.
+
+    Raises:
+        RuntimeError: the process does not come up; the message carries its error output.
+    """
+
+    def __init__(self, limits: MediaLimits):
+        area_bytes = limits.area_bytes * (1 + limits.prefetch_blocks)
+        ours, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        area = _nameless_file()
+        self._errors = _nameless_file()
+        try:
+            os.ftruncate(area, area_bytes)
+            self.area = mmap.mmap(area, area_bytes, prot=mmap.PROT_READ)
+            handed_over = (theirs.fileno(), area, lifeline)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOTSTRAP, _ROOT, *map(str, handed_over), json.dumps(asdict(limits))],
+                pass_fds=handed_over,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline)
+            os.close(area)
+        self._channel = ours
+        try:
+            self.receive(limits.start_s)
+        except (TimeoutError, ChildDiedError) as error:
+            self.kill()
+            raise RuntimeError(f"the decoding process does not start: {error or 'no answer'}") from error
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Raises ChildDiedError."""
+        try:
+            wire.send(self._channel, message)
+        except OSError as error:
+            raise ChildDiedError(self._how_it_died()) from error
+
+    def receive(self, timeout_s: float) -> tuple[dict[str, Any], bytearray]:
+        """Raises TimeoutError, ChildDiedError."""
+        try:
+            return wire.receive(self._channel, timeout_s)
+        except EOFError as error:
+            raise ChildDiedError(self._how_it_died()) from error
+
+    def kill(self) -> None:
+        """Ends the child at once and waits until it is gone. May be called again."""
+        if self._lifeline < 0:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+        os.close(self._lifeline)
+        os.close(self._errors)
+        self._lifeline = -1
+
+    def _how_it_died(self) -> str:
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "the decoder closed its channel"
+        tail = os.pread(self._errors, 1 << 20, 0).decode(errors="replace").strip().splitlines()[-1:]
+        how = f"the decoder died with {signal.Signals(-code).name}" if code < 0 else f"the decoder ended with exit code {code}"
+        return ": ".join([how, *tail])
+
+
+def _nameless_file() -> int:
+    """A descriptor of memory that vanishes with its last user."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("decoder", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,240 @@
+"""Reading clips: the caller's side of the decoding child."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from curation.contracts import Clip, ClipError, Frame, MediaInfo
+from curation.media.limits import MediaLimits
+from curation.media.opening import canonical_path
+from curation.media.process import ChildDiedError, DecodeChild
+
+
+class MediaReader:
+    """Reads clips through one child process, which is started when first needed and again after it died or was killed.
+
+        with MediaReader() as reader, reader.read(clip) as stream:
+            for frame in stream.frames(): ...
+            stream.audio
+
+    One stream at a time; not to be shared between threads. A file stays open in the child, so that its spans in ascending order cost no
+    second opening.
+    """
+
+    def __init__(self, limits: MediaLimits | None = None):
+        self._limits = limits or MediaLimits()
+        self._child: DecodeChild | None = None
+        self._n_clips = 0
+        self._n_requests = 0
+
+    def __enter__(self) -> MediaReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the child. The reader may be used again; it starts another."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the child while there is one."""
+        return self._child.pid if self._child else None
+
+    def probe(self, path: str) -> MediaInfo:
+        """What the file is, decoding one frame.
+
+        Raises:
+            ClipError: every kind that `read` has, except those that show only later in the file.
+        """
+        patience = _Patience(self._limits)
+        request = self._ask(patience, {"do": "probe", "path": canonical_path(path)}, fresh=True)
+        reply, _ = self._answer(patience, request)
+        return MediaInfo(**reply["info"])
+
+    def read(self, clip: Clip, sample_hz: float = 25.0, frames: bool = True, audio: bool = True) -> ClipStream:
+        """Opens the clip's span.
+
+        Args:
+            clip: file and span; the span's times count from the first frame of the video.
+            sample_hz: grid on which frames are given; each grid point shows the frame that a player would show at that time.
+            frames, audio: what is wanted; what is not wanted is not decoded.
+
+        Raises:
+            ClipError: missing_file, unreadable, empty_file, not_a_video, no_video_stream, truncated, decode_error, too_large, timeout,
+                crash.
+        """
+        if not 0 < sample_hz <= 1000:
+            raise ValueError(f"sample_hz is {sample_hz}; it must be in 0..1000")
+        if clip.end_ms is not None and clip.end_ms <= clip.start_ms or clip.start_ms < 0:
+            raise ClipError("no_frames", f"the span {clip.start_ms} ms .. {clip.end_ms} ms is empty")
+        return ClipStream(self, self._limits, clip, sample_hz, frames, audio)
+
+    def _ask(self, patience: _Patience, message: dict[str, Any], *, fresh: bool = False) -> int:
+        """Sends a request and returns its number; with `fresh` it may start a child."""
+        if fresh:
+            self._n_clips += 1
+            if self._n_clips % self._limits.recycle_after_clips == 0:
+                self.close()
+            if self._child is None:
+                self._child = DecodeChild(self._limits)
+        elif self._child is None:
+            raise RuntimeError("the reader was closed, or reads another clip")
+        self._n_requests += 1
+        try:
+            self._child.send(message | {"id": self._n_requests})
+        except ChildDiedError as error:
+            self.close()
+            if fresh:  # it died between two clips: no clip's fault
+                return self._ask(patience, message, fresh=True)
+            raise ClipError("crash", str(error)) from error
+        return self._n_requests
+
+    def _answer(self, patience: _Patience, request: int) -> tuple[dict[str, Any], bytearray]:
+        """Waits for the answer to `request`; answers to older requests, which nobody wants any more, are passed over."""
+        while True:
+            if self._child is None:
+                raise RuntimeError("the reader was closed, or reads another clip")
+            try:
+                with patience as timeout_s:
+                    reply, payload = self._child.receive(timeout_s)
+            except TimeoutError as error:
+                self.close()
+                raise ClipError("timeout", patience.verdict()) from error
+            except ChildDiedError as error:
+                self.close()
+                raise ClipError("crash", str(error)) from error
+            if reply["id"] == request:
+                if "error" in reply:
+                    raise ClipError(*reply["error"])
+                return reply, payload
+
+
+class ClipStream:
+    """The frames and the sound of one clip; made by `MediaReader.read`.
+
+    Attributes:
+        info: of the whole file.
+        decode_ms: time that the child has spent on the clip so far.
+    """
+
+    def __init__(self, reader: MediaReader, limits: MediaLimits, clip: Clip, sample_hz: float, frames: bool, audio: bool):
+        self._reader = reader
+        self._limits = limits
+        self._sample_hz = sample_hz
+        self._audio: np.ndarray | None = None
+        self._exhausted = False
+        self._patience = _Patience(limits)
+        message = {
+            "do": "start",
+            "path": canonical_path(clip.video_path),
+            "start_s": clip.start_ms / 1000,
+            "end_s": None if clip.end_ms is None else clip.end_ms / 1000,
+            "sample_hz": sample_hz,
+            "frames": frames,
+            "audio": audio,
+        }
+        reply, _ = reader._answer(self._patience, reader._ask(self._patience, message, fresh=True))
+        self._with_frames = frames
+        self._shape = tuple(reply["shape"])
+        self._patience.allow_for(reply["expected_s"])
+        self.info = MediaInfo(**reply["info"])
+        self.decode_ms: float = reply["ms"]
+
+    def __enter__(self) -> ClipStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exhausted = True
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames on the grid, in order, once. `rgb` is a read-only view of shared memory, valid until the next frame; a grid point that
+        shows the same picture as the one before has the same `rgb` object.
+
+        Raises:
+            ClipError: truncated, decode_error, no_frames, too_large, timeout, crash.
+        """
+        if self._exhausted:
+            return
+        self._exhausted = True
+        for block, reply in self._replies():
+            slot, rgb = -1, None
+            for point, at in reply["points"]:
+                if at != slot:
+                    slot, rgb = at, self._picture(block, at)
+                yield Frame(point, 1000 * point / self._sample_hz, rgb)
+
+    @property
+    def audio(self) -> np.ndarray | None:
+        """(N,) int16 mono at 16 kHz, sample 0 at the span's start, zeros where the file has no sound, as long as the frames; None if the
+        file has no audio stream or none was asked for. Known after `frames` is exhausted.
+
+        Raises:
+            ClipError: as `frames`, if no frames were asked for.
+        """
+        if not self._exhausted and not self._with_frames:
+            for _ in self.frames():
+                pass
+        if not self._done:
+            raise RuntimeError("the sound is known only after the last frame")
+        return self._audio
+
+    _done = False
+
+    def _replies(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(block of the shared memory, reply); keeps `prefetch_blocks` further requests under way."""
+        asked: deque[tuple[int, int]] = deque()
+        n_blocks = 1 + self._limits.prefetch_blocks
+        n_asked = 0
+        while not self._done:
+            while len(asked) < n_blocks:
+                block = n_asked % n_blocks
+                asked.append((block, self._reader._ask(self._patience, {"do": "block", "block": block})))
+                n_asked += 1
+            block, request = asked.popleft()
+            reply, payload = self._reader._answer(self._patience, request)
+            self.decode_ms += reply["ms"]
+            if reply["done"]:
+                self._done = True
+                self._audio = np.frombuffer(payload, np.int16) if reply["has_sound"] else None
+            yield block, reply
+
+    def _picture(self, block: int, slot: int) -> np.ndarray:
+        n_bytes = int(np.prod(self._shape))
+        at = block * self._limits.area_bytes + slot * n_bytes
+        return np.frombuffer(self._reader._child.area, np.uint8, n_bytes, at).reshape(self._shape)
+
+
+class _Patience:
+    """How long to wait for the child: each answer has its limit, and all of them together have the clip's. Used as a context around each
+    wait, so that the caller's own work does not count."""
+
+    def __init__(self, limits: MediaLimits):
+        self._limits = limits
+        self._budget_s = limits.deadline_base_s
+        self._waited_s = 0.0
+
+    def allow_for(self, media_s: float) -> None:
+        """The clip lasts so long."""
+        self._budget_s = self._limits.deadline_base_s + self._limits.deadline_per_media_s * media_s
+
+    def __enter__(self) -> float:
+        self._began = time.monotonic()
+        return max(0.001, min(self._limits.stall_s, self._budget_s - self._waited_s))
+
+    def __exit__(self, *_: object) -> None:
+        self._waited_s += time.monotonic() - self._began
+
+    def verdict(self) -> str:
+        """Which limit was passed, for a person."""
+        if self._waited_s >= self._budget_s:
+            return f"decoding took more than {self._budget_s:.0f} s"
+        return f"the decoder did not answer for {self._limits.stall_s:.0f} s"

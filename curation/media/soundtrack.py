@@ -1,0 +1,79 @@
+"""Decoded sound laid out on the clip's clock as 16 kHz mono."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+RATE_HZ = 16_000
+
+
+class Soundtrack:
+    """Collects decoded audio frames, resamples them and cuts spans out.
+
+    Sound that follows on is resampled in one run, which is placed by the timestamp of its first frame; a timestamp that departs from the
+    count of samples by more than `max_jitter_s` (a hole, an edit) starts a new run. Small departures are rounding of the container.
+    """
+
+    def __init__(self, max_jitter_s: float = 0.010):
+        self._max_jitter_s = max_jitter_s
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything; the next frame starts a new run."""
+        self._chunks: list[tuple[int, np.ndarray]] = []  # (index of the first sample on the clip's clock, samples)
+        self._resampler: Any = None
+        self._source: tuple | None = None
+        self._expected_s = 0.0  # time at which the run's next input frame should begin
+        self._next_index = 0  # index of the run's next output sample
+        self.end_s = -np.inf
+
+    def add(self, frame: Any, time_s: float | None) -> None:
+        """An `av.AudioFrame` that begins at `time_s` (None: right after the one before)."""
+        source = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if time_s is None:
+            time_s = self._expected_s if self._resampler is not None else 0.0
+        if self._resampler is None or source != self._source or abs(time_s - self._expected_s) > self._max_jitter_s:
+            self._start_run(source, time_s)
+        self._expected_s += frame.samples / frame.sample_rate
+        self.end_s = max(self.end_s, self._expected_s)
+        frame.pts = None  # the run counts samples itself
+        self._append(self._resampler.resample(frame))
+
+    def cut(self, start_s: float, n_samples: int) -> np.ndarray:
+        """(n_samples,) int16 from `start_s` on; zeros where there is no sound. Ends the current run."""
+        self._end_run()
+        start = round(start_s * RATE_HZ)
+        cut = np.zeros(n_samples, np.int16)
+        for first, chunk in self._chunks:
+            a, b = max(first, start), min(first + len(chunk), start + n_samples)
+            if a < b:
+                cut[a - start : b - start] = chunk[a - first : b - first]
+        return cut
+
+    def forget_before(self, time_s: float) -> None:
+        """Drops what ends before `time_s`."""
+        index = round(time_s * RATE_HZ)
+        self._chunks = [(first, chunk) for first, chunk in self._chunks if first + len(chunk) > index]
+
+    def _start_run(self, source: tuple, time_s: float) -> None:
+        from av.audio.resampler import AudioResampler
+
+        self._end_run()
+        self._resampler = AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+        self._source = source
+        self._expected_s = time_s
+        self._next_index = round(time_s * RATE_HZ)
+
+    def _end_run(self) -> None:
+        if self._resampler is not None:
+            self._append(self._resampler.resample(None))
+            self._resampler = None
+
+    def _append(self, frames: list) -> None:
+        for frame in frames:
+            if frame is not None and frame.samples:
+                samples = np.frombuffer(frame.planes[0], np.int16, count=frame.samples).copy()
+                self._chunks.append((self._next_index, samples))
+                self._next_index += len(samples)

@@ -1,0 +1,117 @@
+"""One span of one file, as sampled pictures and sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from curation.media.failure import DecodeFailure
+from curation.media.sampling import GridSampler
+from curation.media.soundtrack import RATE_HZ
+from curation.media.videofile import VideoFile
+
+_MAX_ROUNDING_S = 0.001  # Matroska keeps milliseconds; coarser ticks (AVI: one a frame) are exact
+
+
+class Span:
+    """Walks through one span once: first `pictures` (or not), then `hear` until it says so, then `sound`.
+
+    Args:
+        file: the open file.
+        start_s, end_s: after the first frame of the video; `end_s = None` is the end of the file.
+        sample_hz: pictures a second.
+        with_sound: decode the sound as well.
+        max_span_s, max_gap_s: see `MediaLimits`.
+    """
+
+    def __init__(
+        self,
+        file: VideoFile,
+        start_s: float,
+        end_s: float | None,
+        sample_hz: float,
+        with_sound: bool,
+        max_span_s: float,
+        max_gap_s: float,
+    ):
+        self._file = file
+        self._with_sound = with_sound and file.has_audio
+        self._start_s = start_s
+        self._end_s = end_s
+        self._hz = sample_hz
+        self._max_span_s = max_span_s
+        self._max_gap_s = max_gap_s
+        self._sampler = GridSampler(start_s, end_s, sample_hz, min(file.tick_s, _MAX_ROUNDING_S))
+        self._require_length(self.expected_s)
+
+    @property
+    def expected_s(self) -> float:
+        """Length of the span as far as it is known before decoding."""
+        end_s = self._file.declared_s if self._end_s is None else self._end_s
+        return max(0.0, (end_s or 0.0) - self._start_s)
+
+    def pictures(self) -> Iterator[tuple[range, Any] | None]:
+        """(grid points, `av.VideoFrame`) in order, without gaps; None for a decoded frame that no point asks for.
+
+        Raises:
+            DecodeFailure: no_frames, truncated, decode_error, too_large.
+        """
+        last_s, last = 0.0, None
+        for time_s, frame in self._file.frames_from(self._start_s, self._with_sound):
+            if last is not None and time_s - last_s > self._max_gap_s:
+                raise DecodeFailure("decode_error", f"the timestamps jump from {last_s:.1f} s to {time_s:.1f} s")
+            self._require_length(time_s - self._start_s - self._max_gap_s)
+            points = self._sampler.push(time_s)
+            yield (points, last) if len(points) else None
+            if self._sampler.complete:
+                break
+            last_s, last = time_s, frame
+        else:
+            if last is not None:
+                last_s = min(self._file.end_of(last_s, last), last_s + self._max_gap_s)
+                points = self._sampler.finish(last_s)
+                yield (points, last) if len(points) else None
+            self._check_end(last_s)
+        self._file.check_damage()
+        if not self._sampler.n_assigned:
+            raise DecodeFailure("no_frames", f"no frame between {self._start_s:.3f} s and {self._described_end}")
+
+    def hear(self, give_up_at: float) -> bool:
+        """Reads the sound that lies behind the last picture in the file; False if `time.monotonic()` passed `give_up_at` before the end."""
+        if not self._with_sound:
+            return True
+        if not self._sampler.n_assigned:  # no pictures were asked for
+            return self._file.listen(self._start_s, self._start_s + self._length_s, give_up_at)
+        return self._file.hear_until(self._start_s + self._length_s, give_up_at)
+
+    def sound(self) -> np.ndarray | None:
+        """(N,) int16 at 16 kHz from the span's start, zeros where there is none, as long as the sampled pictures (or, without pictures, as
+        the span); None without an audio stream."""
+        if not self._with_sound:
+            return None
+        return self._file.soundtrack.cut(self._start_s, round(self._length_s * RATE_HZ))
+
+    @property
+    def _length_s(self) -> float:
+        shown_s = self._sampler.n_assigned / self._hz
+        return min(shown_s, self._end_s - self._start_s) if shown_s and self._end_s is not None else shown_s or self.expected_s
+
+    @property
+    def _described_end(self) -> str:
+        return "the end of the file" if self._end_s is None else f"{self._end_s:.3f} s"
+
+    def _check_end(self, reached_s: float) -> None:
+        """The file ended before the span did."""
+        if self._sampler.n_assigned and self._end_s is not None:
+            wanted_s, got_s = self._end_s - self._start_s, reached_s - self._start_s
+            if got_s >= 0.9 * wanted_s:
+                return
+            self._file.check_complete(reached_s)
+            raise DecodeFailure("truncated", f"the span ends at {self._end_s:.1f} s and the file at {reached_s:.1f} s")
+        self._file.check_complete(reached_s)
+
+    def _require_length(self, span_s: float) -> None:
+        if span_s > self._max_span_s:
+            raise DecodeFailure("too_large", f"the span lasts more than {self._max_span_s / 3600:.1f} h")

@@ -1,0 +1,49 @@
+"""Messages between reader and child: a JSON object and raw bytes, both with their lengths in front."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+from typing import Any
+
+_HEADER = struct.Struct("<II")
+MAX_PAYLOAD_BYTES = 1 << 31
+
+
+def send(channel: socket.socket, message: dict[str, Any], payload: bytes | memoryview = b"") -> None:
+    """Raises OSError if the other side is gone."""
+    text = json.dumps(message).encode("ascii")
+    channel.sendall(_HEADER.pack(len(text), len(payload)) + text)
+    if len(payload):
+        channel.sendall(payload)
+
+
+def receive(channel: socket.socket, timeout_s: float | None = None) -> tuple[dict[str, Any], bytearray]:
+    """Raises TimeoutError when the message is not complete in time, EOFError when the other side is gone."""
+    give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
+    n_text, n_payload = _HEADER.unpack(_receive_exactly(channel, _HEADER.size, give_up_at))
+    if n_payload > MAX_PAYLOAD_BYTES:
+        raise EOFError(f"a message of {n_payload} bytes")
+    message = json.loads(_receive_exactly(channel, n_text, give_up_at))
+    return message, _receive_exactly(channel, n_payload, give_up_at)
+
+
+def _receive_exactly(channel: socket.socket, n_bytes: int, give_up_at: float | None) -> bytearray:
+    data = bytearray(n_bytes)
+    view = memoryview(data)
+    while len(view):
+        if give_up_at is not None:
+            left_s = give_up_at - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            channel.settimeout(left_s)
+        try:
+            n = channel.recv_into(view)
+        except ConnectionError as error:
+            raise EOFError(str(error)) from error
+        if n == 0:
+            raise EOFError("closed")
+        view = view[n:]
+    return data
