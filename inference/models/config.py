@@ -1,0 +1,125 @@
+"""The sizes of a model. `MegActorModel`'s keyword arguments are these fields, so a YAML file, `config.json` and the FLOP formula agree."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+PX_PER_CELL = 8  # the stride of the SD VAE, of the driven encoder and of the block-DCT codec
+NORM_GROUPS = 32  # of the temporal module's group norm (EasyAnimate-V1)
+
+
+class ModelConfigError(ValueError):
+    """A model configuration that cannot be built; the message names the field and what it needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Every size of the model. The defaults are the paper's: 1,404,601,432 parameters.
+
+    Attributes:
+        num_layers: transformer blocks of the denoiser; the reference transformer has as many.
+        num_attention_heads, attention_head_dim: their product is the width (16 × 72 = 1152).
+        latent_channels: of the codec. The output has twice as many: noise prediction, then variance interpolation.
+        driven_channels: of the driven encoder at the latent grid.
+        patch_size: latent cells along a token's side.
+        sample_size: latent cells along the side that the position table is made for (64 = 512 px); other grids interpolate it.
+        first_reference_block: this block and all later ones attend to the reference too.
+        reference_timestep: "same" gives the reference transformer the clip's timestep, "zero" always 0.
+        audio_width, audio_tokens: channels and tokens of a frame's audio window.
+        temporal_heads: heads of the temporal modules, which stand in the blocks of odd index.
+        temporal_window: tokens along the side of the square that one temporal sequence covers in every frame.
+        with_audio, with_temporal: False, False in stage 1; True, False in stage 2; True, True in stage 3.
+    """
+
+    num_layers: int = 28
+    num_attention_heads: int = 16
+    attention_head_dim: int = 72
+    latent_channels: int = 4
+    driven_channels: int = 4
+    patch_size: int = 2
+    sample_size: int = 64
+    first_reference_block: int = 12
+    reference_timestep: str = "same"
+    audio_width: int = 384
+    audio_tokens: int = 50
+    temporal_heads: int = 8
+    temporal_window: int = 2
+    with_audio: bool = True
+    with_temporal: bool = True
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            kind = {"int": int, "bool": bool, "str": str}[str(field.type)]
+            if type(value) is not kind:
+                raise ModelConfigError(f"{field.name} is {value!r}; it needs {'an integer' if kind is int else f'a {kind.__name__}'}")
+            if kind is int and value < (0 if field.name == "first_reference_block" else 1):
+                raise ModelConfigError(f"{field.name} is {value}; it must be positive")
+        if self.reference_timestep not in ("same", "zero"):
+            raise ModelConfigError(f"reference_timestep is {self.reference_timestep!r}; it must be 'same' or 'zero'")
+        if not self.first_reference_block < self.num_layers:
+            raise ModelConfigError(
+                f"first_reference_block is {self.first_reference_block}; it must be below num_layers ({self.num_layers})"
+            )
+        if self.width % 4:
+            raise ModelConfigError(f"the width is {self.width}; the sine-cosine position table needs a multiple of 4")
+        if self.sample_size % self.patch_size:
+            raise ModelConfigError(f"sample_size is {self.sample_size}; it must be a multiple of patch_size ({self.patch_size})")
+        if self.with_audio and self.audio_width % 2:
+            raise ModelConfigError(f"audio_width is {self.audio_width}; the sine-cosine token code needs an even number")
+        if self.with_temporal and (self.width % NORM_GROUPS or self.width % self.temporal_heads):
+            raise ModelConfigError(f"the width is {self.width}; temporal modules need a multiple of {NORM_GROUPS} and of temporal_heads")
+
+    @property
+    def width(self) -> int:
+        return self.num_attention_heads * self.attention_head_dim
+
+    @property
+    def reference_blocks(self) -> range:
+        return range(self.first_reference_block, self.num_layers)
+
+    @property
+    def temporal_blocks(self) -> range:
+        return range(1, self.num_layers, 2) if self.with_temporal else range(0)
+
+    @property
+    def stage(self) -> int:
+        """The training stage whose layers this configuration builds."""
+        return 3 if self.with_temporal else 2 if self.with_audio else 1
+
+    def at_stage(self, stage: int) -> Self:
+        """The same sizes with the layers of stage 1, 2 or 3."""
+        if stage not in (1, 2, 3):
+            raise ModelConfigError(f"stage is {stage!r}; it must be 1, 2 or 3")
+        return replace(self, with_audio=stage >= 2, with_temporal=stage >= 3)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Raises `ModelConfigError` for a name that is not a field, and suggests the nearest."""
+        names = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in names:
+                near = difflib.get_close_matches(str(name), names, n=1)
+                raise ModelConfigError(f"unknown model setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return cls(**values)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Reads the `model:` section of a YAML file (see `configs/inference/`)."""
+        import yaml
+
+        path = Path(path)
+        if not path.is_file():
+            raise ModelConfigError(f"no configuration file at {path}")
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ModelConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        section = document.get("model") if isinstance(document, dict) else None
+        if not isinstance(section, dict):
+            raise ModelConfigError(f"{path} has no `model:` section of settings")
+        return cls.from_mapping(section)

@@ -1,0 +1,151 @@
+"""The denoising transformer: PixArt-α without text, with driven, reference, audio and temporal paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from diffusers.models.normalization import AdaLayerNormSingle
+from torch import nn
+
+from inference.models.attention import KeysValues
+from inference.models.blocks import DenoisingBlock, modulate
+from inference.models.config import ModelConfig
+from inference.models.masks import RegionMask
+from inference.models.positions import sinusoidal_positions
+from inference.models.reference import patch_embedding
+from inference.models.shapes import ShapeError, Shapes, require_multiple
+
+
+class DenoisingTransformer(nn.Module):
+    """Predicts noise and variance interpolation for every frame of a clip; one timestep a clip."""
+
+    gradient_checkpointing = False
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.sizes = config
+        self.pos_embed = patch_embedding(config, config.latent_channels + config.driven_channels)
+        self.adaln_single = AdaLayerNormSingle(config.width)
+        self.transformer_blocks = nn.ModuleList([DenoisingBlock(config, index) for index in range(config.num_layers)])
+        self.norm_out = nn.LayerNorm(config.width, eps=1e-6, elementwise_affine=False)
+        self.scale_shift_table = nn.Parameter(torch.empty(2, config.width))
+        self.proj_out = nn.Linear(config.width, config.patch_size**2 * 2 * config.latent_channels)
+
+    def reference_keys(self, features: Sequence[torch.Tensor]) -> tuple[KeysValues, ...]:
+        """Keys and values of the reference, projected once a clip by this network's own matrices; reuse them over frames and windows, and
+        over sampling steps if `reference_timestep` is "zero".
+
+        Args:
+            features: from `ReferenceTransformer`, one (B, N, D) for each reading block.
+
+        Returns:
+            For each reading block (k, v), each (B, H, N, d).
+        """
+        blocks = [self.transformer_blocks[index] for index in self.sizes.reference_blocks]
+        if len(features) != len(blocks):
+            raise ShapeError(f"reference_features has {len(features)} tensors; it needs {len(blocks)}, one for each block that reads them")
+        shapes = Shapes()
+        for index, feature in enumerate(features):
+            shapes.check(f"reference_features[{index}]", feature, "B", "N", self.sizes.width)
+        return tuple(block.attn1.keys_values(feature) for block, feature in zip(blocks, features, strict=True))
+
+    def forward(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        driven: torch.Tensor,
+        reference: Sequence[KeysValues] | None = None,
+        reference_present: torch.Tensor | None = None,
+        audio: torch.Tensor | None = None,
+        audio_gain: torch.Tensor | None = None,
+        region_mask: RegionMask | None = None,
+        frame_positions: bool = True,
+    ) -> torch.Tensor:
+        """
+        Args:
+            latents: (B, F, C, h, w) noisy.
+            timesteps: (B,) int64.
+            driven: (B, F, Cd, h, w) from `DrivenEncoder`.
+            reference: from `reference_keys`; None leaves the reference out (its keys are dropped, not zeroed).
+            reference_present: (B,) bool, the clips of a mixed batch that have a reference; None means all.
+            audio: (B, F, T, Ca) audio windows; None skips the audio layers.
+            audio_gain: (B, F), what Eq. 3 multiplies the audio attention by: audio_scale · present. None means 1.
+            region_mask: Eq. 2, see `eye_mouth_mask`; None in all batches that do not need it.
+            frame_positions: False makes the temporal modules blind to the order of frames.
+
+        Returns:
+            (B, F, 2C, h, w): noise prediction in the first C channels, variance interpolation in the rest.
+        """
+        config, patch = self.sizes, self.sizes.patch_size
+        grid = self._check(latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask)
+        num_clips, num_frames = latents.shape[:2]
+
+        x = self.pos_embed(torch.cat([latents, driven.to(latents.dtype)], dim=2).flatten(0, 1)).unflatten(0, (num_clips, num_frames))
+        modulation, embedded_timestep = self.adaln_single(timesteps, hidden_dtype=x.dtype)
+        modulation = modulation.unflatten(1, (6, -1))
+        positions = sinusoidal_positions(num_frames, config.width, x) if config.with_temporal and frame_positions else None
+        if audio is not None:
+            audio = audio.to(x.dtype) + sinusoidal_positions(config.audio_tokens, config.audio_width, x)
+            audio_gain = x.new_ones(num_clips, num_frames) if audio_gain is None else audio_gain
+            audio_gain = audio_gain[:, :, None, None]
+        mask_with_reference = (
+            region_mask.with_reference(num_frames, reference_present) if region_mask is not None and reference is not None else None
+        )
+
+        for index, block in enumerate(self.transformer_blocks):
+            reads = reference is not None and index in config.reference_blocks
+            inputs = (
+                x,
+                modulation,
+                grid,
+                reference[index - config.first_reference_block] if reads else None,
+                reference_present if reads else None,
+                mask_with_reference if reads else region_mask,
+                positions,
+                audio,
+                audio_gain if audio is not None else None,
+            )
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                x = self._gradient_checkpointing_func(block, *inputs)
+            else:
+                x = block(*inputs)
+
+        shift, scale = (self.scale_shift_table + embedded_timestep[:, None]).chunk(2, dim=1)
+        x = self.proj_out(modulate(self.norm_out(x), shift[:, :, None], scale[:, :, None]))
+        x = x.unflatten(3, (patch, patch, -1)).unflatten(2, grid)  # B F h w p q C
+        return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+
+    def _check(self, latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask) -> tuple[int, int]:
+        """Raises `ShapeError` for what does not fit; returns the token grid (h, w)."""
+        config, shapes = self.sizes, Shapes()
+        shapes.check("latents", latents, "B", "F", config.latent_channels, "h", "w")
+        shapes.check("timesteps", timesteps, "B")
+        shapes.check("driven", driven, "B", "F", config.driven_channels, "h", "w")
+        side = config.patch_size * (config.temporal_window if config.with_temporal else 1)
+        for name, size in (("height", latents.shape[-2]), ("width", latents.shape[-1])):
+            require_multiple(f"the {name} of latents", size, side, "cells a token, times tokens a temporal window")
+        grid = latents.shape[-2] // config.patch_size, latents.shape[-1] // config.patch_size
+        shapes.sizes["N"] = grid[0] * grid[1]
+        if reference is not None:
+            if len(reference) != len(config.reference_blocks):
+                raise ShapeError(f"reference has {len(reference)} pairs of keys and values; it needs {len(config.reference_blocks)}")
+            for index, pair in enumerate(reference):
+                for name, tensor in zip(("keys", "values"), pair, strict=True):
+                    shapes.check(f"reference[{index}] {name}", tensor, "B", config.num_attention_heads, "N", config.attention_head_dim)
+        if reference_present is not None:
+            shapes.check("reference_present", reference_present, "B")
+            if reference_present.dtype != torch.bool:
+                raise ShapeError(f"reference_present is {reference_present.dtype}; it needs torch.bool")
+        if audio is not None:
+            if not config.with_audio:
+                raise ShapeError("audio was given, but this model has no audio layers (with_audio is False): grow it to stage 2 first")
+            shapes.check("audio", audio, "B", "F", config.audio_tokens, config.audio_width)
+        if audio_gain is not None:
+            shapes.check("audio_gain", audio_gain, "B", "F")
+        if region_mask is not None:
+            shapes.check("region_mask.rows", region_mask.rows, "R")
+            shapes.check("region_mask.keep", region_mask.keep, "R", 1, "N", "N")
+            if region_mask.keep.dtype != torch.bool:
+                raise ShapeError(f"region_mask.keep is {region_mask.keep.dtype}; it needs torch.bool")
+        return grid

@@ -1,0 +1,74 @@
+"""Reading tensors from files that others made: safetensors, or `.pth` without running what a pickle may hold."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import torch
+
+INDEX_NAME = "diffusion_pytorch_model.safetensors.index.json"
+WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
+
+
+class WeightsFileError(ValueError):
+    """A weights file that is absent, damaged or of a kind that is not read."""
+
+
+def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of a `.safetensors` or `.pth`/`.pt`/`.ckpt`/`.bin` file, of a diffusers model folder (whole or sharded), or of a diffusers
+    pipeline folder (its `transformer/`). On the CPU, in the dtypes of the file."""
+    path = Path(path)
+    if path.is_dir():
+        if (path / "transformer").is_dir():
+            path = path / "transformer"
+        if (path / INDEX_NAME).is_file():
+            return _load_shards(path)
+        path = path / WEIGHTS_NAME
+    if not path.is_file():
+        raise WeightsFileError(f"no weights at {path}")
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
+        return _load_pickled(path)
+    raise WeightsFileError(f"{path.name} is neither .safetensors nor .pth; convert it first")
+
+
+def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsFileError(f"{path} is damaged or not a safetensors file: {error}") from error
+
+
+def _load_shards(folder: Path) -> dict[str, torch.Tensor]:
+    try:
+        weight_map = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(weight_map.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsFileError(f"{folder / INDEX_NAME} is not an index of shards") from error
+    tensors: dict[str, torch.Tensor] = {}
+    for name in names:
+        if Path(name).name != name or not (folder / name).is_file():
+            raise WeightsFileError(f"{folder / INDEX_NAME} names {name!r}, which is not a file of that folder")
+        tensors |= _load_safetensors(folder / name)
+    if tensors.keys() != weight_map.keys():
+        raise WeightsFileError(f"the shards in {folder} do not hold the tensors that their index names")
+    return tensors
+
+
+def _load_pickled(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsFileError(f"{path} is damaged or holds more than tensors, and is not read: {reason}") from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not loaded or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise WeightsFileError(f"{path} holds no table of tensors")
+    return loaded
