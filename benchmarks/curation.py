@@ -1,7 +1,7 @@
 """`make bench-curation`: what the curation achieves beside what it could at most, in one run.
 
-Every line is `what | achieved | floor or bound | verdict`. A floor is the same work done bare: decoding by PyAV in this process plus the landmark
-backend and nothing else; one worker; the plain loop without Ray; Parquet read without us.
+A floor is the same work done bare: decoding by PyAV in this process plus the landmark backend and nothing else; one worker; the plain
+loop without Ray; Parquet read without us.
 """
 
 from __future__ import annotations
@@ -164,7 +164,20 @@ def resume(folder: Path, n_rows: int) -> Iterator[Line]:
 
     ledger.write_run({"source": "folder", "root": str(root), "config": configuration.to_tree(config), "n_shards": n_shards})
     root.write_text("path\n" + "\n".join([*names, "new.mp4"]) + "\n")
-    command = [sys.executable, "-m", "curation", "run", "--source", "folder", "--root", str(root), "--out", str(out), "--set", "job.executor=inprocess"]
+    command = [
+        sys.executable,
+        "-m",
+        "curation",
+        "run",
+        "--source",
+        "folder",
+        "--root",
+        str(root),
+        "--out",
+        str(out),
+        "--set",
+        "job.executor=inprocess",
+    ]
     began = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     for line in process.stderr:

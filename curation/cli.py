@@ -28,7 +28,13 @@ def source_options(command: Any) -> Any:
             click.option("--profile", default="embedded", show_default=True, help="configs/curation/PROFILE.yaml."),
             click.option("--config", "config_file", help="A YAML file laid over the profile."),
             click.option("--preset", help="Thresholds (configs/curation/presets.yaml); default: the profile's."),
-            click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. workers=2, scorers.cuts.min_difference=20."),
+            click.option(
+                "--set",
+                "overrides",
+                multiple=True,
+                metavar="KEY=VALUE",
+                help="One setting, e.g. workers=2, scorers.cuts.min_difference=20.",
+            ),
         ]
     ):
         command = option(command)
@@ -62,7 +68,9 @@ def cli() -> None:
 @source_options
 @click.option("--out", default="outputs/curation", show_default=True, help="Directory for the manifest, landmarks and report.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of the source.")
-def run(source: str, root: str, out: str, profile: str, config_file: str | None, preset: str | None, overrides: tuple, limit: int | None) -> None:
+def run(
+    source: str, root: str, out: str, profile: str, config_file: str | None, preset: str | None, overrides: tuple, limit: int | None
+) -> None:
     """Score clips and write OUT/manifest.parquet and OUT/report.html; continues where it was killed."""
     from curation.job.run import run as run_job
 
@@ -142,7 +150,9 @@ def samples(out: str, seed: int) -> None:
 @click.argument("manifest", type=click.Path(exists=True))
 @click.option("--out", default="outputs/lipsync", show_default=True, help="Directory for weights, model card, report and cached features.")
 @click.option("--where", default="status == 'scored' and has_audio", show_default=True, help="A pandas query: the clips to train on.")
-@click.option("--folds", default=5, show_default=True, type=click.IntRange(min=0), help="Folds of the identity-wise cross-validation; 0 = none.")
+@click.option(
+    "--folds", default=5, show_default=True, type=click.IntRange(min=0), help="Folds of the identity-wise cross-validation; 0 = none."
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps; default: the recipe's.")
 @click.option("--seed", default=0, show_default=True)
 def train_lipsync(manifest: str, out: str, where: str, folds: int, steps: int | None, seed: int) -> None:

@@ -10,28 +10,9 @@ from typing import Any
 
 from curation import configuration
 from curation.configuration import ConfigError, nearest
+from curation.media.limits import MediaLimits
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs" / "curation"
-
-
-@dataclass(frozen=True)
-class MediaConfig:
-    """Bounds of the decoder (see `curation.media`); they decide which files fail, not what is measured.
-
-    Attributes:
-        deadline_base_s, deadline_per_media_s: a clip of d seconds may take base + per_media * d seconds of decoding.
-        stall_s: a decoder that says nothing for so long is killed.
-        max_frame_px: width * height of the largest frame that is decoded.
-        frame_budget_mib: shared memory for decoded frames, a worker.
-        prefetch_blocks: how many blocks of frames the decoder may run ahead; 0 = decoder and worker share one core.
-    """
-
-    deadline_base_s: float = 20.0
-    deadline_per_media_s: float = 4.0
-    stall_s: float = 30.0
-    max_frame_px: int = 8192 * 4608
-    frame_budget_mib: int = 128
-    prefetch_blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +52,7 @@ class CurationConfig:
         landmark_settings: its settings, by field.
         scorers: the scorers that run, by name, each with its settings by field.
         source_settings: the source's settings, by field.
+        media: bounds of the decoder; they decide which files fail, not what is measured.
         workers: processes that score clips; 0 = one a core (of the cluster, under Ray).
     """
 
@@ -82,7 +64,7 @@ class CurationConfig:
     scorers: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     source_settings: dict[str, Any] = field(default_factory=dict)
     workers: int = 0
-    media: MediaConfig = field(default_factory=MediaConfig)
+    media: MediaLimits = field(default_factory=MediaLimits)
     job: JobConfig = field(default_factory=JobConfig)
 
     def __post_init__(self) -> None:

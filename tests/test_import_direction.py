@@ -15,7 +15,20 @@ MAY_IMPORT = {
     "inference": {"manifests", "curation", "inference"},
     "training": set(OURS),
 }
-HEAVY = ("ray", "torch", "onnxruntime", "decord", "av", "cv2", "ai_edge_litert", "scenedetect", "transformers", "diffusers", "scipy", "matplotlib")
+HEAVY = (
+    "ray",
+    "torch",
+    "onnxruntime",
+    "decord",
+    "av",
+    "cv2",
+    "ai_edge_litert",
+    "scenedetect",
+    "transformers",
+    "diffusers",
+    "scipy",
+    "matplotlib",
+)
 
 
 def imported_names(file: Path) -> set[str]:

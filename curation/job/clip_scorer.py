@@ -14,7 +14,7 @@ from curation.config import CurationConfig, digest
 from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, ClipError, Evidence, Faces, ScoredClip, Scorer
 from curation.discovery import parts
-from curation.media import MediaLimits, MediaReader
+from curation.media import MediaReader
 
 RETRIED_KINDS = frozenset({"timeout", "crash"})
 LANDMARKS_PART = "landmarks"
@@ -49,17 +49,7 @@ class ClipScorer:
         self.backend = landmarks.make_backend(config.landmarks, config.landmark_settings)
         self.parts = part_digests(config, self.backend.name)
         self.last_evidence: Evidence | None = None
-        media = config.media
-        self._reader = MediaReader(
-            MediaLimits(
-                deadline_base_s=media.deadline_base_s,
-                deadline_per_media_s=media.deadline_per_media_s,
-                stall_s=media.stall_s,
-                max_frame_px=media.max_frame_px,
-                frame_budget_mib=media.frame_budget_mib,
-                prefetch_blocks=media.prefetch_blocks,
-            )
-        )
+        self._reader = MediaReader(config.media)
         self._stamp = {
             "profile": config.profile,
             "landmark_model": self.backend.name,

@@ -152,9 +152,8 @@ def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, 
     old = ledger.read_run()
     absolute = str(Path(root).absolute())
     if old is not None and (old["source"], old["root"]) != (source_name, absolute):
-        raise ConfigError(
-            f"{ledger.out_dir} holds a run of source {old['source']!r} over {old['root']}, not of {source_name!r} over {absolute}; choose another OUT"
-        )
+        held = f"a run of source {old['source']!r} over {old['root']}"
+        raise ConfigError(f"{ledger.out_dir} holds {held}, not of {source_name!r} over {absolute}; choose another OUT")
     n_shards = old["n_shards"] if old else shard_count(n_clips, config.job.shard_clips)
     ledger.write_run({**_run_config(source_name, absolute, config), "n_shards": n_shards})
     return n_shards

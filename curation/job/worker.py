@@ -101,7 +101,9 @@ class ShardWorker:
     def _score(self, clip: Clip, row: dict | None, stale: frozenset[str], inflight: Inflight, *, forced: bool, shard: int) -> ScoredClip:
         attempts = row["attempts"] if row else 0
         if not inflight.begin(clip):
-            return self._scorer.failed(clip, ClipError("crash", "workers died again and again while they had this clip in hand"), attempts + 1)
+            return self._scorer.failed(
+                clip, ClipError("crash", "workers died again and again while they had this clip in hand"), attempts + 1
+            )
         if row is None or forced or row["status"] == "failed" or LANDMARKS_PART in stale:
             return self._scorer.score(clip, previous_attempts=attempts if forced else 0)
         return self._scorer.rescore(clip, row, self._ledger.faces(shard, clip.clip_id), stale)

@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
 
-VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .3gp .flv .wmv .ogv .mxf".split())
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".flv", ".wmv", ".ogv", ".mxf"]
+)
 INDEX_COLUMNS = ("path", "start_ms", "end_ms", "identity", "source_key", "face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px", "licence")
 IDENTITY_RULES = ("file", "folder")
 
@@ -116,7 +118,7 @@ def printable_text(name: str) -> str:
 def _videos_below(root: Path) -> Iterator[str]:
     visited: set[tuple[int, int]] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
-        state = os.stat(folder)
+        state = Path(folder).stat()
         if (state.st_dev, state.st_ino) in visited:
             subfolders.clear()
             continue

@@ -23,7 +23,7 @@ def test_tree_is_listed_in_a_stable_order_with_keys_that_do_not_depend_on_the_pl
 
 
 def test_hostile_names_and_loops(tmp_path):
-    names = ["with space.mp4", 'q"uo\'te.mp4', "new\nline.mp4", "-dash.mp4", "ünï.mp4"]
+    names = ["with space.mp4", "q\"uo'te.mp4", "new\nline.mp4", "-dash.mp4", "ünï.mp4"]
     for name in names:
         touch(tmp_path / name)
     bad = os.fsencode(tmp_path) + b"/not-\xff-utf8.mp4"
@@ -64,7 +64,11 @@ def test_index_rows_become_clips_and_bad_rows_are_reported_by_line(tmp_path):
     )
     source = Folder(str(tmp_path / "index.csv"))
     clips = list(source.clips())
-    assert [(clip.source_key, clip.start_ms, clip.end_ms) for clip in clips] == [("a.mp4", 0, 1000), ("a.mp4", 1000, None), ("gone.mp4", 0, None)]
+    assert [(clip.source_key, clip.start_ms, clip.end_ms) for clip in clips] == [
+        ("a.mp4", 0, 1000),
+        ("a.mp4", 1000, None),
+        ("gone.mp4", 0, None),
+    ]
     assert clips[0].face_box_px == (1.0, 2.0, 3.0, 4.0)
     report = source.report()
     assert report.n_named == 9

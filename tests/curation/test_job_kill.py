@@ -129,7 +129,11 @@ def decoders(pid: int) -> list[int]:
 @pytest.mark.parametrize("victims", [ray_workers, decoders])
 def test_killed_workers_cost_nothing_but_time(clips, undisturbed, tmp_path, victims):
     rng = np.random.default_rng(3)
-    ray = ("job.executor=ray", "workers=2", "job.worker_deaths=20", "job.decode_attempts=20") if victims is ray_workers else ("job.decode_attempts=20",)
+    ray = (
+        ("job.executor=ray", "workers=2", "job.worker_deaths=20", "job.decode_attempts=20")
+        if victims is ray_workers
+        else ("job.decode_attempts=20",)
+    )
     run = start(clips, tmp_path, *ray)
     kills = 0
     while kills < 10 and wait_until(lambda: bool(victims(run.pid)) and bool(committed(tmp_path)), run, 120):
