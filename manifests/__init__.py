@@ -1,8 +1,10 @@
 """The contract between curation, training and evaluation: one row a clip, in Parquet, read as pandas."""
 
 from manifests.errors import UserError
+from manifests.filters import apply, survival
 from manifests.ids import clip_id, shard_of, split
 from manifests.landmarks import ClipLandmarks, iter_landmarks, load_landmarks, quantise, write_landmarks
+from manifests.presets import Preset, Rule, load_presets, preset
 from manifests.schema import COLUMNS, ERROR_KINDS, SCHEMA_VERSION, Column, column
 from manifests.store import load, read_table, run_config, write
 
@@ -12,17 +14,23 @@ __all__ = [
     "SCHEMA_VERSION",
     "ClipLandmarks",
     "Column",
+    "Preset",
+    "Rule",
     "UserError",
+    "apply",
     "clip_id",
     "column",
     "iter_landmarks",
     "load",
     "load_landmarks",
+    "load_presets",
+    "preset",
     "quantise",
     "read_table",
     "run_config",
     "shard_of",
     "split",
+    "survival",
     "write",
     "write_landmarks",
 ]

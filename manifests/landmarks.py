@@ -1,8 +1,9 @@
 """The side table of landmarks: one row a sampled frame, 68 points as float16 offsets from the middle of the face.
 
-float16 holds 11 binary digits. Absolute coordinates on a 4K frame would be off by up to 1 px; offsets from the face's own middle, snapped to
-a grid that they can hold exactly, are off by at most 1/64 px for faces up to 128 px, 1/16 px up to 512 px, 1/8 px up to 1024 px and 1/4 px
-up to 2048 px. The grid makes rounding repeatable: rounded points round to themselves, so scores from the table equal scores from the video.
+float16 holds 11 binary digits. Absolute coordinates on a 4K frame would be off by up to 1 px. Offsets from the face's own middle, snapped
+to a grid that they can hold exactly, are off by at most 1/64 px for faces up to 128 px, 1/16 px up to 512 px, 1/8 px up to 1024 px and
+1/4 px up to 2048 px. The grid makes rounding repeatable: rounded points round to themselves, so that scores from the table equal scores
+from the video.
 """
 
 from __future__ import annotations
