@@ -1,7 +1,7 @@
 """Transformer blocks with PixArt-α's adaLN-single: one modulation a clip, to which every block adds a table of its own.
 
-Submodules carry the names of diffusers' `BasicTransformerBlock`. Attention input and feed-forward input are `norm(x)·(1 + scale) + shift`, their
-outputs are gated; the audio attention reads and adds to the bare residual stream, as PixArt's text attention did.
+Submodules carry the names of diffusers' `BasicTransformerBlock`. Attention and feed-forward read `norm(x)·(1 + scale) + shift`, and their
+outputs are gated; the audio attention reads the bare residual stream and adds to it, as PixArt's text attention did.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def initialise_randomly(model: MegActorModel) -> None:
     """Draws every tensor from torch's generator (seed it for repeatable weights).
 
-    Linears Xavier-uniform with zero bias, the timestep network normal with deviation 0.02, tables normal / √width. Zero: the output layer, the
-    output projections of audio attention and temporal modules, so that both start as the identity.
+    Linears Xavier-uniform with zero bias, the timestep network normal with deviation 0.02, tables normal / √width. Zero: the output layer,
+    and the output projections of audio attention and temporal modules, so that both start as the identity.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):

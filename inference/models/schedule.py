@@ -17,7 +17,7 @@ BITS = 1.0 / math.log(2.0)
 
 @dataclass(frozen=True)
 class DiffusionSchedule:
-    """Tables are float64 on the CPU, index t = 0 … num_steps − 1; `at` hands their values out in the dtype and on the device of the data."""
+    """Tables are float64 on the CPU, index t = 0 … num_steps − 1; `at` hands out values in the dtype and on the device of the data."""
 
     num_steps: int = 1000
     beta_start: float = 1e-4

@@ -14,7 +14,7 @@ class TemporalModule(nn.Module):
     """Lets the tokens of a small square of the grid attend to each other over all frames.
 
     Group norm a frame → linear → two times {layer norm → attention → add} → {layer norm → GEGLU feed-forward → add} → linear, added to the
-    input. The last linear is zero at birth, so a new module is the identity. Every window × window square of tokens over all F frames is one
+    input. The last linear is zero at birth, so a new module is the identity. A window × window square of tokens over all F frames is one
     sequence of window²·F tokens; squares touch only through the group norm's statistics. The tokens of one frame share a position.
     """
 

@@ -17,7 +17,7 @@ class WeightsFileError(ValueError):
 
 
 def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a `.safetensors` or `.pth`/`.pt`/`.ckpt`/`.bin` file, of a diffusers model folder (whole or sharded), or of a diffusers
+    """The tensors of a `.safetensors` or `.pth`/`.pt`/`.ckpt`/`.bin` file, of a diffusers model folder (whole or sharded) or of a diffusers
     pipeline folder (its `transformer/`). On the CPU, in the dtypes of the file."""
     path = Path(path)
     if path.is_dir():

@@ -21,6 +21,11 @@ TINY = {
 
 
 @pytest.fixture
+def tiny_sizes() -> dict:
+    return dict(TINY)
+
+
+@pytest.fixture
 def corpus() -> Path:
     root = Path(os.environ.get("MEGACTOR_CORPUS", Path(__file__).parents[2] / ".." / "shared" / "corpus")).resolve()
     if not root.is_dir():

@@ -14,7 +14,7 @@ def without_text(state: dict) -> dict:
 
 
 def original_layout(state: dict, num_layers: int) -> dict:
-    """diffusers' names → PixArt's own, written from the published conversion tool's table, in the other direction than the project reads it."""
+    """diffusers' names → PixArt's own, from the published conversion tool's table, the other way round than the project reads it."""
     out = {"pos_embed": torch.zeros(1, 4, 4), "y_embedder.y_embedding": torch.zeros(120, 24)}
     whole = [
         ("pos_embed.proj", "x_embedder.proj"),
