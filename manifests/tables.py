@@ -17,6 +17,7 @@ from manifests.schema import COLUMNS, NEVER_NULL, Column, column_of, with_extra
 
 Rows = Sequence[Mapping[str, Any]]
 EXTRA_ATTR = "manifest_columns"  # DataFrame.attrs: unit, meaning and since-version of columns that the schema lacks
+_SCHEMA = {column.name: column for column in COLUMNS}
 _WHERE_UNSTATED = {"accepted": False, "reject_reasons": []}
 
 
@@ -35,13 +36,15 @@ def to_table(data: Rows | pd.DataFrame | pa.Table, columns: Iterable[Column] = (
         own = [column_of(field) for field in data.schema]
     elif isinstance(data, pd.DataFrame):
         names, get = [str(name) for name in data.columns], lambda name: data[name]
-        own = [_column_of_series(data, name) for name in names]
+        own = columns_of_frame(data[[name for name in data.columns if name not in _SCHEMA]])
     else:
         data = list(data)
         names, get = list(dict.fromkeys(key for row in data for key in row)), lambda name: [row.get(name) for row in data]
         own = []
-    declared = with_extra([*columns, *(further for further in own if further.name not in _SCHEMA_NAMES)])
+    declared = with_extra(columns)
     known = {further.name for further in declared}
+    declared += tuple(further for further in own if further.name not in known)
+    known.update(further.name for further in own)
     for name in names:
         if name not in known:
             raise UserError(
@@ -52,15 +55,15 @@ def to_table(data: Rows | pd.DataFrame | pa.Table, columns: Iterable[Column] = (
     return pa.table(arrays, schema=pa.schema([further.field() for further in declared]))
 
 
-_SCHEMA_NAMES = frozenset(column.name for column in COLUMNS)
-
-
-def _column_of_series(frame: pd.DataFrame, name: str) -> Column:
-    """What a frame knows of one of its columns that the schema lacks."""
-    unit, meaning, since = frame.attrs.get(EXTRA_ATTR, {}).get(name, ("", "", 0))
-    if name in _SCHEMA_NAMES:
-        return Column(name, pa.null(), unit, meaning, since)
-    return Column(name, _arrow_type(frame[name], name), unit, meaning, since)
+def columns_of_frame(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """What a frame's columns are: types as they stand, meanings from the schema or, for further columns, as they were loaded."""
+    loaded = frame.attrs.get(EXTRA_ATTR, {})
+    columns = []
+    for name in map(str, frame.columns):
+        known = _SCHEMA.get(name)
+        unit, meaning, since = (known.unit, known.meaning, known.since) if known else loaded.get(name, ("", "", 0))
+        columns.append(Column(name, _arrow_type(frame[name], name), unit, meaning, since))
+    return tuple(columns)
 
 
 def _arrow_type(series: pd.Series, name: str) -> pa.DataType:
@@ -125,9 +128,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
         if field.name in NEVER_NULL and pa.types.is_boolean(field.type):
             frame[field.name] = frame[field.name].astype(bool)
     further = {
-        column.name: [column.unit, column.meaning, column.since]
-        for column in map(column_of, table.schema)
-        if column.name not in _SCHEMA_NAMES
+        column.name: [column.unit, column.meaning, column.since] for column in map(column_of, table.schema) if column.name not in _SCHEMA
     }
     if further:
         frame.attrs[EXTRA_ATTR] = further
