@@ -72,6 +72,21 @@ def weighted_nms(detections: list[Detection], max_iou: float = 0.3) -> list[Dete
     return merged
 
 
+def search_squares(height_px: int, width_px: int, min_side_px: int) -> list[tuple[int, int, int]]:
+    """Overlapping squares (x0, y0, side) that cover a frame, their side half the frame's longer one; none for a frame of less than
+    `min_side_px`, which the detector sees well enough as a whole."""
+    side = -(-max(height_px, width_px) // 2)
+    if 2 * side < min_side_px:
+        return []
+
+    def starts(length_px: int) -> list[int]:
+        last = max(0, length_px - side)
+        n = 1 + -(-2 * last // side)  # at least half a square of overlap, so that no face is cut in all of them
+        return sorted({round(last * i / max(n - 1, 1)) for i in range(n)})
+
+    return [(x0, y0, side) for y0 in starts(height_px) for x0 in starts(width_px)]
+
+
 class FaceDetector:
     """One BlazeFace model. `detect` looks at a whole picture squeezed into the network's square, or at a square of it."""
 
@@ -124,11 +139,13 @@ class FaceDetector:
         canvas = np.zeros((size, size, 3), np.uint8)
         scale = size / max(side, 1)
         left, top, right, bottom = max(0, x0), max(0, y0), min(width, x0 + side), min(height, y0 + side)
+        n = max(1, int(side / size))  # averaging over n x n pixels, then the rest bilinearly: INTER_AREA by other factors is slow
+        columns, rows = (right - left) // n, (bottom - top) // n
         to_x, to_y = round((left - x0) * scale), round((top - y0) * scale)
-        new_width = min(round((right - left) * scale), size - to_x)
-        new_height = min(round((bottom - top) * scale), size - to_y)
+        new_width, new_height = min(round(columns * n * scale), size - to_x), min(round(rows * n * scale), size - to_y)
         if new_width > 0 and new_height > 0:
-            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            part = cv2.resize(rgb[top:bottom, left:right], (new_width, new_height), interpolation=interpolation)
-            canvas[to_y : to_y + new_height, to_x : to_x + new_width] = part
+            part = rgb[top : top + rows * n, left : left + columns * n]
+            if n > 1:
+                part = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+            canvas[to_y : to_y + new_height, to_x : to_x + new_width] = cv2.resize(part, (new_width, new_height))
         return canvas

@@ -8,11 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from curation.contracts import Clip, Faces, Frame, MediaInfo
-from curation.landmarks import sixty_eight
 from curation.landmarks.choice import choose_faces
-from curation.landmarks.detector import Detection, FaceDetector, iou
+from curation.landmarks.detector import Detection, FaceDetector, iou, search_squares, weighted_nms
 from curation.landmarks.mesh import MeshFace, MeshNetwork, Roi
-from curation.landmarks.tracking import FaceFollower, is_plausible, point_box
+from curation.landmarks.tracking import FaceFollower
 
 
 @dataclass(frozen=True)
@@ -78,23 +77,22 @@ class FaceMesh:
     def detect_image(self, rgb: np.ndarray) -> list[StillFace]:
         """The faces of a still (H, W, 3) uint8 RGB picture, largest first; empty if there is none."""
         faces: list[StillFace] = []
-        for detection in self.find(rgb, expect=True):
+        for detection in self.find(rgb, thorough=True):
             face = self.mesh_of(rgb, detection)
-            if face is None:
-                continue
-            points_px = sixty_eight.from_mesh(face.mesh_px)[:, :2]
-            box_px = point_box(points_px)
-            if not faces or iou(box_px, np.stack([f.box_px for f in faces])).max() < 0.4:
-                faces.append(StillFace(detection.score, box_px, points_px, face.mesh_px))
+            if face is not None and all(iou(face.box_px, f.box_px[None])[0] < 0.4 for f in faces):
+                faces.append(StillFace(detection.score, face.box_px, face.points_px, face.mesh_px))
         return sorted(faces, key=lambda f: -float(np.prod(f.box_px[2:] - f.box_px[:2])))
 
-    # What the follower of one clip asks for.
+    # What the follower of one clip asks for (`tracking.Finder`).
 
-    def find(self, rgb: np.ndarray, expect: bool) -> list[Detection]:
-        """Detections on the whole frame, largest first; with `expect`, look harder before giving up."""
+    def find(self, rgb: np.ndarray, thorough: bool) -> list[Detection]:
+        """Detections, largest first; `thorough`: where the whole frame shows none or small ones, also look at overlapping parts of it."""
         found = self._full_range.detect(rgb, self.min_detection_score)
-        if not found and expect:
-            found = self._short_range.detect(rgb, self.min_detection_score)
+        if thorough:
+            found += self._short_range.detect(rgb, self.min_detection_score)
+            for square_px in search_squares(*rgb.shape[:2], 2 * self._full_range.network.size_px):
+                found += self._full_range.detect(rgb, self.min_detection_score, square_px)
+            found = weighted_nms(found)
         return sorted(found, key=lambda d: -d.size_px)
 
     def vouches_for(self, rgb: np.ndarray, mesh_px: np.ndarray) -> bool:
@@ -106,7 +104,7 @@ class FaceMesh:
 
     def mesh_at(self, rgb: np.ndarray, roi: Roi) -> MeshFace | None:
         face = self._mesh.locate(rgb, roi)
-        return face if is_plausible(face, roi, self.min_presence) else None
+        return face if face.presence >= self.min_presence and face.is_upright else None
 
     def mesh_of(self, rgb: np.ndarray, detection: Detection) -> MeshFace | None:
         """The mesh of a newly detected face; the second pass looks where the first found it, as following does."""

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.landmarks import sixty_eight
 from curation.landmarks.detector import LEFT_EYE, RIGHT_EYE, Detection
-from curation.landmarks.networks import Network
+from curation.landmarks.networks import Network, sigmoid
 
 ROI_SCALE = 1.5  # side of the square over the longer side of the face box
-_RIGHT_OUTER_CORNER, _LEFT_OUTER_CORNER = 33, 263
+_FOREHEAD, _CHIN, _RIGHT_EAR, _LEFT_EAR, _NOSE_TIP = 10, 152, 234, 454, 4
+_RIGHT_OUTER_CORNER, _LEFT_OUTER_CORNER, _RIGHT_MOUTH, _LEFT_MOUTH = 33, 263, 61, 291
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,27 @@ class MeshFace:
     Attributes:
         mesh_px: (468, 3) float32; x right, y down in pixels; z in the same scale, smaller = nearer to the camera.
         presence: 0..1, the network's belief that the square shows a face.
+        is_upright: within the square, the points lie as a face's do (`_lies_like_a_face`).
     """
 
     mesh_px: np.ndarray
     presence: float
+    is_upright: bool
+
+    @property
+    def points_px(self) -> np.ndarray:
+        """(68, 2) float32, iBUG order."""
+        return sixty_eight.from_mesh(self.mesh_px)[:, :2]
+
+    @property
+    def box_px(self) -> np.ndarray:
+        """(4,) box of the 68 points."""
+        return point_box(self.points_px)
+
+
+def point_box(points_px: np.ndarray) -> np.ndarray:
+    """Box (..., 4) x0, y0, x1, y1 of (..., N, 2) points."""
+    return np.concatenate([points_px.min(axis=-2), points_px.max(axis=-2)], axis=-1)
 
 
 class MeshNetwork:
@@ -71,22 +90,40 @@ class MeshNetwork:
         """The face in the square `roi` of a (H, W, 3) uint8 picture; black is assumed beyond its edges."""
         size = self.network.size_px
         matrix = roi.matrix(size)
-        raw_points, raw_flag = self.network.run(self._crop(rgb, matrix, roi.side_px), 1 / 255, 0)
-        points = raw_points.reshape(-1, 3).astype(np.float64)
-        mesh_px = np.empty_like(points, dtype=np.float32)
-        mesh_px[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        mesh_px[:, 2] = points[:, 2] * (roi.side_px / size)
-        return MeshFace(mesh_px, float(1 / (1 + np.exp(-np.clip(raw_flag.ravel()[0], -80, 80)))))
+        raw_points, raw_flag = self.network.run(_crop(rgb, matrix, size), 1 / 255, 0)
+        points = raw_points.reshape(-1, 3)
+        to_picture = np.zeros((3, 3), np.float32)
+        to_picture[:2, :2] = matrix[:, :2]
+        to_picture[2, 2] = roi.side_px / size
+        mesh_px = points @ to_picture.T
+        mesh_px[:, :2] += matrix[:, 2].astype(np.float32)
+        return MeshFace(mesh_px, sigmoid(raw_flag.item()), _lies_like_a_face(points / size))
 
-    def _crop(self, rgb: np.ndarray, matrix: np.ndarray, side_px: float) -> np.ndarray:
-        import cv2
 
-        size = self.network.size_px
-        # A bilinear warp reads 2x2 pixels; beyond a 2-fold reduction it would skip some, so average over several samples a pixel.
-        samples = int(np.clip(side_px / size // 2, 1, 4))
-        # warpAffine counts from pixel centres, the matrix from pixel edges.
-        to_edges = np.array([[1 / samples, 0, 0.5 / samples], [0, 1 / samples, 0.5 / samples], [0, 0, 1]])
-        from_centres = matrix @ to_edges - np.array([[0, 0, 0.5], [0, 0, 0.5]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        crop = cv2.warpAffine(rgb, from_centres, (size * samples, size * samples), flags=flags, borderMode=cv2.BORDER_CONSTANT)
-        return crop if samples == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+def _lies_like_a_face(points: np.ndarray) -> bool:
+    """Whether (468, 3) points in units of the square make a face: neither tiny nor beyond the square, eyes over nose over mouth."""
+    forehead_y, chin_y, nose_y = points[_FOREHEAD, 1].item(), points[_CHIN, 1].item(), points[_NOSE_TIP, 1].item()
+    eyes_y = (points[_RIGHT_OUTER_CORNER, 1].item() + points[_LEFT_OUTER_CORNER, 1].item()) / 2
+    mouth_y = (points[_RIGHT_MOUTH, 1].item() + points[_LEFT_MOUTH, 1].item()) / 2
+    width = abs(points[_LEFT_EAR, 0].item() - points[_RIGHT_EAR, 0].item())
+    return 0.25 < max(width, chin_y - forehead_y) < 1.1 and eyes_y < nose_y < mouth_y and eyes_y < mouth_y < chin_y
+
+
+def _crop(rgb: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """The rotated square as (size, size, 3) uint8; `matrix` as of `Roi.matrix`."""
+    import cv2
+
+    # A bilinear warp reads 2x2 pixels and would skip some of a much larger square, so that square is first averaged over n x n pixels.
+    n = max(1, int(np.hypot(matrix[0, 0], matrix[1, 0])))
+    if n > 1:
+        corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ matrix[:, :2].T + matrix[:, 2]
+        height, width = rgb.shape[:2]
+        x0, y0 = np.clip(np.floor(corners.min(axis=0)), 0, [width - n, height - n]).astype(int).tolist()
+        x1, y1 = np.clip(np.ceil(corners.max(axis=0)), [x0 + n, y0 + n], [width, height]).astype(int).tolist()
+        columns, rows = (x1 - x0) // n, (y1 - y0) // n
+        rgb = cv2.resize(rgb[y0 : y0 + rows * n, x0 : x0 + columns * n], (columns, rows), interpolation=cv2.INTER_AREA)
+        matrix = (matrix - [[0, 0, x0], [0, 0, y0]]) / n
+    # warpAffine counts from pixel centres, the matrix from pixel edges.
+    from_centres = matrix.copy()
+    from_centres[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
+    return cv2.warpAffine(rgb, from_centres, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

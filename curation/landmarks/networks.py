@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from functools import cached_property
 from pathlib import Path
 
@@ -79,3 +80,7 @@ class Network:
         del tensor  # LiteRT refuses to run while a view of its memory is alive
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+def sigmoid(logit: float) -> float:
+    return 1 / (1 + math.exp(-min(max(logit, -80.0), 80.0)))

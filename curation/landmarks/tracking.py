@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from curation.contracts import Frame
-from curation.landmarks import sixty_eight
-from curation.landmarks.detector import iou
-from curation.landmarks.mesh import MeshFace, Roi
+from curation.landmarks.detector import Detection, iou
+from curation.landmarks.mesh import MeshFace, Roi, point_box
 
 _SAME_FACE_IOU = 0.4  # of two landmark boxes
+_SMALL = 0.15  # of the frame's longer side: beside a face smaller than this, a look at the whole frame may miss another
+_MAX_LOOKS_BETWEEN_SEARCHES = 64
 
 
 @dataclass(eq=False)
@@ -40,12 +42,8 @@ class Track:
         self.mesh_px = face.mesh_px
         self.last_ms = frame.time_ms
         self.frames.append(index)
-        self.points_px.append(sixty_eight.from_mesh(face.mesh_px)[:, :2])
+        self.points_px.append(face.points_px)
         self.presence.append(face.presence)
-
-    def cut_after(self, n_frames: int) -> None:
-        """Forget all but the first `n_frames` frames."""
-        del self.frames[n_frames:], self.points_px[n_frames:], self.presence[n_frames:]
 
     @property
     def box_px(self) -> np.ndarray:
@@ -58,69 +56,66 @@ class Track:
         return point_box(np.stack(self.points_px))
 
 
-def point_box(points_px: np.ndarray) -> np.ndarray:
-    """Box (..., 4) x0, y0, x1, y1 of (..., N, 2) points."""
-    return np.concatenate([points_px.min(axis=-2), points_px.max(axis=-2)], axis=-1)
-
-
 def box_size_px(boxes_px: np.ndarray) -> np.ndarray:
     """Square root of the area of (..., 4) boxes."""
     return np.sqrt(np.prod(np.maximum(boxes_px[..., 2:] - boxes_px[..., :2], 0), axis=-1))
 
 
-def is_plausible(face: MeshFace, roi: Roi, min_presence: float) -> bool:
-    """Whether the mesh shows a face: the network says so, and the points lie as a face's do within the square looked at."""
-    if face.presence < min_presence:
-        return False
-    points = sixty_eight.from_mesh(face.mesh_px)[:, :2]
-    cos, sin = np.cos(roi.angle_rad), np.sin(roi.angle_rad)
-    upright = (points - [roi.x_px, roi.y_px]) @ np.array([[cos, -sin], [sin, cos]]) / roi.side_px
-    extent = np.ptp(upright, axis=0)
-    eyes_y = (upright[sixty_eight.RIGHT_EYE, 1].mean() + upright[sixty_eight.LEFT_EYE, 1].mean()) / 2
-    return bool(0.25 < extent.max() < 1.1 and extent.min() > 0.1 and eyes_y < upright[30, 1] < upright[sixty_eight.LIPS, 1].mean() + 0.05)
+class Finder(Protocol):
+    """What the follower asks of the networks: the `FaceMesh` backend, or a stand-in."""
+
+    detector_every_frames: int
+    max_faces: int
+    max_undetected: int
+    resume_within_ms: float
+
+    def find(self, rgb: np.ndarray, thorough: bool) -> list[Detection]: ...
+
+    def vouches_for(self, rgb: np.ndarray, mesh_px: np.ndarray) -> bool: ...
+
+    def mesh_of(self, rgb: np.ndarray, detection: Detection) -> MeshFace | None: ...
+
+    def mesh_at(self, rgb: np.ndarray, roi: Roi) -> MeshFace | None: ...
 
 
 class FaceFollower:
-    """The live tracks of one clip. `finder` does the looking: it is the `FaceMesh` backend.
+    """The faces of one clip, frame by frame.
 
     Every frame, each live face's mesh is located again around its last place. Every `detector_every_frames`, and as soon as a face is
-    lost, the detector looks for new faces and vouches for the known ones.
+    lost, the detector looks for new faces and vouches for the known ones. Where it finds none, or only small ones, it searches more
+    thoroughly, at looks that lie further and further apart as long as that is in vain.
     """
 
-    def __init__(self, finder):
-        self._finder = finder
-        self._index = -1
-        self._live: list[Track] = []
-        self._tracks: list[Track] = []
+    def __init__(self, finder: Finder):
+        self.tracks: list[Track] = []
         self.times_ms: list[float] = []
-
-    @property
-    def tracks(self) -> list[Track]:
-        return self._tracks
+        self._finder = finder
+        self._live: list[Track] = []
+        self._looks_to_search = 0
+        self._search_gap = 1
 
     def on_frame(self, frame: Frame) -> None:
-        self._index += 1
+        index = len(self.times_ms)
         self.times_ms.append(frame.time_ms)
         n_before = len(self._live)
-        self._follow(frame)
-        if self._index % self._finder.detector_every_frames == 0 or len(self._live) < n_before:
-            self._detect(frame)
+        self._follow(frame, index)
+        if index % self._finder.detector_every_frames == 0 or len(self._live) < n_before:
+            self._look(frame, index)
 
-    def _follow(self, frame: Frame) -> None:
+    def _follow(self, frame: Frame, index: int) -> None:
         still_there: list[Track] = []
         for track in self._live:  # older tracks first: of two that slid onto one face the younger ends
             face = self._finder.mesh_at(frame.rgb, Roi.from_mesh(track.mesh_px))
-            if face is None or _same_face(_mesh_box(face), still_there):
+            if face is None or _same_face(face.box_px, still_there):
                 continue
-            track.extend(frame, self._index, face)
+            track.extend(frame, index, face)
             still_there.append(track)
         self._live = still_there
 
-    def _detect(self, frame: Frame) -> None:
-        unexplained = []
-        vouched: set[int] = set()
-        detections = self._finder.find(frame.rgb, expect=not self._live)
-        for detection in detections:
+    def _look(self, frame: Frame, index: int) -> None:
+        thorough = self._search_is_due(frame)
+        vouched, unexplained = set(), []
+        for detection in self._finder.find(frame.rgb, thorough):
             known = _covered_by(detection.box_px, self._live)
             if known is None:
                 unexplained.append(detection)
@@ -134,28 +129,33 @@ class FaceFollower:
             track.n_undetected += 1
             if track.n_undetected > self._finder.max_undetected:
                 self._live.remove(track)
+        n_before = len(self._live)
         for detection in unexplained:
-            if len(self._live) >= self._finder.max_faces:
-                break
-            self._begin(frame, self._finder.mesh_of(frame.rgb, detection))
+            if len(self._live) < self._finder.max_faces:
+                self._begin(frame, index, self._finder.mesh_of(frame.rgb, detection))
+        if thorough:
+            found_more = len(self._live) > n_before
+            self._search_gap = 1 if found_more else min(2 * self._search_gap, _MAX_LOOKS_BETWEEN_SEARCHES)
+            self._looks_to_search = self._search_gap
 
-    def _begin(self, frame: Frame, face: MeshFace | None) -> None:
+    def _search_is_due(self, frame: Frame) -> bool:
+        self._looks_to_search -= 1
+        largest_px = max((float(box_size_px(track.box_px)) for track in self._live), default=0.0)
+        return self._looks_to_search < 0 and largest_px < _SMALL * max(frame.rgb.shape[:2])
+
+    def _begin(self, frame: Frame, index: int, face: MeshFace | None) -> None:
         """Resume the track that was lost about here a moment ago, or start a new one."""
-        if face is None or _same_face(_mesh_box(face), self._live):
+        if face is None or _same_face(face.box_px, self._live):
             return
-        lost = [t for t in self._tracks if t not in self._live and frame.time_ms - t.last_ms <= self._finder.resume_within_ms]
-        track = _same_face(_mesh_box(face), lost)
-        if track is None or track.frames[-1] == self._index:
+        lost = [t for t in self.tracks if t not in self._live and frame.time_ms - t.last_ms <= self._finder.resume_within_ms]
+        track = _same_face(face.box_px, lost)
+        if track is None or track.frames[-1] == index:
             track = Track(face.mesh_px)
-            self._tracks.append(track)
-        track.extend(frame, self._index, face)
+            self.tracks.append(track)
+        track.extend(frame, index, face)
         track.n_detected += 1
         track.n_undetected = 0
         self._live.append(track)
-
-
-def _mesh_box(face: MeshFace) -> np.ndarray:
-    return point_box(sixty_eight.from_mesh(face.mesh_px)[:, :2])
 
 
 def _same_face(box_px: np.ndarray, tracks: list[Track]) -> Track | None:
