@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 
 from curation.media import wire
-from curation.media.failure import DecodeFailure
+from curation.media.errors import DecodeError
 from curation.media.limits import MediaLimits
 
-_SLICE_S = 0.5  # answer at least so often, with whatever is ready: silence means a hang
+_SLICE_S = 0.5  # answer at least so often with whatever is ready: longer silence means a hang
 
 
 class Child:
     """State between requests: the file that is open and the span that is being read.
 
     Args:
-        area: the shared memory, (1 + prefetch_blocks) blocks of `limits.area_bytes`.
+        area: the shared memory.
         limits: the reader's limits.
     """
 
@@ -77,29 +77,27 @@ class Child:
         if self._file is not None:
             self._file.close()
             self._file = None
-        if self._touched_bytes > self._limits.block_bytes and hasattr(mmap, "MADV_REMOVE"):
+        if self._touched_bytes > 2 * self._limits.block_mib << 20 and hasattr(mmap, "MADV_REMOVE"):
             self._area.madvise(mmap.MADV_REMOVE)  # gives the pages of an unusually large picture back
             self._touched_bytes = 0
 
     def _fill(self, block: int, give_up_at: float) -> list[tuple[int, int]]:
         shape = self._file.picture.shape
         picture_bytes = int(np.prod(shape))
-        n_slots = max(1, self._limits.block_bytes // picture_bytes)
-        self._touched_bytes = max(self._touched_bytes, n_slots * picture_bytes)
-        first_byte = block * self._limits.area_bytes
+        n_slots = self._limits.layout(picture_bytes)[1]
+        first_byte = block * n_slots * picture_bytes
         slots = np.frombuffer(self._area, np.uint8, n_slots * picture_bytes, first_byte).reshape(n_slots, *shape)
+        self._touched_bytes = max(self._touched_bytes, first_byte + slots.nbytes)
         points: list[tuple[int, int]] = []
         n_used = 0
-        while n_used < n_slots and time.monotonic() < give_up_at:
-            for found in self._pictures:
-                break
-            else:
-                self._pictures = None
-                break
+        for found in self._pictures:
             if found is not None:
                 self._file.picture.write(found[1], slots[n_used])
                 points += [(point, n_used) for point in found[0]]
                 n_used += 1
+            if n_used == n_slots or time.monotonic() > give_up_at:
+                return points
+        self._pictures = None
         return points
 
     def _open(self, path: str) -> None:
@@ -110,6 +108,14 @@ class Child:
             self.drop()
         if self._file is None:
             self._file = VideoFile(path, self._limits.max_frame_px)
+            self._require_room()
+
+    def _require_room(self) -> None:
+        height, width, _ = self._file.picture.shape
+        if self._limits.layout(3 * width * height) == (0, 0):
+            mib = 3 * width * height / (1 << 20)
+            message = f"frames of {width}x{height} px take {mib:.0f} MiB; the frame budget is {self._limits.frame_budget_mib} MiB"
+            raise DecodeError("too_large", message)
 
 
 def serve(channel: socket.socket, child: Child) -> None:
@@ -139,7 +145,7 @@ _OPERATIONS = {"probe": Child.probe, "start": Child.start, "block": Child.block}
 def _kind_and_message(error: Exception) -> tuple[str, str]:
     from av.error import FFmpegError
 
-    if isinstance(error, DecodeFailure):
+    if isinstance(error, DecodeError):
         return error.kind, error.message
     if isinstance(error, MemoryError):
         return "too_large", "decoding needs more memory than the decoder may use"
@@ -168,9 +174,8 @@ def main(arguments: list[str]) -> None:
     die_with(lifeline)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))  # nothing is written but the error output
-    area_bytes = limits.area_bytes * (1 + limits.prefetch_blocks)
-    area = mmap.mmap(area_fd, area_bytes)
-    resource.setrlimit(resource.RLIMIT_AS, (limits.child_memory_bytes + area_bytes,) * 2)
+    area = mmap.mmap(area_fd, limits.area_bytes)
+    resource.setrlimit(resource.RLIMIT_AS, ((limits.child_memory_mib << 20) + limits.area_bytes,) * 2)
     import av  # noqa: F401  the expensive import, before the reader's clock starts
 
     channel = socket.socket(fileno=channel_fd)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from curation.media.failure import DecodeFailure
+from curation.media.errors import DecodeError
 
 # Play lists and scripts (hls, dash, concat, sdp ...) and the text and image "containers" are left out: they open other files or take
 # anything for a video.
@@ -16,6 +17,7 @@ _CONTAINERS = (
     "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,live_flv,asf,asf_o,ogg,mxf,ivf,h264,hevc,av1,obu,m4v,yuv4mpegpipe,nut,rm,dv,gxf,wtv,"
     "wav,w64,mp3,aac,flac,ac3,eac3,aiff,caf,ape,amr,au"
 )
+_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # of MP4 and QuickTime files
 _REASONS = {
     errno.ENOENT: ("missing_file", "the file is not there"),
     errno.ENOTDIR: ("missing_file", "the file is not there: a part of its path is no directory"),
@@ -37,22 +39,22 @@ def open_descriptor(path: str) -> int:
     """A descriptor of a regular, non-empty file; never blocks on pipes and devices.
 
     Raises:
-        DecodeFailure: missing_file, unreadable, empty_file.
+        DecodeError: missing_file, unreadable, empty_file.
     """
     try:
-        _require_regular(os.stat(path))
+        _require_regular(Path(path).stat())
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError as error:
-        raise DecodeFailure("missing_file", f"the path cannot be a file's: {error}") from error
+        raise DecodeError("missing_file", f"the path cannot be a file's: {error}") from error
     except OSError as error:
         kind, text = _REASONS.get(error.errno, ("unreadable", f"the file cannot be read: {error.strerror}"))
-        raise DecodeFailure(kind, text) from error
+        raise DecodeError(kind, text) from error
     try:
         state = os.fstat(descriptor)
         _require_regular(state)  # again: the path may have changed hands in between
         if state.st_size == 0:
-            raise DecodeFailure("empty_file", "the file has no bytes")
-    except DecodeFailure:
+            raise DecodeError("empty_file", "the file has no bytes")
+    except DecodeError:
         os.close(descriptor)
         raise
     return descriptor
@@ -65,7 +67,7 @@ def open_container(descriptor: int, max_frame_px: int) -> Any:
     tried.
 
     Raises:
-        DecodeFailure: not_a_video, truncated.
+        DecodeError: not_a_video, truncated.
     """
     import av
 
@@ -80,40 +82,58 @@ def open_container(descriptor: int, max_frame_px: int) -> Any:
     except MemoryError:
         raise
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
-        if _starts_like_mp4(descriptor) and not _has_top_level_box(descriptor, b"moov"):
-            raise DecodeFailure("truncated", "an MP4 file without its index (moov): it was cut off before the end") from error
-        raise DecodeFailure("not_a_video", f"no container that can be opened: {getattr(error, 'strerror', None) or error}") from error
+        require_whole_index(descriptor)
+        raise DecodeError("not_a_video", f"no container that can be opened: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _require_regular(state: os.stat_result) -> None:
     if not stat.S_ISREG(state.st_mode):
         what = next((name for test, name in _KINDS_OF_FILE if test(state.st_mode)), "no regular file")
-        raise DecodeFailure("unreadable", f"the path is {what}, not a file")
+        raise DecodeError("unreadable", f"the path is {what}, not a file")
 
 
-def _starts_like_mp4(descriptor: int) -> bool:
-    return os.pread(descriptor, 8, 0)[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+def require_whole_index(descriptor: int) -> None:
+    """An MP4 file that was cut off before or within its index may still open, with some of its streams.
 
-
-def _has_top_level_box(descriptor: int, name: bytes) -> bool:
-    """Whether the chain of boxes leads to one of that name that lies wholly in the file."""
+    Raises:
+        DecodeError: truncated.
+    """
     size = os.fstat(descriptor).st_size
+    name, end = b"", 0
+    for name, end in _boxes(descriptor):
+        if name == b"moov" and end <= size:
+            return
+    if end > size or (end == size and name):
+        raise DecodeError("truncated", "an MP4 file without its whole index (moov): it was cut off before the end")
+
+
+def is_cut_off(descriptor: int) -> bool:
+    """Whether an MP4 file ends within one of its parts."""
+    return any(end > os.fstat(descriptor).st_size for _, end in _boxes(descriptor))
+
+
+def canonical_path(path: str) -> str:
+    """Absolute, so that it means the same in a process with another working directory."""
+    return str(Path(path).absolute()) if "\0" not in path else path
+
+
+def _boxes(descriptor: int) -> Iterator[tuple[bytes, int]]:
+    """(type, end) of each top-level box of an MP4 or QuickTime file; the last one may end beyond the file. Nothing for other files; stops
+    where the chain is damaged."""
+    size = os.fstat(descriptor).st_size
+    if os.pread(descriptor, 8, 0)[4:8] not in _FIRST_BOXES:
+        return
     at = 0
-    while at + 8 <= size:
+    while at < size:
         head = os.pread(descriptor, 16, at)
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         elif length == 0:
             length = size - at
-        if head[4:8] == name:
-            return at + length <= size
+        if len(head) < 8:
+            length = 8
         if length < 8:
-            return False
+            return
         at += length
-    return False
-
-
-def canonical_path(path: str) -> str:
-    """Absolute, so that it means the same in a process with another working directory."""
-    return str(Path(path).absolute()) if "\0" not in path else path
+        yield head[4:8], at

@@ -43,14 +43,13 @@ class DecodeChild:
     """
 
     def __init__(self, limits: MediaLimits):
-        area_bytes = limits.area_bytes * (1 + limits.prefetch_blocks)
         ours, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         area = _nameless_file()
         self._errors = _nameless_file()
         try:
-            os.ftruncate(area, area_bytes)
-            self.area = mmap.mmap(area, area_bytes, prot=mmap.PROT_READ)
+            os.ftruncate(area, limits.area_bytes)
+            self.area = mmap.mmap(area, limits.area_bytes, prot=mmap.PROT_READ)
             handed_over = (theirs.fileno(), area, lifeline)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOTSTRAP, _ROOT, *map(str, handed_over), json.dumps(asdict(limits))],

@@ -74,7 +74,7 @@ class MediaReader:
         """
         if not 0 < sample_hz <= 1000:
             raise ValueError(f"sample_hz is {sample_hz}; it must be in 0..1000")
-        if clip.end_ms is not None and clip.end_ms <= clip.start_ms or clip.start_ms < 0:
+        if (clip.end_ms is not None and clip.end_ms <= clip.start_ms) or clip.start_ms < 0:
             raise ClipError("no_frames", f"the span {clip.start_ms} ms .. {clip.end_ms} ms is empty")
         return ClipStream(self, self._limits, clip, sample_hz, frames, audio)
 
@@ -145,6 +145,7 @@ class ClipStream:
         reply, _ = reader._answer(self._patience, reader._ask(self._patience, message, fresh=True))
         self._with_frames = frames
         self._shape = tuple(reply["shape"])
+        self._n_blocks, self._n_slots = limits.layout(int(np.prod(self._shape)))
         self._patience.allow_for(reply["expected_s"])
         self.info = MediaInfo(**reply["info"])
         self.decode_ms: float = reply["ms"]
@@ -192,7 +193,7 @@ class ClipStream:
     def _replies(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """(block of the shared memory, reply); keeps `prefetch_blocks` further requests under way."""
         asked: deque[tuple[int, int]] = deque()
-        n_blocks = 1 + self._limits.prefetch_blocks
+        n_blocks = self._n_blocks
         n_asked = 0
         while not self._done:
             while len(asked) < n_blocks:
@@ -209,7 +210,7 @@ class ClipStream:
 
     def _picture(self, block: int, slot: int) -> np.ndarray:
         n_bytes = int(np.prod(self._shape))
-        at = block * self._limits.area_bytes + slot * n_bytes
+        at = (block * self._n_slots + slot) * n_bytes
         return np.frombuffer(self._reader._child.area, np.uint8, n_bytes, at).reshape(self._shape)
 
 

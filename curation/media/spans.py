@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from curation.media.failure import DecodeFailure
+from curation.media.errors import DecodeError
 from curation.media.sampling import GridSampler
 from curation.media.soundtrack import RATE_HZ
 from curation.media.videofile import VideoFile
@@ -56,12 +57,12 @@ class Span:
         """(grid points, `av.VideoFrame`) in order, without gaps; None for a decoded frame that no point asks for.
 
         Raises:
-            DecodeFailure: no_frames, truncated, decode_error, too_large.
+            DecodeError: no_frames, truncated, decode_error, too_large.
         """
         last_s, last = 0.0, None
-        for time_s, frame in self._file.frames_from(self._start_s, self._with_sound):
+        for time_s, frame in self._file.playhead.frames_from(self._start_s, self._with_sound):
             if last is not None and time_s - last_s > self._max_gap_s:
-                raise DecodeFailure("decode_error", f"the timestamps jump from {last_s:.1f} s to {time_s:.1f} s")
+                raise DecodeError("decode_error", f"the timestamps jump from {last_s:.1f} s to {time_s:.1f} s")
             self._require_length(time_s - self._start_s - self._max_gap_s)
             points = self._sampler.push(time_s)
             yield (points, last) if len(points) else None
@@ -70,37 +71,50 @@ class Span:
             last_s, last = time_s, frame
         else:
             if last is not None:
-                last_s = min(self._file.end_of(last_s, last), last_s + self._max_gap_s)
+                end_s = self._file.end_of_last(last_s, self._file.playhead.end_of(last_s, last))
+                last_s = min(end_s, last_s + self._max_gap_s)
                 points = self._sampler.finish(last_s)
                 yield (points, last) if len(points) else None
             self._check_end(last_s)
-        self._file.check_damage()
-        if not self._sampler.n_assigned:
-            raise DecodeFailure("no_frames", f"no frame between {self._start_s:.3f} s and {self._described_end}")
+        self._file.require_undamaged()
+        self._require_frames()
 
     def hear(self, give_up_at: float) -> bool:
-        """Reads the sound that lies behind the last picture in the file; False if `time.monotonic()` passed `give_up_at` before the end."""
-        if not self._with_sound:
-            return True
-        if not self._sampler.n_assigned:  # no pictures were asked for
-            return self._file.listen(self._start_s, self._start_s + self._length_s, give_up_at)
-        return self._file.hear_until(self._start_s + self._length_s, give_up_at)
+        """Reads the sound that lies behind the last picture in the file, or, without pictures, all of it. False: `time.monotonic()` passed
+        `give_up_at` before the end, call again.
+
+        Raises:
+            DecodeError: no_frames, truncated.
+        """
+        playhead = self._file.playhead
+        if self._sampler.n_assigned:
+            return not self._with_sound or playhead.hear_until(self._start_s + self._length_s, give_up_at)
+        if not playhead.listen(self._start_s, math.inf if self._end_s is None else self._end_s, self._with_sound, give_up_at):
+            return False
+        end_s = self._file.end_of_last(*playhead.last_packet)
+        self._sampler.push(self._start_s)
+        self._sampler.finish(end_s)
+        self._require_frames()
+        if not self._sampler.complete:
+            self._check_end(end_s)
+        return True
 
     def sound(self) -> np.ndarray | None:
-        """(N,) int16 at 16 kHz from the span's start, zeros where there is none, as long as the sampled pictures (or, without pictures, as
-        the span); None without an audio stream."""
+        """(N,) int16 at 16 kHz from the span's start, as long as the pictures are shown, zeros where there is no sound; None without an
+        audio stream."""
         if not self._with_sound:
             return None
-        return self._file.soundtrack.cut(self._start_s, round(self._length_s * RATE_HZ))
+        return self._file.playhead.soundtrack.cut(self._start_s, round(self._length_s * RATE_HZ))
 
     @property
     def _length_s(self) -> float:
         shown_s = self._sampler.n_assigned / self._hz
-        return min(shown_s, self._end_s - self._start_s) if shown_s and self._end_s is not None else shown_s or self.expected_s
+        return shown_s if self._end_s is None else min(shown_s, self._end_s - self._start_s)
 
-    @property
-    def _described_end(self) -> str:
-        return "the end of the file" if self._end_s is None else f"{self._end_s:.3f} s"
+    def _require_frames(self) -> None:
+        if not self._sampler.n_assigned:
+            end = "the end of the file" if self._end_s is None else f"{self._end_s:.3f} s"
+            raise DecodeError("no_frames", f"no frame between {self._start_s:.3f} s and {end}")
 
     def _check_end(self, reached_s: float) -> None:
         """The file ended before the span did."""
@@ -108,10 +122,10 @@ class Span:
             wanted_s, got_s = self._end_s - self._start_s, reached_s - self._start_s
             if got_s >= 0.9 * wanted_s:
                 return
-            self._file.check_complete(reached_s)
-            raise DecodeFailure("truncated", f"the span ends at {self._end_s:.1f} s and the file at {reached_s:.1f} s")
-        self._file.check_complete(reached_s)
+            self._file.require_whole(reached_s)
+            raise DecodeError("truncated", f"the span ends at {self._end_s:.1f} s and the file at {reached_s:.1f} s")
+        self._file.require_whole(reached_s)
 
     def _require_length(self, span_s: float) -> None:
         if span_s > self._max_span_s:
-            raise DecodeFailure("too_large", f"the span lasts more than {self._max_span_s / 3600:.1f} h")
+            raise DecodeError("too_large", f"the span lasts more than {self._max_span_s / 3600:.1f} h")

@@ -1,7 +1,7 @@
 """The child's own failure type: `curation.contracts` would pull pandas into a process that must start quickly."""
 
 
-class DecodeFailure(Exception):
+class DecodeError(Exception):
     """Why a file gives no frames; the parent raises it again as `ClipError`.
 
     Args:

@@ -1,0 +1,241 @@
+"""The place in an open container up to which it is decoded."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from curation.media.errors import DecodeError
+from curation.media.soundtrack import Soundtrack
+
+_CONTINUE_WITHIN_S = 5.0  # a span that begins this little after the last one is reached by decoding on, else by seeking
+_SOUND_LEAD_S = 0.1  # seek a little earlier than the picture needs: audio decoders warm up over their first frames
+_INTERLEAVE_S = 10.0  # how far pictures may run ahead of their sound in the file
+_RETRY_S = (0.0, 1.0, 5.0, 20.0, float("inf"))  # seeks that land too late are repeated from further ahead
+_MAX_STEP_BACK_S = 1.0
+
+
+class Playhead:
+    """Decodes a container's video and sound forward from any time. Times are seconds after the first frame of the video.
+
+    Args:
+        container: an `av` input container.
+        video, audio: its streams; audio may be None.
+
+    Attributes:
+        first: the first `av.VideoFrame`; None if none can be decoded.
+        soundtrack: the sound that was decoded on the way.
+        reached_s: how far the file is read, by the packets' time stamps.
+        last_packet: (begin, end) of the latest picture among the packets read.
+        n_packets, n_bad: video packets read since `frames_from` began, and how many packets or frames of these were damaged.
+    """
+
+    def __init__(self, container: Any, video: Any, audio: Any | None):
+        self._container = container
+        self._video = video
+        self._audio = audio
+        self._zero_s: float | None = None  # unknown until the first frame is decoded
+        self._early: list = []  # audio packets that came before it
+        self._with_sound = True
+        self._listening_to: tuple[float, float] | None = None
+        self._restart()
+        self.first = self._next_decoded()
+        if self.first is not None:
+            self._zero_s = _stamp_s(self.first) or 0.0
+            self.reached_s -= self._zero_s
+            self.last_packet = tuple(t - self._zero_s for t in self.last_packet)
+            self._recent.append((0.0, self.first))
+            for packet in self._early:
+                self._decode_audio(packet)
+            self._early.clear()
+
+    @property
+    def frame_s(self) -> float:
+        """Usual time between frames."""
+        rate = self._video.average_rate or self._video.guessed_rate or self._video.base_rate
+        return 1 / float(rate) if rate else 0.04
+
+    def frames_from(self, start_s: float, with_sound: bool) -> Iterator[tuple[float, Any]]:
+        """(time, `av.VideoFrame`) in order, beginning at or before `start_s`. Continues where the last call stopped, or seeks.
+
+        Raises:
+            DecodeError: decode_error, where the time stamps go back.
+        """
+        self._go_near(start_s, with_sound)
+        self.n_packets = self.n_bad = 0
+        yield from tuple(self._recent)
+        while (frame := self._next_decoded()) is not None:
+            yield self._remember(frame)
+
+    def hear_until(self, end_s: float, give_up_at: float) -> bool:
+        """Reads on until the sound reaches `end_s`; pictures on the way wait for the next span. False: out of time, call again."""
+        return self._read_until(end_s, float("-inf"), give_up_at)
+
+    def listen(self, start_s: float, end_s: float, with_sound: bool, give_up_at: float) -> bool:
+        """No pictures: goes to `start_s` on the first call and reads until `end_s`; then `last_packet` is known, and the sound if wanted.
+        False: out of time, call again."""
+        if self._listening_to != (start_s, end_s):
+            self._go_near(start_s, with_sound)
+            self._listening_to = (start_s, end_s)
+            self._recent.clear()  # the pictures on the way are lost: the next span seeks
+            self._decoded.clear()
+        heard_s = end_s if with_sound and self._audio is not None else float("-inf")
+        complete = self._read_until(heard_s, end_s, give_up_at)
+        self._waiting.clear()
+        if complete:
+            self._listening_to = None
+        return complete
+
+    def end_of(self, time_s: float, frame: Any) -> float:
+        """When the frame that begins at `time_s` is over."""
+        return time_s + (float(frame.duration * frame.time_base) if frame.duration else self.frame_s)
+
+    def _go_near(self, start_s: float, with_sound: bool) -> None:
+        heard = self._with_sound or not with_sound
+        self._with_sound = with_sound
+        if not (heard and self._recent and self._recent[0][0] <= start_s <= self._recent[-1][0] + _CONTINUE_WITHIN_S):
+            self._seek(start_s)
+        self.soundtrack.forget_before(start_s)
+
+    def _seek(self, start_s: float) -> None:
+        """Puts the playhead so that the next frame begins at or before `start_s`, if the file has such a frame."""
+        for back_s in _RETRY_S:
+            target_s = start_s - _SOUND_LEAD_S - back_s
+            self._go_to(target_s if target_s > 0 else None)
+            frame = self._next_decoded()
+            if target_s <= 0 or (frame is not None and self._time(frame) <= start_s):
+                break
+        if frame is not None:
+            self._remember(frame)
+
+    def _go_to(self, time_s: float | None) -> None:
+        """`None` is the very beginning of the file."""
+        from av.error import FFmpegError
+
+        start = self._video.start_time or 0
+        if time_s is not None:
+            start = int((time_s + self._zero_s) / self._video.time_base)
+        try:
+            self._container.seek(start, stream=self._video, backward=True)
+        except FFmpegError:
+            self._container.seek(0, backward=True)
+        self._restart()
+
+    def _read_until(self, heard_s: float, shown_s: float, give_up_at: float) -> bool:
+        """Reads packets until the sound reaches `heard_s` and the pictures `shown_s`; False: out of time."""
+        while self.soundtrack.end_s < heard_s or self.last_packet[1] < shown_s:
+            if self.reached_s > max(heard_s, shown_s) + _INTERLEAVE_S:
+                break
+            packet = self._next_packet()
+            if packet is None:
+                break
+            if packet.stream is self._video:
+                self._waiting.append(packet)
+            else:
+                self._decode_audio(packet)
+            if time.monotonic() > give_up_at:
+                return False
+        return True
+
+    def _restart(self) -> None:
+        self._packets = iter(self._container.demux(*(s for s in (self._video, self._audio) if s is not None)))
+        self._waiting: deque = deque()  # video packets that were passed while looking for sound
+        self._decoded: deque = deque()
+        self._recent: deque = deque(maxlen=2)  # the last two frames given out: the next span may begin with either
+        self.soundtrack = Soundtrack()
+        self.reached_s = float("-inf")
+        self.last_packet = (float("-inf"), float("-inf"))
+        self.n_packets = self.n_bad = 0
+
+    def _next_packet(self) -> Any | None:
+        """None at the end of what can be read. The packets that end a stream are empty and flush its decoder."""
+        from av.error import FFmpegError
+
+        try:
+            packet = next(self._packets, None)
+        except MemoryError:
+            raise
+        except FFmpegError:  # the file breaks off here; what the decoder still holds comes out by flushing
+            self._packets = iter(())
+            self._decode_video(None)
+            return None
+        if packet is not None:
+            self._note_times(packet)
+        return packet
+
+    def _note_times(self, packet: Any) -> None:
+        tick_s, zero_s = float(packet.time_base), self._zero_s or 0.0
+        if packet.dts is not None:
+            self.reached_s = max(self.reached_s, packet.dts * tick_s - zero_s)
+        if packet.stream is self._video and packet.pts is not None:
+            begin_s = packet.pts * tick_s - zero_s
+            end_s = begin_s + (packet.duration * tick_s if packet.duration else self.frame_s)
+            self.last_packet = max(self.last_packet, (begin_s, end_s))
+
+    def _next_decoded(self) -> Any | None:
+        while not self._decoded:
+            packet = self._waiting.popleft() if self._waiting else self._next_packet()
+            if packet is None:
+                break
+            if packet.stream is self._video:
+                self._decode_video(packet)
+            else:
+                self._decode_audio(packet)
+        return self._decoded.popleft() if self._decoded else None
+
+    def _decode_video(self, packet: Any | None) -> None:
+        from av.error import FFmpegError
+
+        self.n_packets += 1
+        try:
+            frames = self._video.codec_context.decode(packet)
+        except MemoryError:
+            raise
+        except FFmpegError:
+            self.n_bad += 1
+            return
+        self.n_bad += sum(frame.is_corrupt for frame in frames)
+        self._decoded.extend(frames)
+
+    def _decode_audio(self, packet: Any) -> None:
+        from av.error import FFmpegError
+
+        if not self._with_sound:
+            return
+        if self._zero_s is None:
+            self._early.append(packet)
+            return
+        try:
+            frames = self._audio.codec_context.decode(packet)
+        except MemoryError:
+            raise
+        except FFmpegError:
+            return  # a hole in the sound, filled with silence
+        for frame in frames:
+            time_s = _stamp_s(frame)
+            self.soundtrack.add(frame, None if time_s is None else time_s - self._zero_s)
+
+    def _remember(self, frame: Any) -> tuple[float, Any]:
+        self._recent.append((self._time(frame), frame))
+        return self._recent[-1]
+
+    def _time(self, frame: Any) -> float:
+        """Never before the frame given out last."""
+        time_s = _stamp_s(frame)
+        if time_s is not None:
+            time_s -= self._zero_s
+        if not self._recent:
+            return time_s or 0.0
+        last_s, last = self._recent[-1]
+        if time_s is None:
+            return self.end_of(last_s, last)
+        if time_s < last_s - _MAX_STEP_BACK_S:
+            raise DecodeError("decode_error", f"the time stamps go back from {last_s:.1f} s to {time_s:.1f} s")
+        return max(time_s, last_s)
+
+
+def _stamp_s(frame: Any) -> float | None:
+    stamp = frame.pts if frame.pts is not None else frame.dts
+    return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
