@@ -159,7 +159,7 @@ def resume(folder: Path, n_rows: int) -> Iterator[Line]:
         shards.setdefault(manifests.shard_of(name, n_shards), []).append(ScoredClip(row))
     digests = part_digests(config, model)
     for shard, items in shards.items():
-        ledger.commit(shard, items, digests, {})
+        ledger.commit(shard, items, digests, {}, config.preset)
     from curation import configuration
 
     ledger.write_run({"source": "folder", "root": str(root), "config": configuration.to_tree(config), "n_shards": n_shards})

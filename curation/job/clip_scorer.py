@@ -18,6 +18,7 @@ from curation.media import MediaReader
 
 RETRIED_KINDS = frozenset({"timeout", "crash"})
 LANDMARKS_PART = "landmarks"
+STAGE_COLUMNS = ("decode_ms", "landmarks_ms", "sync_ms")
 
 
 def make_scorers(config: CurationConfig) -> list[Scorer]:
@@ -71,7 +72,7 @@ class ClipScorer:
             attempts += 1
             try:
                 row, faces = self._measure(clip, self.scorers, None)
-                return ScoredClip({**self._identity(clip), **row, "status": "scored", "attempts": attempts}, faces)
+                return ScoredClip({**self._identity(clip), **row, "status": "scored", "attempts": attempts}, faces, _spent(row))
             except ClipError as error:
                 if error.kind in RETRIED_KINDS and attempts - previous_attempts < self.config.job.decode_attempts:
                     continue
@@ -86,7 +87,7 @@ class ClipScorer:
         except ClipError as error:
             return self.failed(clip, error, row["attempts"] + 1)
         timings = {name: row[name] for name in ("decode_ms", "landmarks_ms") if name in row}
-        return ScoredClip({**row, **kept, **fresh, **timings, **self._identity(clip)}, faces)
+        return ScoredClip({**row, **kept, **fresh, **timings, **self._identity(clip)}, faces, _spent(fresh))
 
     def failed(self, clip: Clip, error: ClipError, attempts: int) -> ScoredClip:
         row = {**self._identity(clip), "status": "failed", "error_kind": error.kind, "error_message": error.message, "attempts": attempts}
@@ -151,6 +152,10 @@ class ClipScorer:
             if any(column.name.startswith(("sync_", "lipsync_")) for column in scorer.columns):
                 row["sync_ms"] = row.get("sync_ms", 0.0) + (time.perf_counter() - began) * 1000
         return row, faces
+
+
+def _spent(row: dict[str, Any]) -> dict[str, float]:
+    return {name: row[name] for name in STAGE_COLUMNS if row.get(name)}
 
 
 def _as_stored(faces: Faces) -> Faces:

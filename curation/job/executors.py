@@ -22,8 +22,9 @@ def run_inprocess(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callab
 
 
 def run_ray(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Tally], None]) -> None:
-    """Run every task on a Ray Data actor pool; a dead worker is replaced and its shard run again."""
+    """Run every task on a Ray Data actor pool, which replaces a dead worker and runs its shard again, as often as it takes."""
     import ray
+    import ray.data
 
     with _cluster(ray, spec.config.workers) as n_cpus:
         workers = min(spec.config.workers or max(1, int(n_cpus)), len(tasks))
@@ -39,8 +40,6 @@ def run_ray(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Ta
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
             num_cpus=ACTOR_CPU_SHARE * min(1.0, n_cpus / workers),
-            max_restarts=-1,
-            max_task_retries=-1,
         )
         for row in done.iter_rows():
             on_tally(Tally(**{name: row[name] for name in asdict(Tally())}))
@@ -67,8 +66,10 @@ class _cluster:  # noqa: N801 - a context manager
         import logging
 
         ray = self._ray
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         if not ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS")
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of restartable actors, which is what we want
             quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
             try:
                 if address:
@@ -78,7 +79,6 @@ class _cluster:  # noqa: N801 - a context manager
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise ConfigError(f"cannot reach Ray{f' at RAY_ADDRESS={address}' if address else ''}: {error}") from None
             self._own = True
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
         return ray.cluster_resources().get("CPU", 1.0)
 
     def __exit__(self, *_) -> None:

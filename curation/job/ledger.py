@@ -29,6 +29,7 @@ import yaml
 import manifests
 from curation.configuration import ConfigError
 from curation.contracts import Clip, Faces, ScoredClip
+from manifests.tables import to_frame, to_table
 
 MAX_AUTO_SHARD_CLIPS = 64
 AUTO_SHARDS = 64
@@ -145,8 +146,8 @@ class Ledger:
         times_ms, n_faces, points_px, confidence = manifests.load_landmarks(self.landmarks_file(shard), clip_id)
         return Faces(times_ms, n_faces, points_px, confidence)
 
-    def commit(self, shard: int, scored: Iterable[ScoredClip], parts: dict[str, str], run_config: dict[str, Any]) -> None:
-        """Commit a whole shard: landmarks first, then the rows, whose rename is the commitment."""
+    def commit(self, shard: int, scored: Iterable[ScoredClip], parts: dict[str, str], run_config: dict[str, Any], preset: str) -> None:
+        """Commit a whole shard, judged by `preset`: landmarks first, then the rows, whose rename is the commitment."""
         scored = list(scored)
         table = {
             item.row["clip_id"]: (item.faces.times_ms, item.faces.n_faces, item.faces.points_px, item.faces.confidence)
@@ -157,7 +158,8 @@ class Ledger:
         self.shard_file(shard).parent.mkdir(parents=True, exist_ok=True)
         manifests.write_landmarks(self.landmarks_file(shard), table)
         state = {"parts": parts, "clips_digest": clips_digest(item.row["clip_id"] for item in scored), "n_rows": len(scored)}
-        manifests.write([item.row for item in scored], self.shard_file(shard), {**run_config, "shard": state})
+        judged = manifests.apply(to_frame(to_table([item.row for item in scored])), preset)
+        manifests.write(judged, self.shard_file(shard), {**run_config, "shard": state})
         self.inflight_file(shard).unlink(missing_ok=True)
 
 

@@ -95,7 +95,7 @@ class ShardWorker:
             if on_clip is not None:
                 on_clip(tally)
         done += [self._kept(task.shard, row) for row in rows.values()]  # no longer named by the source: kept
-        self._ledger.commit(task.shard, done, self._scorer.parts, self._spec.run_config)
+        self._ledger.commit(task.shard, done, self._scorer.parts, self._spec.run_config, self._spec.config.preset)
         return total
 
     def _score(self, clip: Clip, row: dict | None, stale: frozenset[str], inflight: Inflight, *, forced: bool, shard: int) -> ScoredClip:
@@ -118,7 +118,5 @@ def _tally(item: ScoredClip) -> Tally:
         clips=1,
         failed=int(row["status"] == "failed"),
         media_ms=row.get("duration_ms") or 0.0,
-        decode_ms=row.get("decode_ms") or 0.0,
-        landmarks_ms=row.get("landmarks_ms") or 0.0,
-        sync_ms=row.get("sync_ms") or 0.0,
+        **item.spent_ms,
     )
