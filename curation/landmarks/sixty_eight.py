@@ -26,16 +26,18 @@ LIPS = slice(48, 68)
 # Points that speech and blinking hardly move: nose bridge, nose base and the four eye corners.
 RIGID = np.array([27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
 
+# Corners, tips and the lips' middles are the vertices of those names; the others are, of the vertices on the same contour, those that lie
+# nearest to an independent 66-point network's points on 70 frontal faces (docs/landmarks.md).
 # fmt: off
 MESH_INDEX = np.array([
-    127, 234, 93, 132, 58, 172, 150, 176, 152, 400, 379, 397, 288, 361, 323, 454, 356,  # jaw
+    127, 234, 132, 58, 172, 136, 149, 176, 152, 400, 378, 365, 397, 288, 361, 454, 356,  # jaw
     70, 63, 105, 66, 107,  # right brow
     336, 296, 334, 293, 300,  # left brow
-    168, 197, 5, 4,  # nose bridge
+    6, 197, 5, 4,  # nose bridge
     75, 97, 2, 326, 305,  # nose base
-    33, 160, 158, 133, 153, 144,  # right eye
-    362, 385, 387, 263, 373, 380,  # left eye
-    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer lips
+    33, 160, 157, 133, 153, 144,  # right eye
+    362, 384, 387, 263, 373, 380,  # left eye
+    61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91,  # outer lips
     78, 81, 13, 311, 308, 402, 14, 178,  # inner lips
 ])
 
