@@ -1,0 +1,106 @@
+"""Sample clips that the project renders itself, with planted faults and their truth: see docs/samples.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from curation.samples.truth import TRUTH_FILE, SampleTruth, read_truth, write_truth
+from manifests import UserError
+
+__all__ = ["TRUTH_FILE", "SampleTruth", "read_truth", "render_samples", "rendered"]
+
+RENDERING_VERSION = 1  # raise it when the same seed would give other clips
+STAMP_FILE = "samples.json"
+_ABANDONED_AFTER_S = 3600
+
+
+def render_samples(
+    out_dir: Path, *, seed: int = 0, progress: Callable[[str], None] | None = None, workers: int | None = None
+) -> list[SampleTruth]:
+    """Render the sample clips into `out_dir`, unless they lie there whole.
+
+    Writes one mp4 a clip (two of them broken on purpose), `truth.csv`, `truth/*.safetensors` and a stamp with every file's SHA-256. Files
+    come in by rename, the stamp last; other files in the directory are left alone.
+
+    Args:
+        seed: draws timing, movement and noise.
+        progress: called with a line of text for every clip.
+        workers: threads; None = two, or one on a machine with one core.
+
+    Returns: the rows of `truth.csv`, in its order.
+
+    Raises UserError if the directory cannot be written or the portrait is not installed.
+    """
+    out_dir = Path(out_dir)
+    known = rendered(out_dir, seed=seed)
+    if known is not None:
+        return known
+    say = progress or (lambda line: None)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(out_dir)
+        work = Path(tempfile.mkdtemp(prefix=".rendering-", dir=out_dir))
+    except OSError as error:
+        raise UserError(f"cannot write sample clips to {out_dir}: {error.strerror}; choose another directory with --out") from error
+    try:
+        from curation.samples.studio import render_all
+
+        truths = render_all(work, seed=seed, progress=say, workers=workers or min(2, os.cpu_count() or 1))
+        write_truth(work / TRUTH_FILE, truths)
+        _move_in(work, out_dir, seed)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return truths
+
+
+def rendered(out_dir: Path, *, seed: int = 0) -> list[SampleTruth] | None:
+    """The truth of the clips in `out_dir` if all are there, unchanged, of this version and seed; otherwise None."""
+    out_dir = Path(out_dir)
+    try:
+        stamp = json.loads((out_dir / STAMP_FILE).read_text("utf-8"))
+        whole = stamp["maker"] == _maker(seed) and all(_sha256(out_dir / name) == digest for name, digest in stamp["files"].items())
+        return read_truth(out_dir / TRUTH_FILE) if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _maker(seed: int) -> dict[str, str | int]:
+    """What the clips' bytes depend on."""
+    return {"rendering_version": RENDERING_VERSION, "seed": seed} | {
+        name: version(name) for name in ("av", "numpy", "opencv-python-headless")
+    }
+
+
+def _move_in(work: Path, out_dir: Path, seed: int) -> None:
+    (out_dir / STAMP_FILE).unlink(missing_ok=True)
+    files = {}
+    for path in sorted(p for p in work.rglob("*") if p.is_file()):
+        name = path.relative_to(work).as_posix()
+        files[name] = _sha256(path)
+        target = out_dir / name
+        target.parent.mkdir(exist_ok=True)
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        path.replace(target)
+    stamp = work / STAMP_FILE
+    stamp.write_text(json.dumps({"maker": _maker(seed), "files": files}, indent=1) + "\n", "utf-8")
+    stamp.replace(out_dir / STAMP_FILE)
+
+
+def _clear_abandoned(out_dir: Path) -> None:
+    """Remove what renderings that were killed long ago left behind."""
+    for path in out_dir.glob(".rendering-*"):
+        if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

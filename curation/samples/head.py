@@ -1,0 +1,241 @@
+"""The head turned in space and put back in front of the plate.
+
+The head layer is a height field over the plane of the portrait. Every pixel of the new picture sends a ray through the turned field (relief
+mapping: Policarpo, Oliveira and Comba, I3D 2005), which shows the nearest surface and hides what the nose or cheek covers, without a mesh
+to rasterise. Projection is orthographic, as the face mesh's is. Axes as the mesh's: x right, y down, z away from the camera.
+
+Angles are rotations from the portrait's own pose, in the order R = Rz(roll) Ry(yaw) Rx(pitch):
+roll > 0 turns the picture clockwise, yaw > 0 turns the face towards the right of the picture, pitch > 0 lowers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from curation.samples.portrait import HEAD_BOX, TEXTURE_SCALE, Portrait, head_outline
+
+_NECK_PX = np.array([222.0, 197.0, 34.0])  # what the head turns about, in portrait pixels
+_TURNS_Y, _STILL_Y = 184.0, 234.0  # above the first the head turns as one; below the second nothing does
+_STEP_PX = 3.0  # sideways step of a ray while it looks for the surface
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Rotation from the portrait's own pose, in degrees (see the module's text for signs and order)."""
+
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    roll_deg: float = 0.0
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What part of the portrait's plane a picture shows.
+
+    Attributes:
+        scale: picture pixels a portrait pixel.
+        centre_px: the portrait position at the middle of the picture.
+        size_px: (width, height) of the picture.
+        mirrored: left and right exchanged, last of all.
+    """
+
+    scale: float
+    centre_px: tuple[float, float]
+    size_px: tuple[int, int]
+    mirrored: bool = False
+
+
+def rotation(pose: Pose, share: np.ndarray | float = 1.0) -> np.ndarray:
+    """(..., 3, 3): Ry(yaw) Rx(pitch), the part of the rotation out of the picture's plane, each angle times `share` (...)."""
+    share = np.asarray(share, float)
+    yaw, pitch = np.radians(pose.yaw_deg) * share, np.radians(pose.pitch_deg) * share
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    zero = np.zeros_like(cy)
+    # The nose points to -z: for yaw > 0 it goes to +x, for pitch > 0 to +y.
+    rows = [[cy, -sy * sp, -sy * cp], [zero, cp, -sp], [sy, cy * sp, cy * cp]]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def head_rotation(pose: Pose, rest: np.ndarray, mirrored: bool) -> np.ndarray:
+    """(3, 3): the head against the camera, for the portrait's own rotation `rest` (3, 3)."""
+    roll = np.radians(pose.roll_deg)
+    cos, sin = np.cos(roll), np.sin(roll)
+    turned = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ rotation(pose) @ rest
+    mirror = np.diag([-1.0, 1.0, 1.0])
+    return mirror @ turned @ mirror if mirrored else turned
+
+
+def angles(turned: np.ndarray) -> Pose:
+    """The angles of a rotation (3, 3) in the order of this module."""
+    yaw = np.arcsin(np.clip(turned[2, 0], -1, 1))
+    pitch = np.arctan2(turned[2, 1], turned[2, 2])
+    roll = np.arctan2(turned[1, 0], turned[0, 0])
+    return Pose(*(float(a) for a in np.degrees([yaw, pitch, roll])))
+
+
+def project(points: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
+    """Where points of the head (N, 3), in the portrait's pixels and pose, lie in the picture: (N, 2) pixels."""
+    turned = (np.asarray(points, float) - _NECK_PX) @ rotation(pose).T + _NECK_PX
+    cos, sin = np.cos(np.radians(pose.roll_deg)), np.sin(np.radians(pose.roll_deg))
+    offset = turned[:, :2] - _NECK_PX[:2]
+    rolled = offset @ np.array([[cos, sin], [-sin, cos]]) + _NECK_PX[:2]
+    width, height = camera.size_px
+    out = (rolled - camera.centre_px) * camera.scale + [width / 2, height / 2]
+    if camera.mirrored:
+        out[:, 0] = width - out[:, 0]
+    return out
+
+
+def surface_depth(portrait: Portrait, points: np.ndarray) -> np.ndarray:
+    """(N,) depth of the head's surface at (N, 2) portrait positions."""
+    x, y = (np.asarray(points, np.float32) - [HEAD_BOX[0], HEAD_BOX[1]]).T
+    return _sample(portrait.depth, x[:, None].astype(np.float32), y[:, None].astype(np.float32))[:, 0].astype(float)
+
+
+def draw(portrait: Portrait, head: np.ndarray | None, pose: Pose, camera: Camera) -> np.ndarray:
+    """The picture: (height, width, 3) uint8 RGB.
+
+    Args:
+        head: (786, 624, 4) uint8, the head layer with its expression (`Face.texture`); None leaves the head away.
+    """
+    import cv2
+
+    width, height = camera.size_px
+    picture = _plate(portrait, camera)
+    left, top, right, bottom = _head_region(portrait, pose, camera) if head is not None else (0, 0, 0, 0)
+    if right <= left or bottom <= top:
+        return picture
+    map_x, map_y = _head_lookup(portrait, pose, camera, (left, top, right, bottom))
+    layer = cv2.remap(head, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0))
+    alpha = layer[..., 3].astype(np.float32) / np.float32(255)
+    rgb = cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+    under = np.ascontiguousarray(picture[top:bottom, left:right])
+    picture[top:bottom, left:right] = cv2.blendLinear(rgb, under, alpha, 1 - alpha)
+    return np.ascontiguousarray(picture[:, ::-1]) if camera.mirrored else picture
+
+
+def _plate(portrait: Portrait, camera: Camera) -> np.ndarray:
+    import cv2
+
+    width, height = camera.size_px
+    step = TEXTURE_SCALE / camera.scale
+    # Picture pixel centres to texture pixel indices.
+    x = (camera.centre_px[0] - width / 2 / camera.scale) * TEXTURE_SCALE + 0.5 * step - 0.5
+    y = (camera.centre_px[1] - height / 2 / camera.scale) * TEXTURE_SCALE + 0.5 * step - 0.5
+    matrix = np.array([[step, 0, x], [0, step, y]])
+    # A strong reduction would alias: average first.
+    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_LINEAR if step < 2 else cv2.INTER_AREA)
+    return cv2.warpAffine(portrait.plate, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _head_region(portrait: Portrait, pose: Pose, camera: Camera) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the picture, mirroring aside, that the turned head covers; no part of it lies outside."""
+    width, height = camera.size_px
+    outline = np.concatenate([head_outline(), 0.9 * head_outline() + 0.1 * head_outline().mean(0)])
+    points = np.concatenate([outline, surface_depth(portrait, outline)[:, None]], axis=1)
+    still = points[:, 1] > _TURNS_Y
+    spots = np.concatenate(
+        [project(points, pose, replace(camera, mirrored=False)), project(points[still], Pose(), replace(camera, mirrored=False))]
+    )
+    margin = 10 * camera.scale
+    left, top = np.clip(np.floor(spots.min(0) - margin).astype(int), 0, [width, height])
+    right, bottom = np.clip(np.ceil(spots.max(0) + margin).astype(int), 0, [width, height])
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _head_lookup(portrait: Portrait, pose: Pose, camera: Camera, region: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Maps (h, w) float32 from the picture's region into the head texture, worked out at half resolution and enlarged."""
+    import cv2
+
+    left, top, right, bottom = region
+    width, height = camera.size_px
+    half_w, half_h = (right - left + 1) // 2, (bottom - top + 1) // 2
+    x = ((left + 1 + 2 * np.arange(half_w)) - width / 2) / camera.scale + camera.centre_px[0]
+    y = ((top + 1 + 2 * np.arange(half_h)) - height / 2) / camera.scale + camera.centre_px[1]
+    x, y = (a.astype(np.float32) for a in np.meshgrid(x, y))
+    x, y = _unroll(x, y, pose.roll_deg)
+    x, y = _cast(portrait.depth, x, y, pose)
+    maps = []
+    for portrait_px, origin in ((x, HEAD_BOX[0]), (y, HEAD_BOX[1])):
+        index = (portrait_px - origin) * TEXTURE_SCALE - 0.5
+        full = cv2.resize(index, (2 * half_w, 2 * half_h), interpolation=cv2.INTER_LINEAR)
+        maps.append(np.ascontiguousarray(full[: bottom - top, : right - left]))
+    return maps[0], maps[1]
+
+
+def _share(y: np.ndarray) -> np.ndarray:
+    """How much of the rotation a height in the portrait's plane takes part in: 1 for the head, 0 below the collar."""
+    t = np.clip((np.float32(_STILL_Y) - y) / np.float32(_STILL_Y - _TURNS_Y), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _unroll(x: np.ndarray, y: np.ndarray, roll_deg: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions before the roll about the neck; the share depends on the result, hence the iteration."""
+    dx, dy = x - np.float32(_NECK_PX[0]), y - np.float32(_NECK_PX[1])
+    before_y = y
+    for _ in range(3):
+        angle = np.radians(np.float32(roll_deg)) * _share(before_y)
+        cos, sin = np.cos(angle), np.sin(angle)
+        before_x = np.float32(_NECK_PX[0]) + cos * dx + sin * dy
+        before_y = np.float32(_NECK_PX[1]) - sin * dx + cos * dy
+    return before_x, before_y
+
+
+def _cast(depth: np.ndarray, x: np.ndarray, y: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    """Portrait positions (h, w) of the nearest surface on each pixel's ray, after the head is turned by yaw and pitch."""
+    import cv2
+
+    share = _share(y)
+    yaw, pitch = np.radians(np.float32(pose.yaw_deg)) * share, np.radians(np.float32(pose.pitch_deg)) * share
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    dx, dy = x - np.float32(_NECK_PX[0]), y - np.float32(_NECK_PX[1])
+    # The inverse of `rotation` applied to (dx, dy, 0), and to the viewing direction; x and y counted from the head box's corner.
+    base_x = cy * dx + np.float32(_NECK_PX[0] - HEAD_BOX[0])
+    base_y = cp * dy - sy * sp * dx + np.float32(_NECK_PX[1] - HEAD_BOX[1])
+    base_z = -sp * dy - sy * cp * dx + np.float32(_NECK_PX[2])
+    along_x, along_y, along_z = sy, cy * sp, cy * cp
+    nearest, farthest = float(depth.min()), float(depth.max())
+    start = (nearest - 0.5 - base_z) / along_z
+    length = (farthest - nearest + 1.0) / along_z
+    sideways = float(np.abs(length * np.hypot(along_x, along_y)).max())
+    n_steps = 2 + int(np.ceil(sideways / _STEP_PX))
+
+    def above(t: np.ndarray, every: int = 1) -> np.ndarray:
+        """How far the rays (every n-th of them) are still in front of the surface at distance t."""
+        part = (slice(None, None, every),) * 2
+        surface = _sample(depth, base_x[part] + along_x[part] * t, base_y[part] + along_y[part] * t)
+        return surface - (base_z[part] + along_z[part] * t)
+
+    t_hit = cv2.resize(_first_crossing(above, start[::2, ::2], length[::2, ::2], n_steps), x.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    for _ in range(2):  # Newton with the slope along the ray; kept near the interval that was bracketed
+        error = above(t_hit)
+        slope = np.minimum(above(t_hit + np.float32(0.5)) - error, np.float32(-0.1)) * 2
+        t_hit = t_hit - np.clip(error / slope, -3.0, 3.0)
+    return base_x + along_x * t_hit + HEAD_BOX[0], base_y + along_y * t_hit + HEAD_BOX[1]
+
+
+def _first_crossing(above: Callable[..., np.ndarray], start: np.ndarray, length: np.ndarray, n_steps: int) -> np.ndarray:
+    """Distance at which every second ray first meets the surface, interpolated between steps."""
+    before = above(start, every=2)
+    t_hit = start + length
+    missing = np.ones(start.shape, bool)
+    for i in range(n_steps):
+        here = start + length * np.float32((i + 1) / n_steps)
+        after = above(here, every=2)
+        crossed = missing & (after <= 0)
+        t_hit = np.where(crossed, here - length / np.float32(n_steps) * (after / np.minimum(after - before, np.float32(-1e-6))), t_hit)
+        missing &= ~crossed
+        before = after
+        if not missing.any():
+            break
+    return t_hit
+
+
+def _sample(depth: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Depth at positions counted from the head box's corner and from pixel edges; the border goes on beyond it."""
+    import cv2
+
+    return cv2.remap(depth, x - np.float32(0.5), y - np.float32(0.5), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
