@@ -35,8 +35,11 @@ def describe(manifest: pd.DataFrame | str | os.PathLike | None = None) -> pd.Dat
 
 
 def type_name(column: Column) -> str:
-    """Arrow's name of the type, without the names that Parquet gives to list elements."""
-    return str(column.type).replace("element: ", "").replace("item: ", "")
+    """The Arrow type as text, with the width of floats and without the names that Parquet gives to list elements."""
+    text = str(column.type).replace("element: ", "").replace("item: ", "")
+    for arrow, plain in (("halffloat", "float16"), ("double", "float64")):
+        text = text.replace(arrow, plain)
+    return "float32" if text == "float" else text
 
 
 def summary(manifest: pd.DataFrame | str | os.PathLike) -> pd.DataFrame:

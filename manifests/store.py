@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from manifests.atomic import atomic_path
-from manifests.errors import UserError, did_you_mean
+from manifests.errors import UserError
 from manifests.places import filesystem_of, one_line, open_parquet, parquet_files
-from manifests.schema import COLUMNS, SCHEMA_VERSION, Column
-from manifests.tables import Rows, to_frame, to_table
+from manifests.schema import SCHEMA_VERSION, Column
+from manifests.tables import Rows, complete, to_frame, to_table
 
 MANIFEST_FILE = "manifest.parquet"
 LEDGER_DIR = "ledger"
@@ -42,25 +42,11 @@ def load(path: str | os.PathLike, columns: Sequence[str] | None = None) -> pd.Da
 def read_table(path: str | os.PathLike, columns: Sequence[str] | None = None) -> pa.Table:
     """Like `load`, as an Arrow table: `.to_pylist()` gives the rows back as they went into `write`."""
     filesystem, files = _locate(path)
-    if len(files) == 1:
-        tables = [_read(filesystem, files[0], columns)]
-    else:
-        with ThreadPoolExecutor(8) as pool:
-            tables = list(pool.map(lambda file: _read(filesystem, file, columns), files))
-    table = pa.concat_tables(tables, promote_options="permissive") if len(tables) > 1 else tables[0]
-    if columns is None:
-        table = to_table(table) if _is_older(table) else table
-        return _sorted(table) if len(tables) > 1 else table
-    schema_types = {column.name: column for column in COLUMNS}
-    for name in columns:
-        if name not in table.column_names:
-            if name not in schema_types:
-                known = {*schema_types, *table.column_names}
-                raise UserError(
-                    f"unknown manifest column {name!r}{did_you_mean(name, known)}; manifests.describe({str(path)!r}) lists them"
-                )
-            table = table.append_column(schema_types[name].field(), pa.nulls(len(table), schema_types[name].type))
-    return table.select(list(columns))
+    wanted = columns if columns is None or len(files) == 1 else [*dict.fromkeys([*columns, *SORT_KEYS])]
+    with ThreadPoolExecutor(min(8, len(files))) as pool:
+        tables = list(pool.map(lambda file: _read(filesystem, file, wanted), files))
+    table = _sorted(pa.concat_tables(tables, promote_options="permissive")) if len(tables) > 1 else tables[0]
+    return complete(table, columns)
 
 
 def write(
@@ -134,10 +120,6 @@ def _read(filesystem: fs.FileSystem, file: str, columns: Sequence[str] | None) -
             return parquet.read(columns=None if columns is None else list(columns))
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file} is damaged: {one_line(error)}") from error
-
-
-def _is_older(table: pa.Table) -> bool:
-    return any(column.name not in table.column_names for column in COLUMNS)
 
 
 def _sorted(table: pa.Table) -> pa.Table:

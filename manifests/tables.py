@@ -74,33 +74,58 @@ def _arrow_type(series: pd.Series, name: str) -> pa.DataType:
     return pa.string() if pa.types.is_large_string(kind) else kind
 
 
+def complete(table: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
+    """The columns `names` of a table that was read, or all; columns of the schema that an older manifest lacks are null.
+
+    Raises:
+        UserError: a name that neither the table nor the schema has.
+    """
+    if names is None:
+        names = [*_SCHEMA, *(name for name in table.column_names if name not in _SCHEMA)]
+    for name in dict.fromkeys(names):
+        if name not in table.column_names:
+            if name not in _SCHEMA:
+                known = {*_SCHEMA, *table.column_names}
+                raise UserError(f"unknown manifest column {name!r}{did_you_mean(name, known)}; manifests.describe(path) lists them")
+            table = table.append_column(_SCHEMA[name].field(), _stated(pa.nulls(len(table), _SCHEMA[name].type), _SCHEMA[name]))
+    return table.select(list(names))
+
+
 def _array(values: Any, column: Column, n_rows: int) -> pa.Array | pa.ChunkedArray:
-    default = _WHERE_UNSTATED.get(column.name)
-    array = pa.nulls(n_rows, column.type) if values is None else _typed(values, column)
-    if array.null_count and default is not None:
-        if pa.types.is_list(column.type):
-            mask = pc.is_null(array).combine_chunks() if isinstance(array, pa.ChunkedArray) else pc.is_null(array)
-            array = pc.if_else(mask, pa.scalar(default, column.type), array)
-        else:
-            array = pc.fill_null(array, default)
+    array = _stated(pa.nulls(n_rows, column.type) if values is None else _typed(values, column), column)
     if array.null_count and column.name in NEVER_NULL:
         row = pc.index(pc.is_null(array), True).as_py()
         raise UserError(f"manifest column {column.name!r} must not be null, but is in row {row}")
     return array
 
 
+def _stated(array: pa.Array | pa.ChunkedArray, column: Column) -> pa.Array | pa.ChunkedArray:
+    """Nulls replaced in the columns of the verdict."""
+    default = _WHERE_UNSTATED.get(column.name)
+    if default is None or not array.null_count:
+        return array
+    if pa.types.is_list(column.type):
+        return pa.array([default if value is None else value for value in array.to_pylist()], column.type)
+    return pc.fill_null(array, default)
+
+
 def _typed(values: Any, column: Column) -> pa.Array | pa.ChunkedArray:
+    """Values as the column's type; NaN is null; a fraction in a column of integers is an error, not rounded."""
     try:
         if isinstance(values, pa.ChunkedArray | pa.Array):
-            return values if values.type == column.type else values.cast(column.type)
-        if isinstance(values, pd.Series):
+            array = values
+        elif isinstance(values, pd.Series) or pa.types.is_integer(column.type):
             array = pa.array(values, from_pandas=True)
-            return array if array.type == column.type else array.cast(column.type)
-        return pa.array(values, column.type, from_pandas=True)
+        else:
+            array = pa.array(values, column.type, from_pandas=True)
+        array = array if array.type == column.type else array.cast(column.type)
     except UnicodeEncodeError:
         return pa.array([text(value) for value in values], column.type, from_pandas=True)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise UserError(f"manifest column {column.name!r} takes {column.type}: {one_line(error)}") from error
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_nan(array), pa.scalar(None, column.type), array)
+    return array
 
 
 def text(value: Any) -> Any:
