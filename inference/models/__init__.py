@@ -19,7 +19,7 @@ _HOMES = {
     "TinyPreviewCodec": "codecs",
     "VaeCodec": "codecs",
     "WhisperStateEncoder": "audio_encoders",
-    "audio_windows": "audio_windows",
+    "audio_windows": "audio_rows",
     "eye_mouth_mask": "masks",
     "forward_flops": "flops",
     "grow": "weights",

@@ -98,9 +98,14 @@ def test_a_failed_save_leaves_the_old_model(tmp_path):
     target = tmp_path / "model"
     with replace_folder(target) as folder:
         (folder / "config.json").write_text("old")
-    with pytest.raises(OSError, match="disk full"), replace_folder(target) as folder:
-        (folder / "config.json").write_text("new")
-        raise OSError("disk full")
+
+    def fail():
+        with replace_folder(target) as folder:
+            (folder / "config.json").write_text("new")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
     assert (target / "config.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

@@ -1,0 +1,120 @@
+"""Images ↔ latents by trained autoencoders, behind the same small interface as the block-DCT codec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+
+from inference.models.config import PX_PER_CELL
+from inference.models.shapes import ShapeError, require_multiple
+from inference.models.weight_files import WeightsFileError
+
+TILE_PX = 512  # images up to this side are never tiled, so training latents are whole
+
+
+class LatentCodec(Protocol):
+    """Stride 8. `encode` maps (…, 3, H, W) in 0…1 to (…, C, H/8, W/8) of about unit variance; `decode` back, not clamped to 0…1.
+
+    Leading dimensions are free: (B, F, …) for clips. With a `generator` an encoder that has a posterior draws from it; without, its mean.
+    """
+
+    latent_channels: int
+
+    def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor: ...
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor: ...
+
+
+class VaeCodec:
+    """Stable Diffusion's VAE (`sd-vae-ft-ema` or `-mse`: their encoders are the same, so latents are shared), latents times 0.18215.
+
+    Works one image at a time, and on images above 512 px by overlapping tiles of 512 px, so memory depends neither on the length of a clip
+    nor, beyond the pixels themselves, on the size of its frames.
+    """
+
+    def __init__(self, vae: AutoencoderKL):
+        self._vae = vae.eval().requires_grad_(False)
+        self._vae.tile_sample_min_size = TILE_PX
+        self._vae.tile_latent_min_size = TILE_PX // PX_PER_CELL
+        self._vae.enable_tiling()
+        self.latent_channels = vae.config.latent_channels
+        self.scale = vae.config.scaling_factor
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> VaeCodec:
+        return cls(_load_autoencoder(AutoencoderKL, folder, dtype).to(device))
+
+    @torch.no_grad()
+    def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        latents = []
+        for image in _checked_images(images).split(1):
+            posterior = self._vae.encode(image.to(self._vae.device, self._vae.dtype) * 2 - 1).latent_dist
+            latents.append((posterior.mean if generator is None else posterior.sample(generator)) * self.scale)
+        return torch.cat(latents).to(images).unflatten(0, images.shape[:-3])
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        images = []
+        for latent in _checked_latents(latents, self.latent_channels).split(1):
+            image = self._vae.decode(latent.to(self._vae.device, self._vae.dtype) / self.scale).sample
+            images.append((image / 2 + 0.5).to(latents))
+        return torch.cat(images).unflatten(0, latents.shape[:-3])
+
+
+class TinyPreviewCodec:
+    """A tiny distilled autoencoder of the SD VAE's latents (TAESD), for previews while sampling: fast, a little soft."""
+
+    def __init__(self, vae: AutoencoderTiny):
+        self._vae = vae.eval().requires_grad_(False)
+        self.latent_channels = vae.config.latent_channels
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> TinyPreviewCodec:
+        return cls(_load_autoencoder(AutoencoderTiny, folder, dtype).to(device))
+
+    @torch.no_grad()
+    def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Deterministic; `generator` is there for the interface alone."""
+        latents = [self._vae.encode(x.to(self._vae.device, self._vae.dtype) * 2 - 1).latents for x in _checked_images(images).split(1)]
+        return torch.cat(latents).to(images).unflatten(0, images.shape[:-3])
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        checked = _checked_latents(latents, self.latent_channels)
+        images = [self._vae.decode(x.to(self._vae.device, self._vae.dtype)).sample / 2 + 0.5 for x in checked.split(1)]
+        return torch.cat(images).to(latents).unflatten(0, latents.shape[:-3])
+
+
+def _checked_images(images: torch.Tensor) -> torch.Tensor:
+    if images.ndim < 4 or images.shape[-3] != 3:
+        raise ShapeError(f"images has shape {tuple(images.shape)}; it needs (…, 3, H, W)")
+    require_multiple("the height of images", images.shape[-2], PX_PER_CELL, "pixels a latent cell")
+    require_multiple("the width of images", images.shape[-1], PX_PER_CELL, "pixels a latent cell")
+    return images.flatten(0, -4)
+
+
+def _checked_latents(latents: torch.Tensor, channels: int) -> torch.Tensor:
+    if latents.ndim < 4 or latents.shape[-3] != channels:
+        raise ShapeError(f"latents has shape {tuple(latents.shape)}; it needs (…, {channels}, h, w)")
+    return latents.flatten(0, -4)
+
+
+def _load_autoencoder(kind: type[AutoencoderKL | AutoencoderTiny], folder: str | Path, dtype: torch.dtype):
+    """From a local folder in safetensors; every tensor of the network must be there and no other."""
+    if not Path(folder).is_dir():
+        raise WeightsFileError(f"no folder with an autoencoder at {folder}")
+    try:
+        vae, info = kind.from_pretrained(
+            str(folder), torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        raise WeightsFileError(f"{folder} holds no {kind.__name__} in safetensors: {' '.join(str(error).split())[:300]}") from error
+    wrong = sorted({*info["missing_keys"], *info["unexpected_keys"]})
+    if wrong:
+        raise WeightsFileError(f"{folder}: {len(wrong)} tensors are missing or unknown, such as {wrong[0]!r}")
+    return vae
