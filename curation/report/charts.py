@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from curation.report import svg
-from curation.report.wording import clean, number, percent
 from curation.report.rundata import RunData, fold_sources
+from curation.report.wording import clean, number, percent
 from manifests import Rule
 
 N_BINS = 30
@@ -90,7 +90,7 @@ def histograms(data: RunData, reason_counts: dict[str, int]) -> tuple[list[Chart
         rules = [rule for rule in data.preset.rules if rule.column == metric.column]
         edges = bin_edges(values[known], metric, [at for rule in rules for at in thresholds(rule, metric)])
         inside = np.clip(values, edges[0], edges[-1])
-        counts = {name: np.histogram(inside[known & (source == name).to_numpy(bool)], edges)[0] for name in series}
+        counts = [(clean(name, 40), np.histogram(inside[known & (source == name).to_numpy(bool)], edges)[0]) for name in series]
         notes = [f"{known.sum():,} of {len(data.frame):,} clips have a value"]
         for rule in rules:
             n_beyond = reason_counts.get(rule.reason, 0)

@@ -11,8 +11,8 @@ import numpy as np
 import manifests
 from curation.contracts import Scorer
 from curation.discovery import parts
-from curation.report.wording import clean, duration, number, percent
 from curation.report.rundata import RunData, fold_sources
+from curation.report.wording import clean, duration, number, percent
 from manifests.filters import ALL_SOURCES
 
 MOST_SOURCES = 30

@@ -15,9 +15,9 @@ import pandas as pd
 
 import manifests
 from curation.contracts import Clip, ClipError
-from curation.report.wording import clean, shown
 from curation.report.picture import CHAINS
 from curation.report.rundata import Reasons, RunData
+from curation.report.wording import clean, shown
 from manifests import UserError
 from manifests.landmarks import LANDMARKS_DIR
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.report import charts, facts, gallery
-from curation.report.wording import clean, percent
 from curation.report.rundata import Reasons, RunData, read_run
+from curation.report.wording import clean, percent
 from manifests.atomic import atomic_path
 
 REPORT_FILE = "report.html"

@@ -6,7 +6,7 @@ Colours come from CSS classes (`s0`..`s6` for series, `axis`, `grid`, `limit`, `
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -43,7 +43,7 @@ def ticks(low: float, high: float, about: int = 5, *, whole: bool = False) -> li
 
 def histogram(
     edges: np.ndarray,
-    counts: Mapping[str, np.ndarray],
+    counts: Sequence[tuple[str, np.ndarray]],
     *,
     label: str,
     limits: Sequence[tuple[float, str]] = (),
@@ -55,14 +55,14 @@ def histogram(
 
     Args:
         edges: (B+1,) ascending bin edges.
-        counts: name of a series to its (B,) counts; series are stacked in this order, class `s<i>`.
+        counts: (name, (B,) counts) of each series; they are stacked in this order, class `s<i>`.
         label: text below the axis.
         limits: threshold lines (where, text); those outside the edges are left out.
         beyond: intervals that a threshold rejects, shaded; infinite ends reach to the edge of the chart.
         whole: the values are whole numbers.
         open_ends: the first/last bin also holds what lies below/above it; said in the tooltip.
     """
-    total = np.sum(list(counts.values()), axis=0) if counts else np.zeros(len(edges) - 1, dtype=int)
+    total = np.sum([values for _, values in counts], axis=0) if counts else np.zeros(len(edges) - 1, dtype=int)
     x = Scale(float(edges[0]), float(edges[-1]), LEFT, WIDTH - RIGHT)
     y = Scale(0, max(1, int(total.max(initial=0))), HEIGHT - BOTTOM, TOP)
     parts = [_shade(x, low, high) for low, high in beyond]
@@ -72,7 +72,7 @@ def histogram(
         span = f"{'below ' if below else ''}{number(edges[i + 1] if below else edges[i])}"
         span = f"{number(edges[i])} and more" if above else span if below else f"{span} to {number(edges[i + 1])}"
         left, right, stacked = x(edges[i]), x(edges[i + 1]), 0
-        for k, (name, values) in enumerate(counts.items()):
+        for k, (name, values) in enumerate(counts):
             if values[i]:
                 top, bottom = y(stacked + values[i]), y(stacked)
                 stacked += values[i]
