@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from curation.report.wording import shown
+from manifests import UserError
 from manifests.atomic import atomic_path
 
 WIDTH_PX, MARGIN_PX, GAP_PX = 1280, 28, 16
@@ -21,7 +22,7 @@ MAX_PANELS = 4
 
 WHITE, PAPER, INK, FAINT, GRID = (255, 255, 255), (250, 250, 248), (28, 32, 38), (110, 118, 128), (226, 228, 230)
 GOOD, BAD, POINT, CURVE = (0, 126, 98), (197, 71, 30), (90, 235, 190), (35, 96, 176)
-AXES = (((232, 70, 70), (1, 0, 0)), ((70, 200, 80), (0, 1, 0)), ((80, 130, 255), (0, 0, 1)))
+AXES = ((232, 70, 70), (70, 200, 80), (80, 130, 255))
 
 # The 68 points as lines: (first, last, closed).
 CHAINS = (
@@ -91,12 +92,16 @@ def explain_picture(
 
 
 def save_png(path: str | Path, rgb: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG, whole or not at all; `manifests.UserError` where the path cannot be written."""
+    """Write (H, W, 3) uint8 RGB as PNG, whole or not at all, making its directory; `manifests.UserError` where that cannot be."""
     import cv2
 
     done, data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     if not done:
         raise ValueError(f"cannot encode a picture of shape {rgb.shape} as PNG")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
@@ -156,16 +161,34 @@ def _draw_points(panel: np.ndarray, at: np.ndarray) -> None:
     for first, last, closed in CHAINS:
         cv2.polylines(panel, [fine[first : last + 1]], closed, POINT, 1, cv2.LINE_AA, shift=4)
     for x, y in fine:
-        cv2.circle(panel, (int(x), int(y)), 28, WHITE, -1, cv2.LINE_AA, shift=4)
+        cv2.circle(panel, (int(x), int(y)), 24, WHITE, -1, cv2.LINE_AA, shift=4)
 
 
 def _draw_axes(panel: np.ndarray, origin: np.ndarray, pose: tuple[float, float, float], length: float) -> None:
-    """Head axes, in parallel projection: red to the subject's left, green down, blue out of the face."""
+    """Head axes in parallel projection: red to the right, green down, blue out of the face."""
     import cv2
 
-    for colour, tip in pose_axes(pose):
-        end = origin + length * np.array(tip[:2])
-        cv2.arrowedLine(panel, _pixel(origin), _pixel(end), colour, 2, cv2.LINE_AA, tipLength=0.12)
+    for colour, tip in zip(AXES, pose_axes(*pose), strict=True):
+        cv2.arrowedLine(panel, _pixel(origin), _pixel(origin + length * tip), colour, 2, cv2.LINE_AA, tipLength=0.12)
+
+
+def pose_axes(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
+    """(3, 2): where the head's own right-of-picture, down and forward axes point in the picture (x right, y down), unit length in space.
+
+    Signs of `curation.scorers.head_pose`: yaw > 0 turns the face towards the right of the picture, pitch > 0 lowers it, roll > 0 turns it
+    clockwise; pitch acts first, roll last.
+    """
+    yaw, pitch, roll = np.radians([yaw_deg, pitch_deg, roll_deg])
+    # Rows are the axes in camera space (x right, y down, z towards the camera) after pitch, then yaw.
+    turned = np.array(
+        [
+            [np.cos(yaw), 0, -np.sin(yaw)],
+            [-np.sin(yaw) * np.sin(pitch), np.cos(pitch), -np.cos(yaw) * np.sin(pitch)],
+            [np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)],
+        ]
+    )
+    clockwise = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    return turned[:, :2] @ clockwise
 
 
 def _caption(time_ms: float, pose: tuple[float, float, float] | None) -> str:
