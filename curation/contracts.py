@@ -46,7 +46,9 @@ class Clip:
         identity: whoever is seen; equal text = same person. Decides the train/test split.
         video_path: where the file lies now.
         start_ms, end_ms: the span; `end_ms = None` means to the end of the file.
-        face_box_px: (x0, y0, x1, y1) of the face that the source's index means, if it names one.
+        face_box_px: (x0, y0, x1, y1) of the face that the source's index means, if it names one; read it through `face_box_in`.
+        face_box_width_px, face_box_height_px: size of the picture that `face_box_px` was measured in, which may be another download of
+            the video; 1 x 1 for normalised boxes. None is the file's own; with the height alone, both axes are scaled by it.
         licence: the source's licence, for the record.
     """
 
@@ -58,10 +60,21 @@ class Clip:
     end_ms: int | None = None
     face_box_px: tuple[float, float, float, float] | None = None
     licence: str = ""
+    face_box_width_px: float | None = None
+    face_box_height_px: float | None = None
 
     @property
     def clip_id(self) -> str:
         return clip_id(self.source, self.source_key, self.start_ms, self.end_ms)
+
+    def face_box_in(self, width_px: int, height_px: int) -> tuple[float, float, float, float] | None:
+        """`face_box_px` in pixels of a picture of this size; None if the index names no box."""
+        if self.face_box_px is None:
+            return None
+        scale_y = height_px / self.face_box_height_px if self.face_box_height_px else 1.0
+        scale_x = width_px / self.face_box_width_px if self.face_box_width_px else scale_y
+        x0, y0, x1, y1 = self.face_box_px
+        return x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y
 
 
 @dataclass(frozen=True)
