@@ -17,11 +17,26 @@ PATCH = (172, 70, 282, 202)  # x0, y0, x1, y1 of all that an expression moves
 _GRID_STEP_PX = 3
 
 # Inner and outer edge of the lips as photographed (a smile that shows the teeth), left to right.
-_INNER_UPPER = np.array([[203.6, 140.6], [208, 141.8], [212, 142.1], [216, 142.8], [220, 143.3], [224, 143.5], [228, 143.5], [232, 143.2], [236, 142.4], [240, 141.5], [245, 141.4]])  # fmt: skip
-_INNER_LOWER = np.array([[203.6, 140.6], [206, 144.0], [209, 146.3], [212, 148.1], [216, 149.6], [220, 150.1], [224, 150.3], [228, 150.1], [232, 149.2], [236, 146.9], [240, 144.2], [245, 141.4]])  # fmt: skip
-_OUTER_UPPER = np.array([[202.2, 139.9], [207, 139.3], [213, 138.7], [219, 138.1], [223, 138.6], [227, 138.2], [233, 138.7], [239, 139.7], [246.6, 141.0]])  # fmt: skip
-_OUTER_LOWER = np.array([[202.2, 139.9], [206, 146.0], [210, 150.3], [215, 153.7], [219, 155.0], [224, 155.5], [229, 155.0], [234, 152.4], [239, 148.4], [246.6, 141.0]])  # fmt: skip
-_TEETH = np.array([[206.3, 141.0], [208, 145.0], [211, 147.4], [215, 148.9], [219, 149.7], [226, 149.7], [231, 149.0], [234.5, 147.2], [237.5, 145.6], [239.5, 143.6], [240, 141.0], [222, 140.0]])  # fmt: skip
+_INNER_UPPER = np.array([
+    [203.6, 140.6], [208, 141.8], [212, 142.1], [216, 142.8], [220, 143.3], [224, 143.5], [228, 143.5], [232, 143.2], [236, 142.4],
+    [240, 141.5], [245, 141.4],
+])  # fmt: skip
+_INNER_LOWER = np.array([
+    [203.6, 140.6], [206, 144.0], [209, 146.3], [212, 148.1], [216, 149.6], [220, 150.1], [224, 150.3], [228, 150.1], [232, 149.2],
+    [236, 146.9], [240, 144.2], [245, 141.4],
+])  # fmt: skip
+_OUTER_UPPER = np.array([
+    [202.2, 139.9], [207, 139.3], [213, 138.7], [219, 138.1], [223, 138.6], [227, 138.2], [233, 138.7], [239, 139.7], [246.6, 141.0],
+])  # fmt: skip
+_OUTER_LOWER = np.array([
+    [202.2, 139.9], [206, 146.0], [210, 150.3], [215, 153.7], [219, 155.0], [224, 155.5], [229, 155.0], [234, 152.4], [239, 148.4],
+    [246.6, 141.0],
+])  # fmt: skip
+_TEETH = np.array([
+    [206.3, 141.0], [208, 145.0], [211, 147.4], [215, 148.9], [219, 149.7], [226, 149.7], [231, 149.0], [234.5, 147.2], [237.5, 145.6],
+    [239.5, 143.6], [240, 141.0], [222, 140.0],
+])  # fmt: skip
+_SEAM_UP, _SEAM_DOWN = np.array([0.0, 0.12]), np.array([0.0, 0.22])  # closed lips show a line of shadow
 _MOUTH_CENTRE_X = 223.9
 _U = np.linspace(-1, 1, 13)  # position along the lips, corner to corner
 
@@ -38,24 +53,16 @@ _LIDS = (
 )
 _LASHES_PX, _LID_PX = 2.0, 6.5
 
-# Mesh vertices that go down with the jaw, and what share of its way; their mirror images move alike.
+# Mesh vertices that go down with the jaw, and what share of its way.
 _JAW = {
-    152: 1.0,
-    148: 0.98,
-    377: 0.98,
-    176: 0.92,
-    400: 0.92,
-    149: 0.8,
-    378: 0.8,
-    150: 0.6,
-    379: 0.6,
-    136: 0.4,
-    365: 0.4,
-    172: 0.22,
-    397: 0.22,
-}
-_CHIN = {175: 1.0, 199: 1.0}
-_STILL = (2, 98, 327, 129, 358, 4, 6, 168, 33, 133, 145, 159, 362, 263, 374, 386, 10, 67, 297, 117, 346, 123, 352, 50, 280, 147, 376, 58, 288, 132, 361)  # fmt: skip
+    152: 1.0, 148: 0.98, 377: 0.98, 176: 0.92, 400: 0.92, 149: 0.8, 378: 0.8, 150: 0.6, 379: 0.6, 136: 0.4, 365: 0.4, 172: 0.22, 397: 0.22,
+    175: 1.0, 199: 1.0,
+}  # fmt: skip
+# Mesh vertices that an expression leaves where they are: nose, eyes, forehead, cheeks, the jaw's ends.
+_STILL = (
+    2, 98, 327, 129, 358, 4, 6, 168, 33, 133, 145, 159, 362, 263, 374, 386, 10, 67, 297, 117, 346, 123, 352, 50, 280, 147, 376, 58, 288,
+    132, 361,
+)  # fmt: skip
 _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
 _STILL_NECK = np.array([[200, 193], [224, 195], [246, 192], [188, 182], [253, 178]], float)
 _LOWER_LANDMARKS = frozenset([*range(3, 14), *range(55, 60), 65, 66, 67])  # of the 68: jaw, lower lip; they follow the lower warp
@@ -98,8 +105,8 @@ class Face:
         mesh = portrait.mesh[:, :2]
         still = np.concatenate([mesh[list(_STILL)], _STILL_NECK])
         self._still = still
-        self._jaw = mesh[[*_JAW, *_CHIN]]
-        self._jaw_share = np.array([*_JAW.values(), *_CHIN.values()])[:, None]
+        self._jaw = mesh[[*_JAW]]
+        self._jaw_share = np.array([*_JAW.values()])[:, None]
         self._brows = mesh[list(_BROWS)]
         self._photographed = _Lips(*(_along(edge) for edge in (_INNER_UPPER, _INNER_LOWER, _OUTER_UPPER, _OUTER_LOWER)))
         x0, y0, x1, y1 = PATCH
@@ -178,7 +185,7 @@ class Face:
         """Teeth, tongue and shadow between the lips, drawn into the patch."""
         import cv2
 
-        opening = np.concatenate([lips.inner_upper - [0, 0.12], (lips.inner_lower + [0, 0.22])[::-1]])
+        opening = np.concatenate([lips.inner_upper - _SEAM_UP, lips.inner_lower[::-1] + _SEAM_DOWN])
         x0, y0 = np.floor(opening.min(0)).astype(int) - 2
         x1, y1 = np.ceil(opening.max(0)).astype(int) + 2
         rows = slice((y0 - PATCH[1]) * TEXTURE_SCALE, (y1 - PATCH[1]) * TEXTURE_SCALE)
@@ -190,13 +197,13 @@ class Face:
         u = (xs - _MOUTH_CENTRE_X) / (expression.width_px / 2)
         depth = (ys - top) / np.maximum(bottom - top, 0.5)
         parted = np.clip(expression.gap_px / 1.6, 0, 1)
-        shut, open_ = np.array([104.0, 52.0, 48.0], np.float32), np.array([46.0, 17.0, 17.0], np.float32)
+        shut, open_ = np.array([146.0, 80.0, 74.0], np.float32), np.array([46.0, 17.0, 17.0], np.float32)
         inside = (shut + (open_ - shut) * parted) * (1 - 0.35 * np.clip(depth, 0, 1))[..., None]
         tongue = np.clip((depth - 0.62) / 0.3, 0, 1) * np.clip((expression.gap_px - 4.0) / 4.0, 0, 1) * np.exp(-((u / 0.55) ** 4))
         inside = inside + tongue[..., None] * (np.array([150.0, 74.0, 72.0], np.float32) - inside) * 0.8
         teeth, cover = self._teeth_behind(rows, columns)
         cover = cover * parted
-        inside = inside + cover[..., None] * (teeth * (1 - 0.35 * expression.rounding) - inside)
+        inside = inside + cover[..., None] * (teeth * (1 - 0.5 * expression.rounding) - inside)
         shadow = np.clip(0.62 + 0.2 * (ys - top), 0, 1) * (1 - 0.55 * np.clip(np.abs(u), 0, 1) ** 3)
         inside = inside * shadow[..., None].astype(np.float32)
         target = patch[rows, columns, :3]
@@ -208,7 +215,7 @@ class Face:
         shifted = slice(rows.start + lift, rows.stop + lift)
         x0, y0 = (PATCH[0] - HEAD_BOX[0]) * TEXTURE_SCALE, (PATCH[1] - HEAD_BOX[1]) * TEXTURE_SCALE
         colours = self._portrait.head[y0 + shifted.start : y0 + shifted.stop, x0 + columns.start : x0 + columns.stop, :3]
-        return colours.astype(np.float32) * 0.92, self._teeth[shifted, columns]
+        return colours * np.array([0.94, 0.9, 0.83], np.float32), self._teeth[shifted, columns]
 
 
 def _along(edge: np.ndarray) -> np.ndarray:

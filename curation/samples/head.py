@@ -103,7 +103,6 @@ def draw(portrait: Portrait, head: np.ndarray | None, pose: Pose, camera: Camera
     """
     import cv2
 
-    width, height = camera.size_px
     picture = _plate(portrait, camera)
     left, top, right, bottom = _head_region(portrait, pose, camera) if head is not None else (0, 0, 0, 0)
     if right <= left or bottom <= top:

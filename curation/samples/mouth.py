@@ -91,7 +91,7 @@ def mouth_track(phones: list[Phone], times_s: np.ndarray) -> MouthTrack:
     for phone in phones:
         if phone.name == "_":
             quiet = np.maximum(quiet, _contact(times_s, phone, ramp_s=0.09, inset_s=0.04))
-    gap = gap * (1 - press) * (1 - 0.85 * tuck) * (1 - quiet)
+    gap = gap * (1 - press) * (1 - 0.5 * tuck) * (1 - quiet)
     gap = np.where(gap < 0.35, 0.0, gap)
     jaw = 0.62 * gap * (1 - 0.25 * rounding) + 0.8 * (1 - press) * (1 - quiet)
     return MouthTrack(gap, width, rounding, press * 0.9, tuck, jaw)

@@ -184,7 +184,7 @@ def _word_phones(word: str) -> list[tuple[str, int]]:
 
 
 def _sentence_durations(words: list[list[tuple[str, int]]], rate: float, rng: np.random.Generator) -> list[list[tuple[str, int, float]]]:
-    """Klatt's rule in short: duration = shortest + (inherent - shortest) * share, the share growing with stress and at the sentence's end."""
+    """Klatt's rule in short: shortest + (inherent - shortest) * share; the share grows with stress and at the sentence's end."""
     out = []
     for w, word in enumerate(words):
         spoken = []

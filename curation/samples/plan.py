@@ -40,7 +40,7 @@ class Shot:
 
     scale: float
     centre_px: tuple[float, float] = (222.0, 126.0)
-    motion: Motion = Motion()
+    motion: Motion = field(default_factory=Motion)
     show_head: bool = True
     pan_to_px: tuple[float, float] | None = None
     look: str | None = None
@@ -77,6 +77,7 @@ class ClipPlan:
 
 
 _CALM = Motion(yaw_deg=3.0, wander_deg=2.5)
+_AWAY = Motion(yaw_offset_deg=41.0, yaw_deg=3.0, wander_deg=1.0)
 _NORMAL = Shot(2.2, motion=_CALM)
 
 CLIPS: tuple[ClipPlan, ...] = (
@@ -85,15 +86,27 @@ CLIPS: tuple[ClipPlan, ...] = (
     ClipPlan("clean_turning", WARM, 7.0, (Shot(2.1, motion=Motion(yaw_deg=21.0)),), sentences=(5, 9, 3)),
     ClipPlan("clean_nodding", MIRRORED, 7.0, (Shot(2.0, motion=Motion(pitch_deg=8.0, yaw_deg=7.0)),), sentences=(3, 6, 0)),
     ClipPlan("clean_close", MIRRORED, 7.0, (Shot(2.6, (222, 118), Motion(yaw_deg=6.0, roll_deg=5.0)),), sentences=(8, 5, 4)),
-    ClipPlan("clean_wide", WARM, 7.0, (Shot(1.5, (222, 158), Motion(yaw_deg=9.0, roll_deg=4.0)),), sentences=(7, 2, 9), size_px=(640, 480)),
-    ClipPlan("face_too_small", PLAIN, 4.0, (Shot(0.62, (256, 256), _CALM),), "face_too_small", "face_too_small", sentences=(6,), size_px=(320, 320)),
+    ClipPlan(
+        "clean_wide", WARM, 7.0, (Shot(1.5, (222, 158), Motion(yaw_deg=9.0, roll_deg=4.0)),), sentences=(7, 2, 9), size_px=(640, 480)
+    ),
+    ClipPlan(
+        "face_too_small", PLAIN, 4.0, (Shot(0.62, (256, 256), _CALM),), "face_too_small", "face_too_small",
+        sentences=(6,), size_px=(320, 320),
+    ),
     ClipPlan("sound_late_7", PLAIN, 7.0, (_NORMAL,), "out_of_sync", "out_of_sync", sentences=(2, 6, 4), offset_frames=-7),
     ClipPlan("sound_early_5", MIRRORED, 7.0, (_NORMAL,), "out_of_sync", "out_of_sync", sentences=(9, 7, 5), offset_frames=5),
-    ClipPlan("head_turned", PLAIN, 5.0, (Shot(2.1, motion=Motion(yaw_offset_deg=41.0, yaw_deg=3.0, wander_deg=1.0)),), "head_turned", "head_turned", sentences=(1, 8)),
+    ClipPlan("head_turned", PLAIN, 5.0, (Shot(2.1, motion=_AWAY),), "head_turned", "head_turned", sentences=(1, 8)),
     ClipPlan("no_audio", WARM, 4.0, (_NORMAL,), "no_audio", "no_audio", sentences=(4,), sound="none"),
     ClipPlan("silent_audio", WARM, 4.0, (_NORMAL,), "silent_audio", "no_speech", sentences=(8,), sound="silence"),
-    ClipPlan("two_faces", PLAIN, 5.0, (Shot(1.6, (222, 150), _CALM),), "two_faces", "several_faces", sentences=(0, 4), size_px=(768, 512), neighbour=True),
-    ClipPlan("hard_cut", PLAIN, 5.0, (_NORMAL, Shot(1.35, (205, 190), _CALM, look=MIRRORED)), "hard_cut", "hard_cut", sentences=(3, 5)),
-    ClipPlan("no_face", PLAIN, 4.0, (Shot(2.2, (140, 384), show_head=False, pan_to_px=(380, 372)),), "no_face", "face_missing", sentences=(9,)),
+    ClipPlan(
+        "two_faces", PLAIN, 5.0, (Shot(1.6, (222, 150), _CALM),), "two_faces", "several_faces",
+        sentences=(0, 4), size_px=(768, 512), neighbour=True,
+    ),
+    ClipPlan(
+        "hard_cut", PLAIN, 5.0, (_NORMAL, Shot(1.35, (205, 190), _CALM, look=MIRRORED)), "hard_cut", "hard_cut", sentences=(3, 5)
+    ),
+    ClipPlan(
+        "no_face", PLAIN, 4.0, (Shot(2.5, (405, 110), show_head=False, pan_to_px=(300, 400)),), "no_face", "face_missing", sentences=(9,)
+    ),
 )  # fmt: skip
 TRUNCATED, EMPTY = "truncated", "zero_bytes"

@@ -1,8 +1,8 @@
 """The one picture that every sample clip is made of, taken apart: a cut-out head with a depth for every pixel, and what lies behind it.
 
-The picture is scikit-image's `astronaut.png`, NASA's portrait of Eileen Collins (public domain). Outlines that no detector gives (hair, lips,
-teeth, helmet ring) are traced by hand, in pixels of that picture; the face's own geometry comes from the face mesh. Coordinates count from
-pixel edges: pixel i covers i..i+1.
+The picture is scikit-image's `astronaut.png`, NASA's portrait of Eileen Collins (public domain). Outlines that no detector gives (hair,
+lips, teeth, helmet ring) are traced by hand, in pixels of that picture; the face's own geometry comes from the face mesh. Coordinates
+count from pixel edges: pixel i covers i..i+1.
 """
 
 from __future__ import annotations
@@ -23,10 +23,26 @@ HEAD_BOX = (124, 0, 332, 262)  # x0, y0, x1, y1 of the part of the portrait that
 # Hair, ears, jaw and neck, clockwise from the top of the hair, then down into the black collar where no edge shows.
 _HEAD_OUTLINE = np.array([
     [237, 16], [248, 18], [262, 24], [276, 31], [286, 40], [296, 58], [299, 72], [301, 90], [296, 110], [285, 124], [277, 133],
-    [268.5, 138], [265, 147], [260, 157.5], [256.6, 164], [254.8, 174], [253.2, 186], [262, 206], [266, 240], [192, 240], [187, 206], [187, 187],
-    [186.5, 170], [186, 150], [183, 135], [180.5, 131.5], [177, 130], [172, 125], [170, 116], [167, 115], [157, 104], [154, 92], [153, 68], [156, 58],
-    [163, 51], [174, 43], [185, 38], [191, 33], [193, 29], [205, 21], [212, 22], [219, 18], [227, 16],
+    [268.5, 138], [265, 147], [260, 157.5], [256.6, 164], [254.8, 174], [253.2, 186], [262, 206], [266, 240], [192, 240], [187, 206],
+    [187, 187], [186.5, 170], [186, 150], [183, 135], [180.5, 131.5], [177, 130], [172, 125], [170, 116], [167, 115], [157, 104],
+    [154, 92], [153, 68], [156, 58], [163, 51], [174, 43], [185, 38], [191, 33], [193, 29], [205, 21], [212, 22], [219, 18], [227, 16],
 ])  # fmt: skip
+_NECK = np.array(
+    [
+        [222, 194, 25],
+        [200, 191, 29],
+        [245, 191, 29],
+        [188, 178, 32],
+        [253, 180, 32],
+        [222, 215, 26],
+        [190, 215, 33],
+        [258, 215, 33],
+        [222, 250, 28],
+        [185, 250, 34],
+        [262, 250, 34],
+    ],
+    float,
+)  # fmt: skip - x, y, depth
 _HAIR_CENTRE = np.array([226.0, 92.0])
 _COLLAR_TOP_Y = 188.0  # below this line the head layer is black cloth and may fade out unseen
 
@@ -96,16 +112,16 @@ def take_apart(rgb: np.ndarray, mesh: np.ndarray) -> Portrait:
     head_rgb = _crisp(cv2.resize(rgb[y0:y1, x0:x1], None, fx=TEXTURE_SCALE, fy=TEXTURE_SCALE, interpolation=cv2.INTER_LANCZOS4))
     head_alpha = cv2.resize(alpha[y0:y1, x0:x1], None, fx=TEXTURE_SCALE, fy=TEXTURE_SCALE, interpolation=cv2.INTER_CUBIC)
     head = np.dstack([head_rgb, np.clip(np.round(head_alpha * 255), 0, 255).astype(np.uint8)])
-    large_plate = _crisp(cv2.resize(plate, (side, side), interpolation=cv2.INTER_LANCZOS4))
+    large_plate = _crisp(cv2.resize(plate, (side, side), interpolation=cv2.INTER_LANCZOS4), 0.25)
     return Portrait(large_plate, head, _depth(mesh), np.asarray(mesh, float))
 
 
-def _crisp(rgb: np.ndarray) -> np.ndarray:
-    """Unsharp masking that makes up for the enlargement."""
+def _crisp(rgb: np.ndarray, amount: float = 0.55) -> np.ndarray:
+    """Unsharp masking that makes up for the enlargement; less of it where it would bring out the film's grain."""
     import cv2
 
     soft = cv2.GaussianBlur(rgb, (0, 0), 0.75 * TEXTURE_SCALE)
-    return cv2.addWeighted(rgb, 1.55, soft, -0.55, 0)
+    return cv2.addWeighted(rgb, 1 + amount, soft, -amount, 0)
 
 
 def fill_polygon(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -212,7 +228,7 @@ def _depth(mesh: np.ndarray) -> np.ndarray:
     sides = np.array([[181, 137], [183, 146], [185, 156], [186, 166], [268, 138.5], [265, 148], [260, 158], [256, 168]])
     nodes.append(_at_depth(sides, 26.0))  # where the cheeks end and the neck's sides begin
     nodes.append(_at_depth(sides + (sides - [224, 150]) * 0.35, 34.0))
-    nodes.append(np.array([[222, 194, 25], [200, 191, 29], [245, 191, 29], [188, 178, 32], [253, 180, 32], [222, 215, 26], [190, 215, 33], [258, 215, 33], [222, 250, 28], [185, 250, 34], [262, 250, 34]]))  # fmt: skip
+    nodes.append(_NECK)
     known = np.concatenate(nodes)
     surface = ThinPlate(known[:, :2], known[:, 2:], smoothing=3.0)
     step = 2

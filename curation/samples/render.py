@@ -1,9 +1,9 @@
 """One sample clip from its plan: voice, mouth, head, frames, file, and the truth of every frame.
 
-The truth of the frames is a safetensors file beside the clip, T frames each, angles in degrees, lengths in px of the clip:
-`yaw_deg, pitch_deg, roll_deg` (T,) of the head against the camera; `yaw_turn_deg, pitch_turn_deg, roll_turn_deg` (T,) against the portrait's own
-pose; `mouth_open` (T,) inner lip distance over the distance of the eyes' outer corners; `blink` (T,) 0..1; `points_px` (T, 68, 2).
-Angles are those of `head.Pose`.
+The truth of the frames is a safetensors file beside the clip, T frames each, angles in degrees (those of `head.Pose`), lengths in px of the
+clip: `yaw_deg, pitch_deg, roll_deg` (T,) of the head against the camera, `head_rotation_deg` (T,) the angle of that rotation;
+`yaw_turn_deg, pitch_turn_deg, roll_turn_deg` (T,) against the portrait's own pose; `mouth_open` (T,) inner lip distance over the distance of
+the eyes' outer corners; `blink` (T,) 0..1; `points_px` (T, 68, 2).
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def _view(plan: ClipPlan, actor: _Actor, i: int, n_frames: int, size_px: tuple[i
     """The shot, the look and the camera of a frame."""
     shot = plan.shots[min(i * len(plan.shots) // n_frames, len(plan.shots) - 1)]
     look = LOOKS[shot.look] if shot.look else actor.look
-    centre = np.array(shot.centre_px) + [actor.motion.sway_x_px[i], actor.motion.sway_y_px[i]]
+    sway = np.array([actor.motion.sway_x_px[i], actor.motion.sway_y_px[i]])
+    centre = shot.centre_px + sway
     if shot.pan_to_px is not None:
         centre = centre + (np.array(shot.pan_to_px) - shot.centre_px) * (i / (n_frames - 1))
     return shot, look, head.Camera(shot.scale, (float(centre[0]), float(centre[1])), size_px, look.mirrored)
