@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -130,16 +129,14 @@ def _typed(values: Any, column: Column) -> pa.Array | pa.ChunkedArray:
 
 def text(value: Any) -> Any:
     """A string that Parquet can hold: bytes of a file name that are not UTF-8 are written as `\\xff`. Lists of strings likewise."""
-    if isinstance(value, str):
-        return os.fsencode(value).decode("utf-8", "backslashreplace") if _is_file_name(value) else value.encode("utf-8", "replace").decode()
     if isinstance(value, list | tuple):
         return [text(item) for item in value]
-    return value
-
-
-def _is_file_name(value: str) -> bool:
-    """Whether every lone surrogate stands for a byte, as `os.fsdecode` writes names that are not UTF-8."""
-    return all(not 0xD800 <= ord(character) <= 0xDFFF or 0xDC80 <= ord(character) <= 0xDCFF for character in value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # surrogates that do not stand for a byte
+        return value.encode("utf-8", "replace").decode()
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
