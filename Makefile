@@ -12,7 +12,7 @@ OUT ?= outputs/curation
 PROFILE ?= embedded
 ARGS ?=
 
-.PHONY: help setup setup-train curate samples plan report test test-all lint bench-curation train-lipsync constraints clean
+.PHONY: help setup setup-train curate samples plan models report test test-all lint bench-curation train-lipsync constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ samples: $(VENV)/.core ## render the sample clips into outputs/samples
 
 plan: $(VENV)/.core ## what `make curate` with the same SOURCE and ROOT would cost
 	$(BIN)/python -m curation plan --source '$(SOURCE)' --root '$(ROOT)' --profile '$(PROFILE)' $(ARGS)
+
+models: $(VENV)/.core ## fetch and verify the paper profile's weights; says what is missing and how to get it by hand
+	$(BIN)/python -m curation models fetch $(ARGS)
 
 report: $(VENV)/.core ## write OUT/report.html again
 	$(BIN)/python -m curation report '$(OUT)' $(ARGS)

@@ -163,6 +163,54 @@ def train_lipsync(manifest: str, out: str, where: str, folds: int, steps: int | 
     click.echo(train(manifest, out, where=where, folds=folds, seed=seed, progress=say, **recipe))
 
 
+@cli.group()
+def models() -> None:
+    """The weights that the `paper` profile needs: what is there, what is missing, and getting it."""
+
+
+_models_option = click.option("--models", "directory", help="Models directory; default: $MEGACTOR_MODELS, then the user's cache.")
+
+
+@models.command("list")
+@_models_option
+def models_list(directory: str | None) -> None:
+    """Say of every model where it lies and whether it is right."""
+    from curation.models.store import Store, status_lines
+
+    click.echo("\n".join(status_lines(Store.standard(directory))))
+
+
+@models.command("verify")
+@click.argument("names", nargs=-1)
+@_models_option
+def models_verify(names: tuple[str, ...], directory: str | None) -> None:
+    """Check the digests of NAMES (default: all); exit code 2 if one is missing or wrong."""
+    from curation.models.store import Store
+
+    store = Store.standard(directory)
+    for name in names or sorted(store.table):
+        click.echo(f"{name:18} {store.find(name)}")
+
+
+@models.command("fetch")
+@click.argument("names", nargs=-1)
+@_models_option
+@click.option("--from", "origin", type=click.Path(exists=True, file_okay=False), help="Copy from this directory instead of the network.")
+def models_fetch(names: tuple[str, ...], directory: str | None, origin: str | None) -> None:
+    """Download and verify NAMES (default: all); continues a download that was cut off."""
+    from curation.models.store import ModelMissing, Store
+
+    store, missing = Store.standard(directory), []
+    for name in names or sorted(store.table):
+        try:
+            click.echo(f"{name:18} {store.fetch(name, origin=Path(origin) if origin else None, say=say)}")
+        except ModelMissing as error:
+            missing.append(name)
+            say(f"{name}: {error}")
+    if missing:
+        raise ConfigError(f"not there: {', '.join(missing)}")
+
+
 def _saved_run(out: str) -> dict[str, Any]:
     from curation.job.ledger import Ledger
 

@@ -1,0 +1,58 @@
+"""The table of models: name, file, size, digest, sources in order, licence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from curation import configuration
+from curation.configuration import ConfigError
+
+TABLE_FILE = Path(__file__).resolve().parents[2] / "configs" / "models.yaml"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One file of weights.
+
+    Attributes:
+        file: relative path below the models directory.
+        sources: URLs, tried in order.
+        sha256: 64 lower-case hexadecimal digits; None where nobody published it (pinned at the first download).
+        size_bytes: of the published file; None where unknown.
+        licence: under which the weights may be used.
+        used_for: which part of the project needs it.
+        by_hand: how a person gets it where no source can be reached.
+    """
+
+    file: str
+    sources: tuple[str, ...]
+    licence: str
+    used_for: str
+    sha256: str | None = None
+    size_bytes: int | None = None
+    by_hand: str = ""
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.file)
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise ValueError(f"file {self.file!r} must be a path below the models directory")
+        if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef")):
+            raise ValueError(f"sha256 of {self.file} must be 64 lower-case hexadecimal digits")
+        if not self.sources:
+            raise ValueError(f"{self.file} needs at least one source")
+
+
+def load_table(file: Path = TABLE_FILE) -> dict[str, Model]:
+    """All models by name.
+
+    Raises:
+        ConfigError: a file that does not say what a model needs.
+    """
+    table = {}
+    for name, body in configuration.read_yaml(file).items():
+        try:
+            table[str(name)] = configuration.build(Model, body, str(name))
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from None
+    return table

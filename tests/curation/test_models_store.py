@@ -1,0 +1,155 @@
+import hashlib
+import http.server
+import threading
+from pathlib import Path
+
+import pytest
+
+from curation.configuration import ConfigError
+from curation.models import Model, ModelMissing, ModelRefused, Store, load_table
+from curation.models.store import download, status_lines
+
+DATA = bytes(range(256)) * 4000
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves DATA; /cut ends early, /norange ignores ranges, /wrong serves something else."""
+
+    asked: list = []
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        Server.asked.append((self.path, wanted))
+        data = DATA[::-1] if self.path == "/wrong" else DATA
+        start = int(wanted.split("=")[1].rstrip("-")) if wanted and self.path != "/norange" else 0
+        if start >= len(data):
+            self.send_error(416)
+            return
+        body = data[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.path == "/cut":
+            self.wfile.write(body[: max(1, len(body) // 2)])
+            self.wfile.flush()
+            self.connection.close()
+            return
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def url():
+    Server.asked = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def store(folder: Path, *sources: str, sha256: str | None = SHA, **more) -> Store:
+    return Store((folder,), {"net": Model("a/net.bin", tuple(sources) or ("http://127.0.0.1:9/x",), "MIT", "tests", sha256, **more)})
+
+
+def test_fetch_verifies_and_find_gives_the_file(tmp_path, url):
+    chosen = store(tmp_path, f"{url}/whole", size_bytes=len(DATA))
+    with pytest.raises(ModelMissing, match="python -m curation models fetch net"):
+        chosen.find("net")
+    assert chosen.fetch("net").read_bytes() == DATA
+    assert chosen.find("net") == tmp_path / "a" / "net.bin"
+    assert len(Server.asked) == 1
+    chosen.fetch("net")
+    assert len(Server.asked) == 1
+
+
+def test_a_download_cut_off_continues_and_the_next_source_is_tried(tmp_path, url):
+    chosen = store(tmp_path, f"{url}/cut", f"{url}/whole")
+    assert chosen.fetch("net").read_bytes() == DATA
+    (first, none), (second, wanted) = Server.asked
+    assert (first, none, second) == ("/cut", None, "/whole")
+    assert int(wanted.split("=")[1].rstrip("-")) == len(DATA) // 2
+
+
+def test_a_killed_download_continues_even_from_a_server_without_ranges(tmp_path, url):
+    part = tmp_path / "x.part"
+    for have in (1, 1000, len(DATA) - 1, len(DATA)):
+        for path in ("/whole", "/norange"):
+            part.write_bytes(DATA[:have])
+            download(f"{url}{path}", part)
+            assert part.read_bytes() == DATA
+
+
+def test_wrong_digest_and_wrong_size_are_thrown_away(tmp_path, url):
+    with pytest.raises(ModelMissing, match="not " + SHA):
+        store(tmp_path, f"{url}/wrong").fetch("net")
+    with pytest.raises(ModelMissing, match="bytes, not 7"):
+        store(tmp_path, f"{url}/whole", size_bytes=7).fetch("net")
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+
+
+def test_a_changed_file_is_refused(tmp_path, url):
+    chosen = store(tmp_path, f"{url}/whole")
+    path = chosen.fetch("net")
+    chosen.find("net")
+    path.write_bytes(DATA[:-1] + b"!")
+    with pytest.raises(ModelRefused, match="is not net"):
+        chosen.find("net")
+    assert "REFUSED" in status_lines(chosen)[0]
+
+
+def test_an_unpublished_digest_is_pinned_at_the_first_fetch(tmp_path, url):
+    chosen = store(tmp_path, f"{url}/whole", sha256=None)
+    path = chosen.fetch("net")
+    chosen.find("net")
+    path.unlink()
+    with pytest.raises(ModelMissing, match="not " + SHA):
+        store(tmp_path, f"{url}/wrong", sha256=None).fetch("net")
+    path.write_bytes(b"planted")
+    with pytest.raises(ModelRefused):
+        chosen.find("net")
+
+
+def test_a_file_that_nobody_fetched_is_not_trusted_without_a_digest(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "net.bin").write_bytes(DATA)
+    with pytest.raises(ModelRefused, match="--from"):
+        store(tmp_path, sha256=None).find("net")
+
+
+def test_from_a_directory(tmp_path):
+    origin = tmp_path / "stick"
+    origin.mkdir()
+    (origin / "net.bin").write_bytes(DATA)
+    assert store(tmp_path / "models").fetch("net", origin=origin).read_bytes() == DATA
+    with pytest.raises(ModelMissing, match="holds neither"):
+        store(tmp_path / "other").fetch("net", origin=tmp_path)
+
+
+def test_search_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path / "two"))
+    directories = Store.standard(tmp_path / "one").directories
+    assert directories[:2] == (tmp_path / "one", tmp_path / "two")
+    assert len(directories) == 3
+
+
+def test_the_project_table_is_sound():
+    table = load_table()
+    assert {"dwpose-detector", "dwpose-pose", "syncnet", "s3fd"} <= set(table)
+    assert all(url.startswith("https://") for model in table.values() for url in model.sources)
+    with pytest.raises(ConfigError, match="did you mean 'syncnet'"):
+        Store.standard().model("syncnett")
+
+
+@pytest.mark.parametrize("file", ["../up.bin", "/etc/x", ""])
+def test_table_entries_stay_below_the_directory(file):
+    with pytest.raises(ValueError, match="below the models directory"):
+        Model(file, ("https://x",), "MIT", "tests")
+
+
+def test_other_schemes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="http"):
+        download("file:///etc/passwd", tmp_path / "x")
