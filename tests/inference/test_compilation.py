@@ -1,0 +1,71 @@
+"""Ready for speed from outside: each block compiles as one graph, with and without references, masks and checkpointing."""
+
+import pytest
+import torch
+
+from inference.models import eye_mouth_mask
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_blocks_compile_whole(make_model, make_inputs, checkpointing):
+    """`fullgraph` raises at any graph break; the "aot_eager" back end traces forward and backward without generating code."""
+    inputs = make_inputs()
+    eyes, mouth = torch.zeros(2, 3, 8, 8, dtype=torch.bool), torch.zeros(2, 3, 8, 8, dtype=torch.bool)
+    eyes[0, :, 1, 1:3], mouth[0, :, 6, 3:5] = True, True
+    mask = eye_mouth_mask(eyes, mouth)
+    results = []
+    for compiled in (False, True):
+        model = make_model(lively=True).train()
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        if compiled:
+            model.compile_repeated_blocks(fullgraph=True, backend="aot_eager")
+        out = model(**inputs, region_mask=mask, reference_present=torch.tensor([True, False]))
+        out.square().mean().backward()
+        results.append((out.detach(), {name: p.grad for name, p in model.named_parameters()}))
+    assert (results[0][0] - results[1][0]).abs().max() <= 1e-12
+    for name, gradient in results[0][1].items():
+        assert (gradient - results[1][1][name]).abs().max() <= 1e-10, name
+
+
+def test_one_graph_serves_all_blocks_of_a_kind(make_model, make_inputs):
+    """A deep stack compiles no more graphs than a shallow one: per-block compilation pays once."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    counts = []
+    for layers in (4, 8):
+        torch.compiler.reset()
+        counter = CompileCounterWithBackend("aot_eager")
+        model = make_model(num_layers=layers, with_audio=False, with_temporal=False)
+        model.compile_repeated_blocks(fullgraph=True, backend=counter)
+        with torch.no_grad():
+            model(**make_inputs(audio=False))
+        counts.append(counter.frame_count)
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.slow
+def test_generated_code_agrees(make_model, make_inputs):
+    """The real code generator, on the CPU."""
+    model, inputs = make_model(lively=True), make_inputs()
+    with torch.no_grad():
+        eager = model(**inputs)
+        model.compile_repeated_blocks(fullgraph=True)
+        assert (model(**inputs) - eager).abs().max() <= 1e-10
+
+
+@pytest.mark.gpu
+def test_generated_code_agrees_on_cuda(make_model, make_inputs):
+    model = make_model(lively=True).float().cuda()
+    inputs = {n: t.cuda().float() if t.is_floating_point() else t.cuda() for n, t in make_inputs().items()}
+    with torch.no_grad():
+        eager = model(**inputs)
+        model.compile_repeated_blocks(fullgraph=True)
+        assert (model(**inputs) - eager).abs().max() <= 1e-3
