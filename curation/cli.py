@@ -198,13 +198,13 @@ def models_verify(names: tuple[str, ...], directory: str | None) -> None:
 @click.option("--from", "origin", type=click.Path(exists=True, file_okay=False), help="Copy from this directory instead of the network.")
 def models_fetch(names: tuple[str, ...], directory: str | None, origin: str | None) -> None:
     """Download and verify NAMES (default: all); continues a download that was cut off."""
-    from curation.models.store import ModelMissing, Store
+    from curation.models.store import ModelMissingError, Store
 
     store, missing = Store.standard(directory), []
     for name in names or sorted(store.table):
         try:
             click.echo(f"{name:18} {store.fetch(name, origin=Path(origin) if origin else None, say=say)}")
-        except ModelMissing as error:
+        except ModelMissingError as error:
             missing.append(name)
             say(f"{name}: {error}")
     if missing:

@@ -23,11 +23,11 @@ TIMEOUT_S = 30.0
 ENVIRONMENT = "MEGACTOR_MODELS"
 
 
-class ModelMissing(ConfigError):
+class ModelMissingError(ConfigError):
     """Weights that are not there; the message names the command that gets them."""
 
 
-class ModelRefused(ConfigError):
+class ModelRefusedError(ConfigError):
     """A file that is not what the table says; the message names both digests."""
 
 
@@ -69,13 +69,13 @@ class Store:
         """The verified file of a model.
 
         Raises:
-            ModelMissing: with the command that gets it.
-            ModelRefused: the file has another digest.
+            ModelMissingError: with the command that gets it.
+            ModelRefusedError: the file has another digest.
         """
         model, path = self.model(name), self.locate(name)
         if path is None:
             by_hand = f" By hand: {model.by_hand}, into {self.directories[0] / model.file}." if model.by_hand else ""
-            raise ModelMissing(
+            raise ModelMissingError(
                 f"model {name} ({model.used_for}) is not there; get it by `python -m curation models fetch {name}`"
                 f" (add --from DIR where there is no network).{by_hand}"
             )
@@ -87,9 +87,11 @@ class Store:
         expected = self.model(name).sha256 or _read_json(self._pins_file(path, name)).get(name)
         found = _remembered_digest(path)
         if expected is None:
-            raise ModelRefused(f"{path} was not put there by `models fetch` and nobody published a digest of {name}; fetch it with --from")
+            raise ModelRefusedError(
+                f"{path} was not put there by `models fetch` and nobody published a digest of {name}; fetch it with --from"
+            )
         if found != expected:
-            raise ModelRefused(f"{path} is not {name}: its SHA-256 is {found}, not {expected}; remove it and fetch it again")
+            raise ModelRefusedError(f"{path} is not {name}: its SHA-256 is {found}, not {expected}; remove it and fetch it again")
         return found
 
     def fetch(self, name: str, *, origin: Path | None = None, say: Callable[[str], None] = lambda line: None) -> Path:
@@ -98,7 +100,7 @@ class Store:
         A download that was cut off continues. The file appears under its name only when its digest is right.
         """
         model = self.model(name)
-        with contextlib.suppress(ModelMissing, ModelRefused):
+        with contextlib.suppress(ModelMissingError, ModelRefusedError):
             return self.find(name)
         target = self.directories[0] / model.file
         try:
@@ -114,10 +116,10 @@ class Store:
             try:
                 download(url, part, size_bytes=model.size_bytes, say=lambda line: say(f"{name}: {line}"))
                 return self._admit(name, part, target)
-            except (OSError, HTTPException, ModelRefused, ValueError) as error:
+            except (OSError, HTTPException, ModelRefusedError, ValueError) as error:
                 problems.append(f"{url}: {error}")
         by_hand = f" By hand: {model.by_hand}." if model.by_hand else ""
-        raise ModelMissing(f"no source gave {name}: {'; '.join(problems)}.{by_hand} Then `models fetch {name} --from DIR`.")
+        raise ModelMissingError(f"no source gave {name}: {'; '.join(problems)}.{by_hand} Then `models fetch {name} --from DIR`.")
 
     def _admit(self, name: str, part: Path, target: Path) -> Path:
         """Rename a finished download if it is what the table says; pin its digest where the table says nothing."""
@@ -128,10 +130,10 @@ class Store:
         expected = model.sha256 or pins.get(name)
         if expected is not None and digest != expected:
             part.unlink()
-            raise ModelRefused(f"what came as {name} has SHA-256 {digest} ({size} bytes), not {expected}; it was thrown away")
+            raise ModelRefusedError(f"what came as {name} has SHA-256 {digest} ({size} bytes), not {expected}; it was thrown away")
         if model.size_bytes is not None and size != model.size_bytes:
             part.unlink()
-            raise ModelRefused(f"what came as {name} has {size} bytes, not {model.size_bytes}; it was thrown away")
+            raise ModelRefusedError(f"what came as {name} has {size} bytes, not {model.size_bytes}; it was thrown away")
         if expected is None:
             _write_json(pins_file, pins | {name: digest})
         part.replace(target)
@@ -190,7 +192,7 @@ def _found_below(origin: Path, model: Model) -> Path:
     for candidate in (origin / model.file, origin / Path(model.file).name):
         if candidate.is_file():
             return candidate
-    raise ModelMissing(f"{origin} holds neither {model.file} nor {Path(model.file).name}")
+    raise ModelMissingError(f"{origin} holds neither {model.file} nor {Path(model.file).name}")
 
 
 def _copy(source: Path, part: Path) -> None:
@@ -243,7 +245,7 @@ def status_lines(store: Store, names: Iterable[str] | None = None) -> list[str]:
         else:
             try:
                 state = f"verified   {path} ({store.verify(name, path)[:12]})"
-            except ModelRefused as error:
+            except ModelRefusedError as error:
                 state = f"REFUSED    {error}"
         lines.append(f"{name:18} {state}\n{'':18} {model.used_for}; {model.licence}")
     return lines

@@ -2,11 +2,12 @@ import hashlib
 import http.server
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from curation.configuration import ConfigError
-from curation.models import Model, ModelMissing, ModelRefused, Store, load_table
+from curation.models import Model, ModelMissingError, ModelRefusedError, Store, load_table
 from curation.models.store import download, status_lines
 
 DATA = bytes(range(256)) * 4000
@@ -16,7 +17,7 @@ SHA = hashlib.sha256(DATA).hexdigest()
 class Server(http.server.BaseHTTPRequestHandler):
     """Serves DATA; /cut ends early, /norange ignores ranges, /wrong serves something else."""
 
-    asked: list = []
+    asked: ClassVar[list] = []
 
     def do_GET(self):
         wanted = self.headers.get("Range")
@@ -57,7 +58,7 @@ def store(folder: Path, *sources: str, sha256: str | None = SHA, **more) -> Stor
 
 def test_fetch_verifies_and_find_gives_the_file(tmp_path, url):
     chosen = store(tmp_path, f"{url}/whole", size_bytes=len(DATA))
-    with pytest.raises(ModelMissing, match="python -m curation models fetch net"):
+    with pytest.raises(ModelMissingError, match="python -m curation models fetch net"):
         chosen.find("net")
     assert chosen.fetch("net").read_bytes() == DATA
     assert chosen.find("net") == tmp_path / "a" / "net.bin"
@@ -84,9 +85,9 @@ def test_a_killed_download_continues_even_from_a_server_without_ranges(tmp_path,
 
 
 def test_wrong_digest_and_wrong_size_are_thrown_away(tmp_path, url):
-    with pytest.raises(ModelMissing, match="not " + SHA):
+    with pytest.raises(ModelMissingError, match="not " + SHA):
         store(tmp_path, f"{url}/wrong").fetch("net")
-    with pytest.raises(ModelMissing, match="bytes, not 7"):
+    with pytest.raises(ModelMissingError, match="bytes, not 7"):
         store(tmp_path, f"{url}/whole", size_bytes=7).fetch("net")
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
@@ -96,7 +97,7 @@ def test_a_changed_file_is_refused(tmp_path, url):
     path = chosen.fetch("net")
     chosen.find("net")
     path.write_bytes(DATA[:-1] + b"!")
-    with pytest.raises(ModelRefused, match="is not net"):
+    with pytest.raises(ModelRefusedError, match="is not net"):
         chosen.find("net")
     assert "REFUSED" in status_lines(chosen)[0]
 
@@ -106,17 +107,17 @@ def test_an_unpublished_digest_is_pinned_at_the_first_fetch(tmp_path, url):
     path = chosen.fetch("net")
     chosen.find("net")
     path.unlink()
-    with pytest.raises(ModelMissing, match="not " + SHA):
+    with pytest.raises(ModelMissingError, match="not " + SHA):
         store(tmp_path, f"{url}/wrong", sha256=None).fetch("net")
     path.write_bytes(b"planted")
-    with pytest.raises(ModelRefused):
+    with pytest.raises(ModelRefusedError):
         chosen.find("net")
 
 
 def test_a_file_that_nobody_fetched_is_not_trusted_without_a_digest(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "net.bin").write_bytes(DATA)
-    with pytest.raises(ModelRefused, match="--from"):
+    with pytest.raises(ModelRefusedError, match="--from"):
         store(tmp_path, sha256=None).find("net")
 
 
@@ -125,7 +126,7 @@ def test_from_a_directory(tmp_path):
     origin.mkdir()
     (origin / "net.bin").write_bytes(DATA)
     assert store(tmp_path / "models").fetch("net", origin=origin).read_bytes() == DATA
-    with pytest.raises(ModelMissing, match="holds neither"):
+    with pytest.raises(ModelMissingError, match="holds neither"):
         store(tmp_path / "other").fetch("net", origin=tmp_path)
 
 
