@@ -48,7 +48,10 @@ def _thresholds(settings: tuple[str, ...]) -> dict[str, Any]:
         reason, equals, value = setting.partition("=")
         if not equals:
             raise manifests.UserError(f"--set takes REASON=VALUE, not {setting!r}")
-        thresholds[reason] = yaml.safe_load(value)
+        try:
+            thresholds[reason] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise manifests.UserError(f"--set {reason}: cannot read the value {value!r}") from None
     return thresholds
 
 

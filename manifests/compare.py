@@ -102,7 +102,7 @@ def diff(
     common = first.index.intersection(second.index).sort_values()
     left, right = first.loc[common], second.loc[common]
     parts = [_changes(name, left[name], right[name], tolerance) for name in left.columns if name in right.columns and name not in ignore]
-    parts = [part for part in parts if len(part)]
+    parts = [part for part in parts if part is not None]
     empty = pd.DataFrame({"clip_id": [], "column": [], "before": [], "after": []}, dtype=object)
     changed = pd.concat(parts).sort_values("clip_id", kind="stable", ignore_index=True) if parts else empty
     return ManifestDiff(
@@ -121,8 +121,11 @@ def _by_clip(df: pd.DataFrame) -> pd.DataFrame:
     return indexed
 
 
-def _changes(name: str, before: pd.Series, after: pd.Series, tolerance: float) -> pd.DataFrame:
+def _changes(name: str, before: pd.Series, after: pd.Series, tolerance: float) -> pd.DataFrame | None:
+    """Rows of `ManifestDiff.changed` for one column; None if it does not differ."""
     rows = np.flatnonzero(_differs(before, after, tolerance))
+    if not rows.size:
+        return None
     values = {what: pd.Series(_arrow(side.iloc[rows]).to_pylist(), dtype=object) for what, side in (("before", before), ("after", after))}
     return pd.DataFrame({"clip_id": before.index[rows].astype(object), "column": name, **values})
 

@@ -92,7 +92,7 @@ def test_every_rule_gives_its_reason_and_no_other(make_row, preset, rule):
 
 
 @given(st.data(), st.sampled_from(list(manifests.load_presets().values())))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_verdicts_equal_a_plain_reading_of_the_rules(make_row, make_failed_row, data, preset):
     rows = []
     for number in range(data.draw(st.integers(1, 6))):
