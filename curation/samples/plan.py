@@ -54,7 +54,6 @@ class ClipPlan:
         name: of the file, without its suffix.
         fault: what is planted; empty for a clean clip.
         reason: the reject reason of preset `embedded` that the fault must give; empty for a clean clip.
-        error_kind: where the file cannot be scored; one of `manifests.ERROR_KINDS`.
         sentences: numbers into `phonemes.SENTENCES`.
         shots: share the clip's time equally, with hard cuts between them.
         sound: speech | silence | none.
@@ -68,7 +67,6 @@ class ClipPlan:
     shots: tuple[Shot, ...]
     fault: str = ""
     reason: str = ""
-    error_kind: str = ""
     sentences: tuple[int, ...] = field(default=(0, 1, 2))
     size_px: tuple[int, int] = (512, 512)
     sound: str = "speech"
@@ -109,4 +107,4 @@ CLIPS: tuple[ClipPlan, ...] = (
         "no_face", PLAIN, 4.0, (Shot(2.5, (405, 110), show_head=False, pan_to_px=(300, 400)),), "no_face", "face_missing", sentences=(9,)
     ),
 )  # fmt: skip
-TRUNCATED, EMPTY = "truncated", "zero_bytes"
+BROKEN: dict[str, str] = {"truncated": "truncated", "zero_bytes": "empty_file"}  # name of the file -> the error kind that it must give

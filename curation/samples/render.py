@@ -1,9 +1,9 @@
 """One sample clip from its plan: voice, mouth, head, frames, file, and the truth of every frame.
 
-The truth of the frames is a safetensors file beside the clip, T frames each, angles in degrees (those of `head.Pose`), lengths in px of the
-clip: `yaw_deg, pitch_deg, roll_deg` (T,) of the head against the camera, `head_rotation_deg` (T,) the angle of that rotation;
-`yaw_turn_deg, pitch_turn_deg, roll_turn_deg` (T,) against the portrait's own pose; `mouth_open` (T,) inner lip distance over the distance of
-the eyes' outer corners; `blink` (T,) 0..1; `points_px` (T, 68, 2).
+The truth of the frames is a safetensors file beside the clip, T frames each, angles in degrees (those of `head.Pose`), lengths in px of
+the clip: `yaw_deg, pitch_deg, roll_deg` (T,) of the head against the camera, `head_rotation_deg` (T,) the angle of that rotation;
+`yaw_turn_deg, pitch_turn_deg, roll_turn_deg` (T,) against the portrait's own pose; `mouth_open` (T,) inner lip distance over the distance
+of the eyes' outer corners; `blink` (T,) 0..1; `points_px` (T, 68, 2).
 """
 
 from __future__ import annotations

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from curation.samples.plan import CLIPS, EMPTY, PLAIN, TRUNCATED
+from curation.samples.plan import BROKEN, CLIPS, PLAIN
 from curation.samples.portrait import Portrait, load_picture, take_apart
 from curation.samples.render import render_clip
 from curation.samples.truth import SampleTruth
 from manifests import UserError
 
-_TRUNCATED_SHARE = 0.55
+_TRUNCATED_S, _TRUNCATED_SHARE = 2.0, 0.55
 
 
 def open_studio() -> tuple[Portrait, np.ndarray]:
@@ -45,20 +46,44 @@ def rest_rotation(mesh: np.ndarray) -> np.ndarray:
     return np.stack([x, y, np.cross(x, y)], axis=1)
 
 
-def render_all(out_dir: Path, *, seed: int, progress: Callable[[str], None], workers: int) -> list[SampleTruth]:
-    """Every clip of the plan and the two broken files, into an empty directory; returns their truth, clips first."""
+def render_all(
+    out_dir: Path, *, seed: int, progress: Callable[[str], None], workers: int, only: Collection[str] | None = None
+) -> list[SampleTruth]:
+    """Clips of the plan and the broken files, into an empty directory; returns their truth in the plan's order.
+
+    Args:
+        only: names of the clips; None = all.
+    """
+    known = [*(plan.name for plan in CLIPS), *BROKEN]
+    asked = set(known if only is None else only)
+    if not asked <= set(known):
+        raise UserError(f"no such sample clip: {', '.join(sorted(asked - set(known)))}; there are {', '.join(known)}")
+    plans = [plan for plan in CLIPS if plan.name in asked]
     portrait, rest = open_studio()
     truths: dict[str, SampleTruth] = {}
     with ThreadPoolExecutor(workers) as pool:
-        tasks = {pool.submit(render_clip, plan, portrait, rest, out_dir, seed): plan.name for plan in CLIPS}
-        for task in as_completed(tasks):
-            truths[tasks[task]] = task.result()
-            progress(f"rendered {len(truths)}/{len(CLIPS)} sample clips: {tasks[task]}")
-    whole = (out_dir / f"{CLIPS[0].name}.mp4").read_bytes()
-    (out_dir / f"{TRUNCATED}.mp4").write_bytes(whole[: int(len(whole) * _TRUNCATED_SHARE)])
-    (out_dir / f"{EMPTY}.mp4").write_bytes(b"")
-    broken = [
-        SampleTruth(f"{name}.mp4", PLAIN, fault=name, expected_status="failed", expected_error_kind=kind, expected_reason=f"failed:{kind}")
-        for name, kind in ((TRUNCATED, "truncated"), (EMPTY, "empty_file"))
-    ]
-    return [truths[plan.name] for plan in CLIPS] + broken
+        tasks = {pool.submit(render_clip, plan, portrait, rest, out_dir, seed): plan.name for plan in plans}
+        try:
+            for task in as_completed(tasks):
+                truths[tasks[task]] = task.result()
+                progress(f"rendered {len(truths)}/{len(plans)} sample clips: {tasks[task]}")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    for name in asked & set(BROKEN):
+        truths[name] = _break(name, out_dir, portrait, rest, seed)
+    return [truths[name] for name in known if name in asked]
+
+
+def _break(name: str, out_dir: Path, portrait: Portrait, rest: np.ndarray, seed: int) -> SampleTruth:
+    """Write a file that cannot be scored: the first part of a good one, or nothing."""
+    path = out_dir / f"{name}.mp4"
+    if BROKEN[name] == "truncated":
+        render_clip(replace(CLIPS[0], name=name, duration_s=_TRUNCATED_S), portrait, rest, out_dir, seed)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(len(whole) * _TRUNCATED_SHARE)])
+        (out_dir / "truth" / f"{name}.safetensors").unlink()
+    else:
+        path.write_bytes(b"")
+    kind = BROKEN[name]
+    return SampleTruth(path.name, PLAIN, fault=name, expected_status="failed", expected_error_kind=kind, expected_reason=f"failed:{kind}")
