@@ -6,6 +6,7 @@ back after lossy coding.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ def numbered_picture(number: int, width_px: int, height_px: int, bright: bool = 
     """(H, W, 3) uint8: number in binary over the upper half, highest bit left; red at the lower left, blue at the lower right."""
     picture = np.full((height_px, width_px, 3), 250 if bright else 96, np.uint8)
     edges = np.linspace(0, width_px, N_BITS + 1).astype(int)
-    for bit, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for bit, (a, b) in enumerate(itertools.pairwise(edges)):
         picture[: height_px // 2, a:b] = 230 if number >> (N_BITS - 1 - bit) & 1 else 20
     picture[3 * height_px // 4 :, : width_px // 4] = (220, 30, 30)
     picture[3 * height_px // 4 :, -(width_px // 4) :] = (30, 30, 220)
@@ -166,7 +167,7 @@ def _formats(directory: Path, good: Path, sound: np.ndarray):
         "mpeg1.mpg": Recipe(codec="mpeg1video", sound=sound, sound_codec="mp2"),
         "h264.ts": Recipe(sound=sound),
         "h264.flv": Recipe(sound=sound),
-        "variable_frame_rate.mp4": Recipe(times=_uneven_times(50), ticks_hz=90000, sound=sound),
+        "variable_frame_rate.mp4": Recipe(times=uneven_times(50), ticks_hz=90000, sound=sound),
         "rotated_phone.mp4": Recipe(rotation_deg=90, sound=sound),
         "8k.mp4": Recipe(size_px=(7680, 4320), times=(0, 1, 2), options={"preset": "ultrafast", "crf": "40"}),
         "screen_still_long.mp4": Recipe(times=(0, 25, 75), sound=sound),
@@ -177,7 +178,7 @@ def _formats(directory: Path, good: Path, sound: np.ndarray):
     yield write_clip(directory / "audio_only.wav", Recipe(codec="", sound=sound, sound_codec="pcm_s16le")), {"no_video_stream"}
 
 
-def _uneven_times(n_frames: int) -> list[int]:
+def uneven_times(n_frames: int) -> list[int]:
     """90 kHz ticks, 10 to 75 ms apart."""
     gaps = np.random.default_rng(3).integers(900, 6750, n_frames - 1)
     return [0, *np.cumsum(gaps).tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import mmap
 import os
@@ -77,6 +78,7 @@ class Child:
         if self._file is not None:
             self._file.close()
             self._file = None
+            gc.collect()  # streams and containers refer to each other, and with them live the decoders' frame pools
         if self._touched_bytes > 2 * self._limits.block_mib << 20 and hasattr(mmap, "MADV_REMOVE"):
             self._area.madvise(mmap.MADV_REMOVE)  # gives the pages of an unusually large picture back
             self._touched_bytes = 0
@@ -178,6 +180,7 @@ def main(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, ((limits.child_memory_mib << 20) + limits.area_bytes,) * 2)
     import av  # noqa: F401  the expensive import, before the reader's clock starts
 
+    gc.freeze()  # what is loaded by now need not be searched again
     channel = socket.socket(fileno=channel_fd)
     wire.send(channel, {"ready": True})
     serve(channel, Child(area, limits))

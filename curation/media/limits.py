@@ -18,7 +18,7 @@ class MediaLimits:
         prefetch_blocks: how many blocks the child may decode ahead. 0: caller and child take turns and together use one core.
         max_frame_px: width x height above which a file is `too_large` (the default admits 8192 x 4320).
         max_span_ms: spans that last longer are `too_large`.
-        max_gap_ms: a pause between two frames above which the timestamps are taken to be damaged.
+        max_gap_ms: a pause between two frames above which the time stamps are taken to be damaged.
         child_memory_mib: address space of the child; what needs more is `too_large`.
         recycle_after_clips: the child is replaced after so many clips, so that leaks in native decoders stay small.
     """

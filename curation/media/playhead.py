@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from curation.media.soundtrack import Soundtrack
 _CONTINUE_WITHIN_S = 5.0  # a span that begins this little after the last one is reached by decoding on, else by seeking
 _SOUND_LEAD_S = 0.1  # seek a little earlier than the picture needs: audio decoders warm up over their first frames
 _INTERLEAVE_S = 10.0  # how far pictures may run ahead of their sound in the file
-_RETRY_S = (0.0, 1.0, 5.0, 20.0, float("inf"))  # seeks that land too late are repeated from further ahead
+_RETRY_S = (0.0, 1.0, 5.0, 20.0, math.inf)  # seeks that land too late are repeated from further ahead, at last from the file's beginning
+# MPEG program streams give few time stamps and raw streams none, so that only decoding from the beginning numbers the frames rightly.
+_NO_SEEKING = frozenset({"mpeg", "mpegvideo", "m4v", "h264", "hevc", "av1", "obu"})
 _MAX_STEP_BACK_S = 1.0
 
 
@@ -26,6 +29,7 @@ class Playhead:
 
     Attributes:
         first: the first `av.VideoFrame`; None if none can be decoded.
+        zero_s: its time stamp.
         soundtrack: the sound that was decoded on the way.
         reached_s: how far the file is read, by the packets' time stamps.
         last_packet: (begin, end) of the latest picture among the packets read.
@@ -36,16 +40,16 @@ class Playhead:
         self._container = container
         self._video = video
         self._audio = audio
-        self._zero_s: float | None = None  # unknown until the first frame is decoded
+        self.zero_s: float | None = None  # unknown until the first frame is decoded
         self._early: list = []  # audio packets that came before it
         self._with_sound = True
         self._listening_to: tuple[float, float] | None = None
         self._restart()
         self.first = self._next_decoded()
         if self.first is not None:
-            self._zero_s = _stamp_s(self.first) or 0.0
-            self.reached_s -= self._zero_s
-            self.last_packet = tuple(t - self._zero_s for t in self.last_packet)
+            self.zero_s = _stamp_s(self.first) or 0.0
+            self.reached_s -= self.zero_s
+            self.last_packet = tuple(t - self.zero_s for t in self.last_packet)
             self._recent.append((0.0, self.first))
             for packet in self._early:
                 self._decode_audio(packet)
@@ -71,7 +75,7 @@ class Playhead:
 
     def hear_until(self, end_s: float, give_up_at: float) -> bool:
         """Reads on until the sound reaches `end_s`; pictures on the way wait for the next span. False: out of time, call again."""
-        return self._read_until(end_s, float("-inf"), give_up_at)
+        return self._read_until(end_s, -math.inf, give_up_at)
 
     def listen(self, start_s: float, end_s: float, with_sound: bool, give_up_at: float) -> bool:
         """No pictures: goes to `start_s` on the first call and reads until `end_s`; then `last_packet` is known, and the sound if wanted.
@@ -81,7 +85,7 @@ class Playhead:
             self._listening_to = (start_s, end_s)
             self._recent.clear()  # the pictures on the way are lost: the next span seeks
             self._decoded.clear()
-        heard_s = end_s if with_sound and self._audio is not None else float("-inf")
+        heard_s = end_s if with_sound and self._audio is not None else -math.inf
         complete = self._read_until(heard_s, end_s, give_up_at)
         self._waiting.clear()
         if complete:
@@ -95,32 +99,32 @@ class Playhead:
     def _go_near(self, start_s: float, with_sound: bool) -> None:
         heard = self._with_sound or not with_sound
         self._with_sound = with_sound
-        if not (heard and self._recent and self._recent[0][0] <= start_s <= self._recent[-1][0] + _CONTINUE_WITHIN_S):
+        ahead_s = math.inf if self._container.format.name in _NO_SEEKING else _CONTINUE_WITHIN_S
+        if not (heard and self._recent and self._recent[0][0] <= start_s <= self._recent[-1][0] + ahead_s):
             self._seek(start_s)
         self.soundtrack.forget_before(start_s)
 
     def _seek(self, start_s: float) -> None:
-        """Puts the playhead so that the next frame begins at or before `start_s`, if the file has such a frame."""
-        for back_s in _RETRY_S:
-            target_s = start_s - _SOUND_LEAD_S - back_s
-            self._go_to(target_s if target_s > 0 else None)
+        """Puts the playhead so that the next frame begins at or before `start_s`; the first frame of the file begins at 0."""
+        for back_s in (math.inf,) if self._container.format.name in _NO_SEEKING else _RETRY_S:
+            self._go_to(start_s - _SOUND_LEAD_S - back_s)
             frame = self._next_decoded()
-            if target_s <= 0 or (frame is not None and self._time(frame) <= start_s):
+            if frame is not None and self._time(frame) <= start_s:
                 break
         if frame is not None:
             self._remember(frame)
 
-    def _go_to(self, time_s: float | None) -> None:
-        """`None` is the very beginning of the file."""
+    def _go_to(self, time_s: float) -> None:
+        """Minus infinity is the very beginning of the file."""
         from av.error import FFmpegError
 
-        start = self._video.start_time or 0
-        if time_s is not None:
-            start = int((time_s + self._zero_s) / self._video.time_base)
         try:
-            self._container.seek(start, stream=self._video, backward=True)
+            if time_s == -math.inf:
+                self._container.seek(0, unsupported_byte_offset=True)
+            else:
+                self._container.seek(int((time_s + self.zero_s) / self._video.time_base), stream=self._video)
         except FFmpegError:
-            self._container.seek(0, backward=True)
+            self._container.seek(self._container.start_time or 0)
         self._restart()
 
     def _read_until(self, heard_s: float, shown_s: float, give_up_at: float) -> bool:
@@ -145,8 +149,8 @@ class Playhead:
         self._decoded: deque = deque()
         self._recent: deque = deque(maxlen=2)  # the last two frames given out: the next span may begin with either
         self.soundtrack = Soundtrack()
-        self.reached_s = float("-inf")
-        self.last_packet = (float("-inf"), float("-inf"))
+        self.reached_s = -math.inf
+        self.last_packet = (-math.inf, -math.inf)
         self.n_packets = self.n_bad = 0
 
     def _next_packet(self) -> Any | None:
@@ -166,7 +170,7 @@ class Playhead:
         return packet
 
     def _note_times(self, packet: Any) -> None:
-        tick_s, zero_s = float(packet.time_base), self._zero_s or 0.0
+        tick_s, zero_s = float(packet.time_base), self.zero_s or 0.0
         if packet.dts is not None:
             self.reached_s = max(self.reached_s, packet.dts * tick_s - zero_s)
         if packet.stream is self._video and packet.pts is not None:
@@ -204,7 +208,7 @@ class Playhead:
 
         if not self._with_sound:
             return
-        if self._zero_s is None:
+        if self.zero_s is None:
             self._early.append(packet)
             return
         try:
@@ -215,7 +219,7 @@ class Playhead:
             return  # a hole in the sound, filled with silence
         for frame in frames:
             time_s = _stamp_s(frame)
-            self.soundtrack.add(frame, None if time_s is None else time_s - self._zero_s)
+            self.soundtrack.add(frame, None if time_s is None else time_s - self.zero_s)
 
     def _remember(self, frame: Any) -> tuple[float, Any]:
         self._recent.append((self._time(frame), frame))
@@ -225,7 +229,7 @@ class Playhead:
         """Never before the frame given out last."""
         time_s = _stamp_s(frame)
         if time_s is not None:
-            time_s -= self._zero_s
+            time_s -= self.zero_s
         if not self._recent:
             return time_s or 0.0
         last_s, last = self._recent[-1]

@@ -29,6 +29,7 @@ class MediaReader:
     def __init__(self, limits: MediaLimits | None = None):
         self._limits = limits or MediaLimits()
         self._child: DecodeChild | None = None
+        self._current: _Patience | None = None  # of the clip that is being read
         self._n_clips = 0
         self._n_requests = 0
 
@@ -81,13 +82,13 @@ class MediaReader:
     def _ask(self, patience: _Patience, message: dict[str, Any], *, fresh: bool = False) -> int:
         """Sends a request and returns its number; with `fresh` it may start a child."""
         if fresh:
+            self._current = patience
             self._n_clips += 1
             if self._n_clips % self._limits.recycle_after_clips == 0:
                 self.close()
             if self._child is None:
                 self._child = DecodeChild(self._limits)
-        elif self._child is None:
-            raise RuntimeError("the reader was closed, or reads another clip")
+        self._require_current(patience)
         self._n_requests += 1
         try:
             self._child.send(message | {"id": self._n_requests})
@@ -101,8 +102,7 @@ class MediaReader:
     def _answer(self, patience: _Patience, request: int) -> tuple[dict[str, Any], bytearray]:
         """Waits for the answer to `request`; answers to older requests, which nobody wants any more, are passed over."""
         while True:
-            if self._child is None:
-                raise RuntimeError("the reader was closed, or reads another clip")
+            self._require_current(patience)
             try:
                 with patience as timeout_s:
                     reply, payload = self._child.receive(timeout_s)
@@ -116,6 +116,10 @@ class MediaReader:
                 if "error" in reply:
                     raise ClipError(*reply["error"])
                 return reply, payload
+
+    def _require_current(self, patience: _Patience) -> None:
+        if self._child is None or self._current is not patience:
+            raise RuntimeError("the reader was closed, or reads another clip by now")
 
 
 class ClipStream:
@@ -237,5 +241,5 @@ class _Patience:
     def verdict(self) -> str:
         """Which limit was passed, for a person."""
         if self._waited_s >= self._budget_s:
-            return f"decoding took more than {self._budget_s:.0f} s"
-        return f"the decoder did not answer for {self._limits.stall_s:.0f} s"
+            return f"decoding took more than {self._budget_s:.3g} s"
+        return f"the decoder did not answer for {self._limits.stall_s:.3g} s"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+_ARITHMETIC_S = 1e-6  # more than doubles lose over a day of video
+
 
 class GridSampler:
     """Assigns decoded frames, fed in presentation order, to grid points `start + k / sample_hz`.
 
     A grid point belongs to the last frame that begins at or before it; points before the very first frame belong to that frame.
-    Containers round timestamps (Matroska to whole milliseconds), so a frame that begins up to `tolerance_s` late still counts: a 25 fps
+    Containers round time stamps (Matroska to whole milliseconds), so a frame that begins up to `tolerance_s` late still counts: a 25 fps
     stream at 25 Hz gives every frame exactly once.
 
     Args:
@@ -21,7 +23,7 @@ class GridSampler:
     def __init__(self, start_s: float, end_s: float | None, sample_hz: float, tolerance_s: float):
         self._start_s = start_s
         self._hz = sample_hz
-        self._tolerance_s = tolerance_s
+        self._tolerance_s = max(tolerance_s, _ARITHMETIC_S)
         self._n_points = math.inf if end_s is None else self._points_before(end_s)
         self._next = 0
         self._has_frame = False

@@ -62,7 +62,7 @@ class Span:
         last_s, last = 0.0, None
         for time_s, frame in self._file.playhead.frames_from(self._start_s, self._with_sound):
             if last is not None and time_s - last_s > self._max_gap_s:
-                raise DecodeError("decode_error", f"the timestamps jump from {last_s:.1f} s to {time_s:.1f} s")
+                raise DecodeError("decode_error", f"the time stamps jump from {last_s:.1f} s to {time_s:.1f} s")
             self._require_length(time_s - self._start_s - self._max_gap_s)
             points = self._sampler.push(time_s)
             yield (points, last) if len(points) else None

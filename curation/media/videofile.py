@@ -66,9 +66,28 @@ class VideoFile:
 
     @property
     def declared_s(self) -> float | None:
-        """Length of the video as the header says."""
-        lengths_s = (_stream_length_s(self._video), self._container.duration and self._container.duration / 1e6)
-        return min((s for s in lengths_s if s), default=None)
+        """Length of the video as the header says: the stream's own or, if that is shorter or unknown, what the container has from the first
+        frame on."""
+        lengths_s = (self._stream_s, self._container_s)
+        return min((s for s in lengths_s if s is not None and s > 0), default=None)
+
+    @property
+    def _stream_s(self) -> float | None:
+        if self._video.duration:
+            return float(self._video.duration * self._video.time_base)
+        parts = self._video.metadata.get("DURATION", "").split(":")  # Matroska: 00:01:02.345000000 is when the stream ends
+        try:
+            hours, minutes, seconds = (float(part) for part in parts)
+        except ValueError:
+            return None
+        return hours * 3600 + minutes * 60 + seconds - self.playhead.zero_s
+
+    @property
+    def _container_s(self) -> float | None:
+        if not self._container.duration:
+            return None
+        begin_s = 0.0 if "matroska" in self._container.format.name else (self._container.start_time or 0) / 1e6
+        return begin_s + self._container.duration / 1e6 - self.playhead.zero_s
 
     def info(self) -> dict[str, Any]:
         """The fields of `MediaInfo`."""
@@ -100,7 +119,7 @@ class VideoFile:
         declared_s = self.declared_s
         if declared_s is None:
             return
-        if _stream_length_s(self._video) is None:  # the length is the container's, and the sound may last longer than the video
+        if self._stream_s is None:  # the length is the container's, and the sound may last longer than the video
             end_s = max(end_s, self.playhead.reached_s)
         if end_s < _MIN_COMPLETE_RATIO * declared_s and declared_s - end_s > max(_MIN_MISSING_S, 2 * self.playhead.frame_s):
             raise DecodeError("truncated", f"the video ends after {end_s:.1f} s of {declared_s:.1f} s")
@@ -151,14 +170,3 @@ def _require_size(sized: Any, max_frame_px: int) -> None:
     if sized.width * sized.height > max_frame_px:
         limit = f"at most {max_frame_px / 1e6:.1f} megapixels are decoded"
         raise DecodeError("too_large", f"frames of {sized.width}x{sized.height} px; {limit}")
-
-
-def _stream_length_s(stream: Any) -> float | None:
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    parts = stream.metadata.get("DURATION", "").split(":")  # Matroska: 00:01:02.345000000
-    try:
-        hours, minutes, seconds = (float(part) for part in parts)
-    except ValueError:
-        return None
-    return hours * 3600 + minutes * 60 + seconds or None
