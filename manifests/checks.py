@@ -7,12 +7,13 @@ import os
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manifests.ids import clip_id
 from manifests.overview import type_name
 from manifests.schema import COLUMNS, ERROR_KINDS, NEVER_NULL, SPLITS, STATUSES, Column
 from manifests.store import load
-from manifests.tables import columns_of_frame
+from manifests.tables import as_arrow, columns_of_frame
 
 
 def validate(manifest: pd.DataFrame | str | os.PathLike) -> list[str]:
@@ -48,20 +49,19 @@ def _nulls(df: pd.DataFrame) -> list[str]:
 
 
 def _ids(df: pd.DataFrame) -> list[str]:
-    spans = zip(df["source"], df["source_key"], df["start_ms"], df["end_ms"], strict=True)
-    expected = [_expected_id(*span) for span in spans]
-    wrong = np.array([want is not None and have != want for have, want in zip(df["clip_id"], expected, strict=True)], bool)
+    have, *spans = (as_arrow(df[name]).to_pylist() for name in ("clip_id", "source", "source_key", "start_ms", "end_ms"))
+    wrong = np.array([clip != _expected_id(clip, *span) for clip, *span in zip(have, *spans, strict=True)], bool)
     return [
         *_report(df, df["clip_id"].duplicated(keep=False), "clip_id is in the manifest more than once"),
         *_report(df, wrong, "clip_id is not the hash of source, source_key, start_ms and end_ms"),
     ]
 
 
-def _expected_id(source: str, source_key: str, start_ms: int, end_ms: int) -> str | None:
-    """None where it cannot be known: nulls, and names that are not UTF-8, which the manifest holds in an escaped form."""
-    if pd.isna(source) or pd.isna(source_key) or pd.isna(start_ms) or "\\x" in source_key:
-        return None
-    return clip_id(source, source_key, start_ms, None if pd.isna(end_ms) else end_ms)
+def _expected_id(clip: str | None, source: str | None, source_key: str | None, start_ms: int | None, end_ms: int | None) -> str | None:
+    """`clip` itself where it cannot be known: nulls, and names that are not UTF-8, which the manifest holds in an escaped form."""
+    if source is None or source_key is None or start_ms is None or "\\x" in source_key:
+        return clip
+    return clip_id(source, source_key, start_ms, end_ms)
 
 
 def _spans(df: pd.DataFrame) -> list[str]:
@@ -90,7 +90,8 @@ def _status(df: pd.DataFrame) -> list[str]:
 
 def _verdict(df: pd.DataFrame) -> list[str]:
     accepted = df["accepted"].fillna(False).to_numpy(bool)
-    has_reason = np.array([isinstance(reasons, list | tuple | np.ndarray) and len(reasons) > 0 for reasons in df["reject_reasons"]], bool)
+    n_reasons = pc.list_value_length(as_arrow(df["reject_reasons"]).cast(pa.list_(pa.string())))
+    has_reason = pc.fill_null(pc.greater(n_reasons, 0), False).to_numpy(zero_copy_only=False)
     scored = (df["status"] == "scored").fillna(False).to_numpy(bool)
     return [
         *_report(df, accepted & ~scored, "accepted, but not scored"),

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from manifests.errors import UserError
 from manifests.schema import TIMING_COLUMNS
 from manifests.store import load
-from manifests.tables import to_frame, to_table
+from manifests.tables import as_arrow, to_frame, to_table
 
 _SHOWN = 20  # lines of each kind in the text of a diff
 
@@ -126,7 +126,7 @@ def _changes(name: str, before: pd.Series, after: pd.Series, tolerance: float) -
     rows = np.flatnonzero(_differs(before, after, tolerance))
     if not rows.size:
         return None
-    values = {what: pd.Series(_arrow(side.iloc[rows]).to_pylist(), dtype=object) for what, side in (("before", before), ("after", after))}
+    values = {what: pd.Series(as_arrow(side.iloc[rows]).to_pylist(), dtype=object) for what, side in (("before", before), ("after", after))}
     return pd.DataFrame({"clip_id": before.index[rows].astype(object), "column": name, **values})
 
 
@@ -138,7 +138,9 @@ def _differs(before: pd.Series, after: pd.Series, tolerance: float) -> np.ndarra
         with np.errstate(invalid="ignore"):
             unequal = (x != y) & ~(np.abs(x - y) <= tolerance * np.maximum(1.0, np.maximum(np.abs(x), np.abs(y))))
     else:
-        x, y = _arrow(before), _arrow(after)
+        x, y = as_arrow(before), as_arrow(after)
+        if x.equals(y):
+            return np.zeros(len(x), bool)
         if x.type == y.type and not pa.types.is_nested(x.type):
             unequal = pc.fill_null(pc.not_equal(x, y), False).to_numpy(zero_copy_only=False)
         else:
@@ -148,11 +150,6 @@ def _differs(before: pd.Series, after: pd.Series, tolerance: float) -> np.ndarra
 
 def _is_number(series: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype)
-
-
-def _arrow(series: pd.Series) -> pa.Array:
-    array = pa.array(series, from_pandas=True)
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _show(value: object) -> str:

@@ -90,6 +90,12 @@ def complete(table: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
     return table.select(list(names))
 
 
+def as_arrow(series: pd.Series) -> pa.Array:
+    """A column of a frame in one piece; NaN is null."""
+    array = pa.array(series, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
 def _array(values: Any, column: Column, n_rows: int) -> pa.Array | pa.ChunkedArray:
     array = _stated(pa.nulls(n_rows, column.type) if values is None else _typed(values, column), column)
     if array.null_count and column.name in NEVER_NULL:
