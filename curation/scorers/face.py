@@ -1,0 +1,83 @@
+"""How large the face is, and on how many frames there is exactly one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curation.contracts import Evidence, Scorer
+from curation.landmarks.sixty_eight import interocular
+from manifests import column
+
+_BOX = ("face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px")
+
+
+@dataclass
+class FaceResolution(Scorer):
+    """Size and place of the main face over the frames on which it is seen, in pixels of the source picture, never of a resized one.
+
+    The face is the box of its 68 points: from the brows to the chin and from ear to ear, without forehead and hair. Edges, width and
+    height are medians, each of its own, so the edges need not differ by the width. `face_size_px_p5` is the 5th percentile of the box's
+    smaller side, `interocular_px_p5` that of the distance between the eye centres (the mean of each eye's six points).
+    """
+
+    name = "face_resolution"
+    version = 1
+    columns = tuple(column(name) for name in (*_BOX, "face_width_px", "face_height_px", "face_size_px_p5", "interocular_px_p5"))
+    reads = frozenset({"faces"})
+
+    def finish(self, evidence: Evidence) -> dict[str, float]:
+        points = evidence.faces.points_px[evidence.faces.seen].astype(np.float64)  # (F, 68, 2)
+        if not len(points):
+            return {}
+        corners = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)  # (F, 4)
+        sides = corners[:, 2:] - corners[:, :2]
+        width, height = np.median(sides, axis=0)
+        return {
+            **dict(zip(_BOX, np.median(corners, axis=0).tolist(), strict=True)),
+            "face_width_px": float(width),
+            "face_height_px": float(height),
+            "face_size_px_p5": float(np.percentile(sides.min(axis=1), 5)),
+            "interocular_px_p5": float(np.percentile(interocular(points), 5)),
+        }
+
+
+@dataclass
+class ValidFrames(Scorer):
+    """Whether there is exactly one face, throughout.
+
+    A frame is valid if one face is found and at least `min_trusted_points` of its 68 points have a confidence of at least
+    `min_confidence` (60 and 0.3 as in MegActor's own filter). A backend gives points beyond the picture's edge no confidence, so a face
+    that leaves the picture is not valid. `valid_frame_ratio` is the share of valid frames among the sampled ones.
+
+    `n_faces_max` is the largest number of faces that is reached on at least `min_crowded_share` of the frames, and on no fewer than
+    `min_crowded_frames`: a second face that flashes up for a moment does not make two people.
+
+    Attributes:
+        min_confidence: 0..1.
+        min_trusted_points: of 68.
+        min_crowded_share: 0..1, of the sampled frames.
+        min_crowded_frames: sampled frames.
+    """
+
+    name = "valid_frames"
+    version = 1
+    columns = (column("n_faces_max"), column("valid_frame_ratio"))
+    reads = frozenset({"faces"})
+
+    min_confidence: float = 0.3
+    min_trusted_points: int = 60
+    min_crowded_share: float = 0.02
+    min_crowded_frames: int = 3
+
+    def finish(self, evidence: Evidence) -> dict[str, float | int]:
+        faces = evidence.faces
+        n_frames = len(faces.n_faces)
+        if not n_frames:
+            return {}
+        trusted = (faces.confidence >= self.min_confidence).sum(axis=1) >= self.min_trusted_points
+        valid = (faces.n_faces == 1) & faces.seen & trusted
+        enough = max(self.min_crowded_share * n_frames, min(self.min_crowded_frames, n_frames))
+        reached = (n for n in range(int(faces.n_faces.max()), 0, -1) if (faces.n_faces >= n).sum() >= enough)
+        return {"n_faces_max": next(reached, 0), "valid_frame_ratio": float(valid.mean())}
