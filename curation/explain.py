@@ -44,7 +44,7 @@ def explain_clip(out_dir: Path, name: str, saved_run: dict[str, Any], picture: P
 
     frames = _some_frames(clip, config)
     index = [round(frame.time_ms * config.sample_hz / 1000) for frame in frames]
-    angles_deg = HeadPose().angles_deg(scored.faces.points_px, evidence.media)
+    angles_deg = HeadPose().angles_deg(scored.faces.points_px, scored.faces.confidence)
     image = explain_picture(
         [(frame.time_ms, frame.rgb) for frame in frames],
         scored.faces.points_px[index],
