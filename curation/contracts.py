@@ -194,6 +194,11 @@ class Scorer(ABC):
     columns: ClassVar[tuple[Column, ...]]
     reads: ClassVar[frozenset[str]] = frozenset({"faces"})
 
+    @property
+    def model_name(self) -> str:
+        """Names the weights that it runs, if any; other weights give other numbers."""
+        return ""
+
     def begin(self, info: MediaInfo) -> None:
         """A new clip starts."""
         return None

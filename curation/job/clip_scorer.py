@@ -37,7 +37,9 @@ def part_digests(config: CurationConfig, landmark_model: str) -> dict[str, str]:
     base = digest([landmark_model, config.landmark_settings, config.sample_hz])
     digests = {LANDMARKS_PART: base}
     for scorer in make_scorers(config):
-        digests[scorer.name] = digest([scorer.name, scorer.version, scorer, base if "faces" in scorer.reads else config.sample_hz])
+        digests[scorer.name] = digest(
+            [scorer.name, scorer.version, scorer.model_name, scorer, base if "faces" in scorer.reads else config.sample_hz]
+        )
     return digests
 
 
@@ -54,6 +56,7 @@ class ClipScorer:
         self._stamp = {
             "profile": config.profile,
             "landmark_model": self.backend.name,
+            "sync_model": "+".join(s.model_name for s in self.scorers if s.model_name) or None,
             "landmark_hz": config.sample_hz,
             "code_version": code_version,
             "config_hash": digest(self.parts),
