@@ -168,7 +168,7 @@ def bin_edges(values: np.ndarray, metric: Metric, limits: Sequence[float] = ()) 
     if limits:
         room = 0.05 * (max(high, *limits) - min(low, *limits))
         low, high = min([low, *(at - room for at in limits)]), max([high, *(at + room for at in limits)])
-    if values.min() >= 0 and low < 0.5 * high:
+    if min(values.min(), *limits, np.inf) >= 0 and low < 0.5 * high:
         low = 0.0
     if high - low < 1e-9 * max(1.0, abs(high)):
         low, high = low - 0.5, high + 0.5

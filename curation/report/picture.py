@@ -68,8 +68,8 @@ def explain_picture(
     Args:
         frames: (time_ms, (H, W, 3) uint8 RGB); of more than four, four spread evenly are drawn.
         points_px: for each frame (68, 2) pixel coordinates at that frame's scale; None or NaN where no face is seen.
-        pose: for each frame (yaw, pitch, roll) in degrees with the signs of `curation.scorers.head_pose`; None or NaN where unknown.
-        sync_curve: (K,) shifts in frames and (K,) mean similarities; None where lip sync was not measured.
+        pose: for each frame (yaw, pitch, roll) in degrees with the signs of `curation.landmarks.pose`; None or NaN where unknown.
+        sync_curve: (K,) offsets in frames, positive = the sound is early, and (K,) mean similarities; None where lip sync was not measured.
         rows: the clip's row: `clip_id`, `source_key`, `accepted`, `reject_reasons`, `error_kind`, and the numbers in `NUMBERS`.
 
     Returns:
@@ -175,8 +175,8 @@ def _draw_axes(panel: np.ndarray, origin: np.ndarray, pose: tuple[float, float, 
 def pose_axes(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
     """(3, 2): where the head's own right-of-picture, down and forward axes point in the picture (x right, y down), unit length in space.
 
-    Signs of `curation.scorers.head_pose`: yaw > 0 turns the face towards the right of the picture, pitch > 0 lowers it, roll > 0 turns it
-    clockwise; pitch acts first, roll last.
+    Signs and order as in `curation.landmarks.pose`: yaw > 0 turns the face towards the right of the picture, pitch > 0 lowers it, roll > 0
+    tilts it clockwise; pitch acts first, roll last.
     """
     yaw, pitch, roll = np.radians([yaw_deg, pitch_deg, roll_deg])
     # Rows are the axes in camera space (x right, y down, z towards the camera) after pitch, then yaw.
@@ -199,13 +199,13 @@ def _caption(time_ms: float, pose: tuple[float, float, float] | None) -> str:
 
 
 def _plot(area: np.ndarray, sync_curve: tuple[np.ndarray, np.ndarray] | None) -> None:
-    """Similarity over shift, the best shift and the median marked. `area` is drawn into."""
+    """Similarity over offset, the best offset and the median marked. `area` is drawn into."""
     import cv2
 
     height, width = area.shape[:2]
     area[:] = WHITE
     cv2.rectangle(area, (0, 0), (width - 1, height - 1), GRID, 1)
-    _write(area, "Lip sync: mean similarity of mouth and sound, by shift of the sound", 16, 28, 16, INK, weight=600)
+    _write(area, "Lip sync: mean similarity of mouth and sound, by offset", 16, 28, 16, INK, weight=600)
     if sync_curve is None:
         _write(area, "not measured: no sound, too few windows, or no lip-sync scorer in this profile", 16, 56, 14, FAINT)
         return
@@ -228,7 +228,7 @@ def _plot(area: np.ndarray, sync_curve: tuple[np.ndarray, np.ndarray] | None) ->
         if shift % 5 == 0:
             text = f"{shift:+.0f}".replace("-", "−") if shift else "0"
             _write(area, text, round(at) - _width(text, 13, 400) // 2, bottom + 18, 13, FAINT)
-    text = "shift in frames at 25 Hz"
+    text = "offset in frames at 25 Hz; positive: the sound is early"
     _write(area, text, (left + right) // 2 - _width(text, 13, 400) // 2, bottom + 36, 13, FAINT)
     best, median = int(np.nanargmax(similarity)), float(np.median(similarity[known]))
     middle = round(bottom - (median - low) / (high - low) * (bottom - top))
@@ -242,7 +242,7 @@ def _plot(area: np.ndarray, sync_curve: tuple[np.ndarray, np.ndarray] | None) ->
     peak = (round(x[best]), round(y[best]))
     cv2.line(area, peak, (peak[0], bottom), GOOD, 1, cv2.LINE_AA)
     cv2.circle(area, peak, 6, GOOD, -1, cv2.LINE_AA)
-    text = f"best {shifts[best]:+.0f} frames, confidence {similarity[best] - median:.3f}".replace("-", "−")
+    text = f"best at {shifts[best]:+.0f} frames, confidence {similarity[best] - median:.3f}".replace("-", "−")
     _write(area, text, 16, 54, 14, GOOD, weight=600)
 
 

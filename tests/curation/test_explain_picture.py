@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.landmarks import pose
 from curation.report.picture import (
     BAD,
     CURVE,
@@ -179,6 +180,14 @@ class TestPoseAxes:
         # The two visible coordinates of an orthonormal frame: columns of length one, at right angles.
         axes = pose_axes(yaw, pitch, roll)
         assert axes.T @ axes == pytest.approx(np.eye(2), abs=1e-9)
+
+    @given(*(st.floats(-85, 85) for _ in range(3)))
+    def test_signs_are_those_of_the_scorer(self, yaw, pitch, roll):
+        # The scorer, given the template turned so that its axes lie where they are drawn, finds the same angles.
+        right, down, forward = pose_axes(yaw, pitch, roll)
+        points_px = 100 + 5 * pose.TEMPLATE_CM @ np.stack([right, down, -forward])
+        found = pose.angles_deg(pose.head_rotations(points_px[None])[0][0])
+        assert found == pytest.approx([yaw, pitch, roll], abs=1e-3)
 
 
 class TestSavePng:
