@@ -13,8 +13,11 @@ def fresh_compiler():
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_blocks_compile_whole(make_model, make_inputs, checkpointing):
+@pytest.mark.parametrize(
+    ("sizes", "checkpointing"),
+    [({"num_layers": 2, "first_reference_block": 1}, False), pytest.param({}, True, marks=pytest.mark.slow)],
+)
+def test_blocks_compile_whole(make_model, make_inputs, sizes, checkpointing):
     """`fullgraph` raises at any graph break; the "aot_eager" back end traces forward and backward without generating code."""
     inputs = make_inputs()
     eyes, mouth = torch.zeros(2, 3, 8, 8, dtype=torch.bool), torch.zeros(2, 3, 8, 8, dtype=torch.bool)
@@ -22,7 +25,7 @@ def test_blocks_compile_whole(make_model, make_inputs, checkpointing):
     mask = eye_mouth_mask(eyes, mouth)
     results = []
     for compiled in (False, True):
-        model = make_model(lively=True).train()
+        model = make_model(lively=True, **sizes).train()
         if checkpointing:
             model.enable_gradient_checkpointing()
         if compiled:
@@ -35,12 +38,13 @@ def test_blocks_compile_whole(make_model, make_inputs, checkpointing):
         assert (gradient - results[1][1][name]).abs().max() <= 1e-10, name
 
 
+@pytest.mark.slow
 def test_one_graph_serves_all_blocks_of_a_kind(make_model, make_inputs):
     """A deep stack compiles no more graphs than a shallow one: per-block compilation pays once."""
     from torch._dynamo.testing import CompileCounterWithBackend
 
     counts = []
-    for layers in (4, 8):
+    for layers in (3, 5):
         torch.compiler.reset()
         counter = CompileCounterWithBackend("aot_eager")
         model = make_model(num_layers=layers, with_audio=False, with_temporal=False)
