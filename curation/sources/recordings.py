@@ -56,63 +56,63 @@ def mark_duplicates(df: pd.DataFrame, min_share: float = 0.5) -> pd.Series:
     Returns:
         String series `duplicate_of` with the index of `df`.
     """
-    duplicate_of = np.full(len(df), None, object)
     table = _placed(df)
-    edges = np.flatnonzero(table["id"].to_numpy()[1:] != table["id"].to_numpy()[:-1]) + 1
-    starts = [0, *edges.tolist()] if len(table) else []
-    for first, last in zip(starts, [*starts[1:], len(table)], strict=True):
-        if last - first > 1:
-            for copy, original in _repeats(table.iloc[first:last], min_share):
-                duplicate_of[copy] = original
+    overlaps = _overlaps(table, min_share)
+    rows, ids, order = (table[name].tolist() for name in ("row", "clip_id", "order"))
+    duplicate_of = np.full(len(df), None, object)
+    copies: set[int] = set()
+    for i in sorted(overlaps, key=order.__getitem__):
+        originals = {j: shared for j, shared in overlaps[i].items() if j not in copies}
+        if originals:
+            copies.add(i)
+            duplicate_of[rows[i]] = ids[max(originals, key=lambda j: (originals[j], -order[j]))]
     return pd.Series(duplicate_of, index=df.index, dtype="string", name="duplicate_of")
 
 
 def _placed(df: pd.DataFrame) -> pd.DataFrame:
-    """The clips of which video and times are known, in order of video and preference: row in `df`, times in ms of the video, face box."""
+    """The clips of which video and times are known, by video and start.
+
+    Columns: `row` in `df`, `video` (a number), `begin` and `end` in ms of the video, `order` (0 = the most preferred), `source`,
+    `clip_id`, the face box in parts of the picture (NaN where it is not known).
+    """
     key = df["source_key"].astype("object").str.extract(_KEY)
-    begin = pd.to_numeric(key["from"]).to_numpy(float, na_value=np.nan)
-    known_end = pd.to_numeric(key["to"]).to_numpy(float, na_value=np.nan)
     is_cut = key["cut"].notna().to_numpy()
-    offset = np.where(is_cut, begin, 0.0)
-    from_ms = offset + _numbers(df, "start_ms")
-    to_ms = offset + _numbers(df, "end_ms")
-    to_ms = np.where(np.isnan(to_ms), known_end, to_ms)
-    to_ms = np.where(np.isnan(to_ms), from_ms + _numbers(df, "duration_ms"), to_ms)
-    boxes = np.stack([_numbers(df, name) for name in _BOX], axis=1)  # (rows, 4)
+    offset = np.where(is_cut, _numbers(key, "from"), 0.0)
+    begin = offset + _numbers(df, "start_ms")
+    end = offset + _numbers(df, "end_ms")
+    end = np.where(np.isnan(end), _numbers(key, "to"), end)
+    end = np.where(np.isnan(end), begin + _numbers(df, "duration_ms"), end)
     size = np.stack([_numbers(df, "width_px"), _numbers(df, "height_px")] * 2, axis=1)
-    boxes = np.where(is_cut[:, None], np.nan, boxes / size)  # boxes in cropped pictures cannot be compared
-    rank = df["source"].map({name: i for i, name in enumerate(PREFERENCE)}).fillna(len(PREFERENCE)).to_numpy()
-    columns = {"id": key["id"], "row": np.arange(len(df)), "rank": rank, "length": from_ms - to_ms, "from": from_ms, "to": to_ms}
-    table = pd.DataFrame({name: np.asarray(values) for name, values in columns.items()})
-    table["source"], table["clip_id"] = df["source"].to_numpy(), df["clip_id"].to_numpy()
-    table[_BOX] = boxes
-    used = key["id"].notna().to_numpy() & (to_ms > from_ms)
+    boxes = np.stack([_numbers(df, name) for name in _BOX], axis=1) / size  # (rows, 4)
+    boxes[is_cut] = np.nan  # boxes in cropped pictures cannot be compared
+    table = pd.DataFrame(boxes, columns=_BOX).assign(row=np.arange(len(df)), begin=begin, end=end, length=end - begin)
+    table = table.assign(**{name: df[name].astype("object").to_numpy() for name in ("source", "clip_id")}, video=pd.factorize(key["id"])[0])
+    table["rank"] = table["source"].map({name: i for i, name in enumerate(PREFERENCE)}).fillna(len(PREFERENCE))
+    used = (table["video"] >= 0) & (table["length"] > 0)
     if "status" in df:
-        used &= (df["status"] != "failed").to_numpy(bool, na_value=True)
-    return table[used].sort_values(["id", "rank", "source", "length", "from", "clip_id"], kind="stable", ignore_index=True)
+        used &= df["status"].astype("object").to_numpy() != "failed"
+    table = table[used].sort_values(["rank", "source", "length", "begin", "clip_id"], ascending=[True, True, False, True, True])
+    table["order"] = np.arange(len(table))
+    return table.sort_values(["video", "begin", "order"], ignore_index=True)
 
 
-def _repeats(group: pd.DataFrame, min_share: float) -> list[tuple[int, str]]:
-    """(row in the manifest, clip_id of its original) of the clips of one video that repeat a preferred one."""
-    begin, end = group["from"].to_numpy(), group["to"].to_numpy()
-    source, boxes = group["source"].to_numpy(), group[_BOX].to_numpy()
-    overlaps: dict[int, dict[int, float]] = {}  # of each clip: the preferred clips that it meets, and for how long
-    open_clips: list[int] = []
-    for i in np.argsort(begin, kind="stable"):
-        open_clips = [j for j in open_clips if end[j] > begin[i]]
-        for j in open_clips:
+def _overlaps(table: pd.DataFrame, min_share: float) -> dict[int, dict[int, float]]:
+    """Of each clip the preferred clips that it repeats, with the milliseconds that they share; clips are row numbers of `table`."""
+    video, begin, end, order, source = (table[name].tolist() for name in ("video", "begin", "end", "order", "source"))
+    boxes = table[_BOX].to_numpy()
+    found: dict[int, dict[int, float]] = {}
+    still_open: list[int] = []
+    for i in range(len(table)):
+        still_open = [j for j in still_open if video[j] == video[i] and end[j] > begin[i]]
+        for j in still_open:
             shared = min(end[i], end[j]) - begin[i]
-            enough = shared >= min_share * min(end[i] - begin[i], end[j] - begin[j])
-            if enough and (source[i] != source[j] or _iou(boxes[i], boxes[j]) >= _SAME_FACE_IOU):
-                overlaps.setdefault(max(i, j), {})[min(i, j)] = shared
-        open_clips.append(i)
-    original_of: dict[int, int] = {}
-    for i in sorted(overlaps):
-        kept = {j: shared for j, shared in overlaps[i].items() if j not in original_of}
-        if kept:
-            original_of[i] = max(kept, key=lambda j: (kept[j], -j))
-    rows, ids = group["row"].to_numpy(), group["clip_id"].to_numpy()
-    return [(int(rows[i]), ids[j]) for i, j in original_of.items()]
+            if shared < min_share * min(end[i] - begin[i], end[j] - begin[j]):
+                continue
+            if source[i] != source[j] or _iou(boxes[i], boxes[j]) >= _SAME_FACE_IOU:
+                copy, original = (i, j) if order[i] > order[j] else (j, i)
+                found.setdefault(copy, {})[original] = shared
+        still_open.append(i)
+    return found
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -123,4 +123,4 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def _numbers(df: pd.DataFrame, name: str) -> np.ndarray:
     """A column as float64, NaN where it is null or missing."""
-    return df[name].to_numpy(float, na_value=np.nan) if name in df else np.full(len(df), np.nan)
+    return pd.to_numeric(df[name]).to_numpy(float, na_value=np.nan) if name in df else np.full(len(df), np.nan)

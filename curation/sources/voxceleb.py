@@ -14,16 +14,15 @@ from typing import ClassVar
 from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
 from curation.sources.index_files import (
+    MAX_COORDINATE_PX,
     MAX_MS,
     Box,
     IndexLog,
     VideoFolder,
-    box,
     entries,
     numbered_lines,
-    real,
+    shown,
     span_ms,
-    whole,
     youtube_name,
 )
 from curation.sources.recordings import cut_key, video_key
@@ -32,6 +31,8 @@ USES = ("auto", "videos", "clips")
 SUBSETS = ("all", "dev", "test")
 PLACES = ("dev", "test", ".")
 FRAME_MS = 40  # the tracks count frames of the video converted to 25 frames a second
+MAX_FRAME = MAX_MS // FRAME_MS
+MAX_GAP = 250  # frames; a track follows a face without a break, so a larger step is a broken number
 _IDENTITY = re.compile(r"id[0-9]{5}")
 _UTTERANCE = re.compile(r"([0-9]{1,8})\.(?:txt|mp4)")
 
@@ -191,32 +192,34 @@ class _VoxCeleb(Source):
 
     def _track(self, path: Path, identity: str, video: str) -> Track | None:
         """The track, or None with a note. Rows that cannot be read are noted and left out."""
-        first = last = None
-        boxes: list[Box] = []
-        where = name = self._relative(path)
-        in_table = False
-        for where, line in numbered_lines(path, self._log, name):
-            try:
-                if in_table:
-                    frame, face = parse_row(line)
-                    if last is not None and frame <= last:
-                        raise ValueError(f"frame {frame} after frame {last}")
-                    first, last = (frame if first is None else first), frame
-                    boxes.append(face)
-                elif line.startswith("FRAME"):
-                    in_table = True
-                else:
-                    _check_header(line, identity, video)
-            except _WrongOwnerError as error:
-                self._log.skip(where, error)
+        name = self._relative(path)
+        try:
+            lines = path.read_text("utf-8-sig", errors="replace").split("\n")
+        except OSError as error:
+            self._log.skip(name, f"cannot be read: {error.strerror}")
+            return None
+        start = next((number for number, line in enumerate(lines) if line.startswith("FRAME")), len(lines))
+        for number, line in enumerate(lines[:start], 1):
+            if mistake := _header_mistake(line, identity, video):
+                self._log.skip(f"{name}:{number}", mistake)
                 return None
+        frames: list[int] = []
+        boxes: list[Box] = []
+        for number, line in enumerate(lines[start + 1 :], start + 2):
+            try:
+                if line.strip():
+                    frame, face = parse_row(line)
+                    if frames and not 0 < frame - frames[-1] <= MAX_GAP:
+                        raise ValueError(f"frame {frame} after frame {frames[-1]}")
+                    frames.append(frame)
+                    boxes.append(face)
             except ValueError as error:
-                self._log.skip(where, error)
-        if first is None:
-            self._log.skip(where, "the track has no row that can be used")
+                self._log.skip(f"{name}:{number}", error)
+        if not frames:
+            self._log.skip(f"{name}:{len(lines)}", "the track has no row that can be used")
             return None
         x0, y0, x1, y1 = zip(*boxes, strict=True)
-        return Track(span_ms(first * FRAME_MS, (last + 1) * FRAME_MS), (min(x0), min(y0), max(x1), max(y1)))
+        return Track(span_ms(frames[0] * FRAME_MS, (frames[-1] + 1) * FRAME_MS), (min(x0), min(y0), max(x1), max(y1)))
 
     def _relative(self, path: Path) -> str:
         return os.fsencode(path.relative_to(self.root)).decode("utf-8", "backslashreplace")
@@ -252,12 +255,8 @@ class VoxCeleb2(_VoxCeleb):
     box_size_px = 1.0
 
 
-class _WrongOwnerError(ValueError):
-    """The header names another person or video than the path does."""
-
-
 def parse_row(line: str) -> tuple[int, Box]:
-    """`FRAME X Y W H` as (frame, (x0, y0, x1, y1)).
+    """`FRAME X Y W H` as (frame, (x0, y0, x1, y1)). There are some 200 million of these, hence one test for all that can be wrong.
 
     Raises:
         ValueError: what is wrong with the row.
@@ -265,11 +264,11 @@ def parse_row(line: str) -> tuple[int, Box]:
     columns = line.split()
     if len(columns) != 5:
         raise ValueError(f"{len(columns)} columns instead of 5")
-    frame = whole(columns[0])
-    x, y, width, height = (real(column) for column in columns[1:])
-    if not 0 <= frame < MAX_MS // FRAME_MS:
-        raise ValueError(f"frame {frame} is negative or too large")
-    return frame, box(x, y, x + width, y + height)
+    frame, (x, y, width, height) = int(columns[0]), map(float, columns[1:])
+    most = MAX_COORDINATE_PX
+    if not (0 <= frame < MAX_FRAME and -most <= x <= most and -most <= y <= most and 0 < width <= most and 0 < height <= most):
+        raise ValueError("the frame number is negative or too large, or the face box is empty or out of range")
+    return frame, (x, y, x + width, y + height)
 
 
 def _crop_of(track: Path) -> Path:
@@ -277,10 +276,10 @@ def _crop_of(track: Path) -> Path:
     return track.parents[2].with_name("mp4") / track.parent.relative_to(track.parents[2]) / f"{track.stem}.mp4"
 
 
-def _check_header(line: str, identity: str, video: str) -> None:
+def _header_mistake(line: str, identity: str, video: str) -> str | None:
+    """What is wrong with a line above the table: it must be blank or `Key : value`, and name the path's person and video."""
     key, colon, value = (part.strip() for part in line.partition(":"))
     if not colon:
-        raise ValueError(f"{line[:40]!r} is no header line")
-    expected = {"Identity": identity, "Reference": video}.get(key)
-    if expected is not None and value != expected:
-        raise _WrongOwnerError(f"{key} is {value[:40]!r}, the folder says {expected}")
+        return f"{shown(line)} is no header line" if key else None
+    expected = {"Identity": identity, "Reference": video}.get(key, value)
+    return None if value == expected else f"{key} is {shown(value)}, the folder says {expected}"
