@@ -1,0 +1,124 @@
+"""What the two towers see: mouth shape from the 68 points, and log-mel of the sound. NumPy only.
+
+The mouth is described in the frame of the face: a similarity transform per video frame lays the points that speech hardly moves (nose,
+eye corners) on a fixed template, so that position, size and in-plane rotation of the head drop out; the clip's mean shape is removed
+so that the person's own mouth does. The sound's level and colour drop out by removing every band's mean over the clip.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from curation.landmarks.sixty_eight import FLIP, RIGID
+
+VIDEO_HZ = 25
+AUDIO_HZ = 16_000
+SAMPLES_PER_FRAME = AUDIO_HZ // VIDEO_HZ
+
+MOUTH = np.array([*range(48, 68), *range(6, 11)])  # lips, chin
+MOUTH_FLIP = np.array([int(np.flatnonzero(FLIP[point] == MOUTH)[0]) for point in MOUTH])  # who takes whose place in a mirrored mouth
+N_MOUTH = 2 * len(MOUTH)
+MOUTH_SCALE = 30.0  # brings the mouth's movement, a few hundredths of the distance of the eyes, to about unit variance
+MAX_GAP_FRAMES = 5  # up to 0.2 s without a face are bridged by interpolation
+
+MEL_BANDS = 40
+MELS_PER_FRAME = 4
+MEL_HOP = SAMPLES_PER_FRAME // MELS_PER_FRAME
+MEL_WINDOW = 400
+MEL_FFT = 512
+MEL_LOW_HZ, MEL_HIGH_HZ = 60.0, 7600.0
+MEL_RANGE = 9.0  # the log is floored so many nepers below the clip's loudest value
+MEL_SILENCE = 100.0  # least floor of the power, int16 scale: about the rounding noise of a digital recording
+
+# The 13 rigid points of a frontal face: mean over 350 aligned clips, made symmetric. The origin is the middle of the outer eye corners, the
+# unit their distance.
+_BRIDGE = [(0.0, -0.0543), (0.0, 0.1211), (0.0, 0.2746), (0.0, 0.371)]
+_BASE = [(-0.1419, 0.4798), (-0.0822, 0.5221), (0.0, 0.521), (0.0822, 0.5221), (0.1419, 0.4798)]
+_EYES = [(-0.5, 0.0), (-0.1902, 0.017), (0.1902, 0.017), (0.5, 0.0)]
+TEMPLATE = np.array([*_BRIDGE, *_BASE, *_EYES])
+
+
+def mouth_features(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mouth shape over a clip, sampled at 25 Hz.
+
+    Args:
+        points_px: (T, 68, 2) iBUG points, NaN where the face is not seen.
+
+    Returns:
+        (T, 50) float32: x, y of lips and chin in the face's frame, clip mean removed, about unit variance; 0 where unknown.
+        (T,) bool: frames with a face, gaps up to `MAX_GAP_FRAMES` included.
+    """
+    points = np.asarray(points_px, dtype=np.float64)
+    if points.ndim != 3 or points.shape[1:] != (68, 2):
+        raise ValueError(f"points must be (T, 68, 2), not {points.shape}")
+    seen = np.isfinite(points).all(axis=(1, 2))
+    known = seen | _short_gaps(seen)
+    features = np.zeros((len(points), N_MOUTH), dtype=np.float32)
+    if not seen.any():
+        return features, known
+    mouth = _in_face_frame(points[seen])  # (n seen, 25, 2)
+    mouth = (mouth - mouth.mean(axis=0)).reshape(len(mouth), N_MOUTH) * MOUTH_SCALE
+    times = np.flatnonzero(known)
+    for column in range(N_MOUTH):
+        features[times, column] = np.interp(times, np.flatnonzero(seen), mouth[:, column])
+    return features, known
+
+
+def _in_face_frame(points: np.ndarray) -> np.ndarray:
+    """(n, 68, 2) px -> (n, 25, 2) mouth points after the least-squares similarity that lays the rigid points on the template."""
+    z = points[..., 0] + 1j * points[..., 1]  # in the complex plane a similarity is z -> a z + b
+    target = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]
+    rigid = z[:, RIGID]
+    centre = rigid.mean(axis=1, keepdims=True)
+    rigid = rigid - centre
+    spread = np.maximum((np.abs(rigid) ** 2).sum(axis=1, keepdims=True), 1e-12)
+    a = (rigid.conj() * (target - target.mean())).sum(axis=1, keepdims=True) / spread
+    mouth = a * (z[:, MOUTH] - centre) + target.mean()
+    return np.stack([mouth.real, mouth.imag], axis=-1)
+
+
+def _short_gaps(seen: np.ndarray) -> np.ndarray:
+    """(T,) bool: unseen frames in runs of at most `MAX_GAP_FRAMES` that have a seen frame on both sides."""
+    edges = np.flatnonzero(np.diff(np.r_[True, seen, True].astype(np.int8)))  # run k of unseen frames is edges[2k] : edges[2k + 1]
+    gaps = np.zeros(len(seen), dtype=bool)
+    for start, stop in edges.reshape(-1, 2):
+        if start > 0 and stop < len(seen) and stop - start <= MAX_GAP_FRAMES:
+            gaps[start:stop] = True
+    return gaps
+
+
+def log_mel(audio: np.ndarray) -> np.ndarray:
+    """Log-mel energies, four per video frame; row j is centred on sample 160 j.
+
+    Args:
+        audio: (N,) int16, 16 kHz mono.
+
+    Returns:
+        (4 * (N // 640), 40) float32: natural log of the power in 40 mel bands (HTK scale, 60-7600 Hz, Hann window of 25 ms), each band's
+        mean over the clip removed, halved so that speech has about unit variance.
+    """
+    audio = np.asarray(audio)
+    if audio.ndim != 1:
+        raise ValueError(f"audio must be (N,), not {audio.shape}")
+    n = len(audio) // SAMPLES_PER_FRAME * MELS_PER_FRAME
+    if n == 0:
+        return np.zeros((0, MEL_BANDS), dtype=np.float32)
+    half = MEL_WINDOW // 2
+    padded = np.pad(audio.astype(np.float32), (half, half))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, MEL_WINDOW)[::MEL_HOP][:n]
+    power = np.abs(np.fft.rfft(windows * np.hanning(MEL_WINDOW + 1)[:-1].astype(np.float32), MEL_FFT)) ** 2
+    mel = power @ mel_filters().T
+    mel = np.log(np.maximum(mel, max(MEL_SILENCE, mel.max() * np.exp(-MEL_RANGE))))
+    return ((mel - mel.mean(axis=0)) / 2).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def mel_filters() -> np.ndarray:
+    """(40, 257) triangles with corners evenly spaced on the HTK mel scale 2595 log10(1 + f / 700), peak 1."""
+    hz = np.arange(MEL_FFT // 2 + 1) * AUDIO_HZ / MEL_FFT
+    low, high = (2595 * np.log10(1 + f / 700) for f in (MEL_LOW_HZ, MEL_HIGH_HZ))
+    corner_hz = 700 * (10 ** (np.linspace(low, high, MEL_BANDS + 2) / 2595) - 1)
+    left, peak, right = (corner_hz[i : i + MEL_BANDS, None] for i in range(3))
+    return np.maximum(0, np.minimum((hz - left) / (peak - left), (right - hz) / (right - peak))).astype(np.float32)
