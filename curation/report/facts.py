@@ -158,7 +158,7 @@ class Stage:
 
 
 def stages(data: RunData) -> list[Stage]:
-    """Time of decoding, landmarks and lip sync; empty where nothing was timed."""
+    """Time of decoding, landmarks and lip sync, those that took any."""
     frame = data.frame[data.scored]
     totals = {name: frame[column].fillna(0).to_numpy(np.float64).sum() for column, name in STAGES}
     whole, media_s = sum(totals.values()), frame["duration_ms"].fillna(0).sum() / 1000
@@ -167,6 +167,7 @@ def stages(data: RunData) -> list[Stage]:
     return [
         Stage(name, duration(ms / 1000), f"{number(ms / media_s, 3)} ms" if media_s else "–", percent(ms, whole), 100 * ms / whole)
         for name, ms in totals.items()
+        if ms
     ]
 
 
@@ -188,6 +189,8 @@ def _why_empty(name: str, data: RunData, scorer: str | None, profile: Any) -> st
         return "no clip could be scored"
     if scorer is None and name.startswith(("sync_c", "sync_d", "sync_windows", "av_offset")):
         return f"no SyncNet ran in the {profile} profile"
+    if name in ("sync_model", "sync_ms"):
+        return f"no lip-sync scorer ran in the {profile} profile"
     if scorer is None:
         return "nothing in this version fills it"
     if scorer not in (data.config.get("scorers") or {scorer: None}):

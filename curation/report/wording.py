@@ -20,8 +20,7 @@ def shown(value: Any, decimals: int | None = None) -> str | None:
     """A cell of a manifest as text, with so many decimals (None: four significant digits); None where it is null."""
     if value is None or pd.isna(value):
         return None
-    value = float(value)
-    return number(value) if decimals is None or abs(value) >= 1000 else number(round(value, decimals))
+    return number(float(value)) if decimals is None else f"{float(value):z,.{decimals}f}".replace("-", "−")
 
 
 def percent(part: float, whole: float) -> str:

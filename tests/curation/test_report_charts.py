@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import manifests
 from curation.report import svg
 from curation.report.charts import METRICS, Metric, bin_edges, rejected, thresholds
-from curation.report.wording import clean, duration, number, percent
+from curation.report.wording import clean, duration, number, percent, shown
 from manifests import Preset, Rule
 
 FINITE = st.floats(-1e6, 1e6)
@@ -112,6 +112,18 @@ class TestWording:
 
     def test_numbers(self):
         assert [number(x) for x in (0, -0.0, 3.14159, 12345.6, -0.5, math.nan)] == ["0", "0", "3.142", "12,346", "−0.5", "–"]
+
+    def test_cells(self):
+        assert [shown(x, 1) for x in (0.84, -0.04, -3, 12345, float("nan"), None, pd.NA)] == [
+            "0.8",
+            "0.0",
+            "−3.0",
+            "12,345.0",
+            None,
+            None,
+            None,
+        ]
+        assert shown(np.float32(0.25)) == "0.25"
 
     def test_durations(self):
         assert [duration(s) for s in (0, 42.04, 59.96, 200, 7500, 360_000)] == [
