@@ -129,6 +129,6 @@ class FaceMeshTracker:
             self._follower.tracks,
             times_ms=np.array(self._follower.times_ms, np.float64),
             frame_size_px=(self._info.width_px, self._info.height_px),
-            face_box_px=self._clip.face_box_px,
+            face_box_px=self._clip.face_box_in(self._info.width_px, self._info.height_px),
             min_relative_size=self._backend.min_relative_size,
         )
