@@ -73,7 +73,7 @@ bench-curation: $(VENV)/.core ## speed of the curation beside its floors
 	$(BIN)/python -m benchmarks.curation $(ARGS)
 
 constraints: ## write constraints.txt from the packages in .venv
-	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > constraints.new && mv constraints.new constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v -f <(sed 's,==.*,,;/^\#/d' requirements-nodeps.txt) > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove what the targets made, but not .venv
 	rm -rf outputs build dist .pytest_cache .ruff_cache
