@@ -39,7 +39,7 @@ LANDMARK_COLUMNS: tuple[Column, ...] = (
         "points",
         pa.list_(pa.float16(), _FLAT),
         "",
-        "68 x (x - centre_x px, y - centre_y px, confidence 0..1), iBUG order; null likewise",
+        "68 x (x - centre_x px, y - centre_y px, confidence 0..1), iBUG order; zeros where not seen",
         1,
     ),
 )
@@ -137,7 +137,6 @@ def _clip_table(clip_id: str, times_ms: np.ndarray, n_faces: np.ndarray, points_
     packed = np.zeros((n_frames, N_POINTS, 3), np.float16)
     packed[seen, :, :2] = (snapped - centre[:, None])[seen]
     packed[seen, :, 2] = _confidence(confidence, n_frames)[seen]
-    unseen = pa.array(~seen)
     columns = [
         pa.repeat(clip_id, n_frames),
         np.arange(n_frames, dtype=np.int32),
@@ -145,7 +144,7 @@ def _clip_table(clip_id: str, times_ms: np.ndarray, n_faces: np.ndarray, points_
         np.clip(n_faces, 0, np.iinfo(np.int16).max).astype(np.int16),
         pa.array(centre[:, 0].astype(np.float32), mask=~seen),
         pa.array(centre[:, 1].astype(np.float32), mask=~seen),
-        pa.FixedSizeListArray.from_arrays(pa.array(packed.reshape(-1)), _FLAT, mask=unseen),
+        pa.FixedSizeListArray.from_arrays(pa.array(packed.reshape(-1)), _FLAT),
     ]
     return pa.table(columns, schema=_SCHEMA)
 
@@ -199,12 +198,8 @@ def _read_group(parquet: pq.ParquetFile, group: int, file: str) -> ClipLandmarks
         table = parquet.read_row_group(group, use_threads=False).combine_chunks()
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} is damaged: {one_line(error)}") from error
-    points = table["points"].combine_chunks()
-    seen = points.is_valid().to_numpy(zero_copy_only=False)
-    packed = points.flatten().to_numpy(zero_copy_only=False).reshape(-1, N_POINTS, 3).astype(np.float32)
-    centre = np.stack([table[name].to_numpy() for name in ("centre_x_px", "centre_y_px")], axis=-1)  # (T, 2)
-    points_px = np.full((len(seen), N_POINTS, 2), np.nan, np.float32)
-    points_px[seen] = packed[..., :2] + centre[seen, None]
-    confidence = np.zeros((len(seen), N_POINTS), np.float32)
-    confidence[seen] = packed[..., 2]
+    centre = np.stack([table[name].to_numpy() for name in ("centre_x_px", "centre_y_px")], axis=-1)  # (T, 2), NaN where not seen
+    packed = table["points"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, N_POINTS, 3).astype(np.float32)
+    points_px = packed[..., :2] + centre[:, None]
+    confidence = packed[..., 2].copy()
     return ClipLandmarks(table["time_ms"].to_numpy().copy(), table["n_faces"].to_numpy().copy(), points_px, confidence)

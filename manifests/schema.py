@@ -62,7 +62,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("height_px", _INT, "px", "height of the picture after rotation", 1),
     Column("rotation_deg", _INT, "deg", "rotation that the file's metadata asks for: 0, 90, 180 or 270", 1),
     Column("fps", _DOUBLE, "Hz", "mean frame rate of the file", 1),
-    Column("n_frames", _LONG, "frames", "frames of the clip", 1),
+    Column("n_frames", _LONG, "frames", "frames sampled from the clip, at landmark_hz", 1),
     Column("duration_ms", _DOUBLE, "ms", "length of the clip", 1),
     Column("video_codec", _TEXT, "", "codec of the video stream: h264, hevc, vp9, av1, ...", 1),
     Column("has_audio", _BOOL, "", "the file has an audio stream", 1),
@@ -74,8 +74,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("attempts", _INT, "", "times that scoring was tried, over all runs", 1),
     # the face
     Column("landmark_hz", _REAL, "Hz", "rate at which frames were sampled for landmarks", 1),
-    Column("n_faces_max", _INT, "", "most faces seen at once on a sampled frame", 1),
-    Column("valid_frame_ratio", _REAL, "0..1", "share of the sampled frames on which exactly one face was found with trusted landmarks", 1),
+    Column("n_faces_max", _INT, "", "most faces seen at once, other than for a moment", 1),
+    Column("valid_frame_ratio", _REAL, "0..1", "share of the sampled frames with exactly one face and landmarks to be trusted", 1),
     Column("face_x0_px", _REAL, "px", "left edge of the main face's landmark box, median over the frames, at source scale", 1),
     Column("face_y0_px", _REAL, "px", "upper edge of the main face's landmark box, median over the frames, at source scale", 1),
     Column("face_x1_px", _REAL, "px", "right edge of the main face's landmark box, median over the frames, at source scale", 1),
@@ -87,13 +87,21 @@ COLUMNS: tuple[Column, ...] = (
     Column("n_cuts", _INT, "", "hard cuts within the clip", 1),
     # the pose of the head
     Column(
-        "head_rotation_deg", _REAL, "deg", "mean over the frames with a face of the angle by which the head is turned from the camera", 1
+        "head_rotation_deg",
+        _REAL,
+        "deg",
+        "mean over the frames with a face of the whole rotation's angle from upright and facing the camera",
+        1,
     ),
     *_angle("yaw", "yaw (turn to the side)"),
     *_angle("pitch", "pitch (nod)"),
     *_angle("roll", "roll (tilt in the picture plane)"),
     Column(
-        "pose_residual_px", _REAL, "px", "mean distance between the landmarks and the posed face template; large = distrust the angles", 1
+        "pose_residual_px",
+        _REAL,
+        "px",
+        "distance of the landmarks from the posed face template, median over the frames; large = distrust the angles",
+        1,
     ),
     # lip sync and speech
     Column("sync_c", _REAL, "", "SyncNet confidence, Sync-C; null until SyncNet ran", 1),
@@ -117,13 +125,13 @@ COLUMNS: tuple[Column, ...] = (
         "lipsync_offset_frames", _INT, "frames", "landmark lip sync: offset of the best shift at 25 Hz; positive = the sound is early", 1
     ),
     Column("lipsync_windows", _INT, "", "windows that the landmark lip sync compared", 1),
-    Column("speech_ratio", _REAL, "0..1", "share of the clip's sound that holds speech", 1),
+    Column("speech_ratio", _REAL, "0..1", "share of the clip's sound in which somebody speaks", 1),
     # with what it was scored
     Column("landmark_model", _TEXT, "", "name and version of the landmark model", 1),
     Column("sync_model", _TEXT, "", "name and version of the lip-sync model", 1),
     Column("profile", _TEXT, "", "curation profile: embedded or paper", 1),
     Column("code_version", _TEXT, "", "version of the package that scored the clip", 1),
-    Column("config_hash", _TEXT, "", "hash of the settings that decide the scores", 1),
+    Column("config_hash", _TEXT, "", "hash of models, versions and settings that decide the scores", 1),
     Column("decode_ms", _REAL, "ms", "time spent on decoding", 1),
     Column("landmarks_ms", _REAL, "ms", "time spent on landmarks", 1),
     Column("sync_ms", _REAL, "ms", "time spent on lip sync", 1),
