@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,8 +66,6 @@ class MegActorModel(ModelMixin, ConfigMixin):
 
     @classmethod
     def from_sizes(cls, sizes: ModelConfig) -> Self:
-        from dataclasses import asdict
-
         return cls(**asdict(sizes))
 
     def forward(
@@ -128,6 +128,13 @@ class MegActorModel(ModelMixin, ConfigMixin):
         for module in self.modules():
             if isinstance(module, Attention):
                 module.fused = fused
+
+    def compile_repeated_blocks(self, *args: Any, **kwargs: Any) -> None:
+        """`torch.compile` on every block (pass `fullgraph=True`). Blocks of a kind share their graphs; each combination of what a block has
+        and is given (temporal module, reference, mask, audio, gradients) is a graph of its own, more than torch's limit of 8 allows."""
+        if "recompile_limit" in inspect.signature(torch.compile).parameters:  # older torch: raise torch._dynamo.config.cache_size_limit
+            kwargs.setdefault("recompile_limit", 200)
+        super().compile_repeated_blocks(*args, **kwargs)
 
     def save_pretrained(self, save_directory: str | Path, max_shard_size: int | str = "5GB", **kwargs: Any) -> None:
         """Writes `config.json`, safetensors shards and a model card; the folder appears whole or not at all."""

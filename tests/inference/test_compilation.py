@@ -56,6 +56,22 @@ def test_one_graph_serves_all_blocks_of_a_kind(make_model, make_inputs):
 
 
 @pytest.mark.slow
+def test_what_training_and_sampling_give_in_turn_compiles(make_model, make_inputs):
+    """Masks of no, some and all rows with references dropped here and there while training; without gradients, conditions left out.
+    `fullgraph` would make torch's default limit of 8 graphs an error."""
+    model, inputs = make_model(lively=True), make_inputs(clips=5, frames=1)
+    model.compile_repeated_blocks(fullgraph=True, backend="eager")
+    eyes, mouth = torch.zeros(5, 1, 8, 8, dtype=torch.bool), torch.zeros(5, 1, 8, 8, dtype=torch.bool)
+    eyes[:, :, 1, 1:3], mouth[:, :, 6, 3:5] = True, True
+    for masked in (0, 1, 2, 5):
+        mask = eye_mouth_mask(eyes & (torch.arange(5) < masked)[:, None, None, None], mouth)
+        assert model(**inputs, region_mask=mask, reference_present=torch.arange(5) % 2 == 0).isfinite().all()
+    with torch.no_grad():
+        for change in ({}, {"reference_latents": None}, {"audio": None}):
+            assert model(**{**inputs, **change}).isfinite().all()
+
+
+@pytest.mark.slow
 def test_generated_code_agrees(make_model, make_inputs):
     """The real code generator, on the CPU."""
     model, inputs = make_model(lively=True), make_inputs()
