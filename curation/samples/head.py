@@ -4,14 +4,13 @@ The head layer is a height field over the plane of the portrait. Every pixel of 
 mapping: Policarpo, Oliveira and Comba, I3D 2005), which shows the nearest surface and hides what the nose or cheek covers, without a mesh
 to rasterise. Projection is orthographic, as the face mesh's is. Axes as the mesh's: x right, y down, z away from the camera.
 
-Angles are rotations from the portrait's own pose, in the order R = Rz(roll) Ry(yaw) Rx(pitch):
-roll > 0 turns the picture clockwise, yaw > 0 turns the face towards the right of the picture, pitch > 0 lowers it.
+Angles are rotations from the portrait's own pose, in the order and with the signs of `curation.landmarks.pose`: yaw > 0 turns the face
+towards the right of the picture, pitch > 0 lowers it, roll > 0 tilts it clockwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from curation.samples.portrait import HEAD_BOX, TEXTURE_SCALE, Portrait, head_ou
 _NECK_PX = np.array([222.0, 197.0, 34.0])  # what the head turns about, in portrait pixels
 _TURNS_Y, _STILL_Y = 184.0, 234.0  # above the first the head turns as one; below the second nothing does
 _STEP_PX = 3.0  # sideways step of a ray while it looks for the surface
+_JUMP_PX, _AROUND = 8.0, np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Camera:
 
 
 def rotation(pose: Pose, share: np.ndarray | float = 1.0) -> np.ndarray:
-    """(..., 3, 3): Ry(yaw) Rx(pitch), the part of the rotation out of the picture's plane, each angle times `share` (...)."""
+    """(..., 3, 3): Ry(-yaw) Rx(pitch), the part of the rotation out of the picture's plane, each angle times `share` (...)."""
     share = np.asarray(share, float)
     yaw, pitch = np.radians(pose.yaw_deg) * share, np.radians(pose.pitch_deg) * share
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
@@ -66,14 +66,6 @@ def head_rotation(pose: Pose, rest: np.ndarray, mirrored: bool) -> np.ndarray:
     turned = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]) @ rotation(pose) @ rest
     mirror = np.diag([-1.0, 1.0, 1.0])
     return mirror @ turned @ mirror if mirrored else turned
-
-
-def angles(turned: np.ndarray) -> Pose:
-    """The angles of a rotation (3, 3) in the order of this module."""
-    yaw = np.arcsin(np.clip(turned[2, 0], -1, 1))
-    pitch = np.arctan2(turned[2, 1], turned[2, 2])
-    roll = np.arctan2(turned[1, 0], turned[0, 0])
-    return Pose(*(float(a) for a in np.degrees([yaw, pitch, roll])))
 
 
 def project(points: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
@@ -183,53 +175,86 @@ def _unroll(x: np.ndarray, y: np.ndarray, roll_deg: float) -> tuple[np.ndarray, 
     return before_x, before_y
 
 
+@dataclass(frozen=True)
+class _Rays:
+    """Rays in the head's own pose, float32 arrays of one shape: positions at distance 0, from the head box's corner, and directions."""
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    along_x: np.ndarray
+    along_y: np.ndarray
+    along_z: np.ndarray
+
+    def __getitem__(self, part: object) -> _Rays:
+        return _Rays(*(getattr(self, field.name)[part] for field in fields(self)))
+
+    def above(self, depth: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """How far the rays are still in front of the surface at distance t."""
+        return _sample(depth, self.x + self.along_x * t, self.y + self.along_y * t) - (self.z + self.along_z * t)
+
+
 def _cast(depth: np.ndarray, x: np.ndarray, y: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
     """Portrait positions (h, w) of the nearest surface on each pixel's ray, after the head is turned by yaw and pitch."""
     import cv2
 
+    rays = _rays(x, y, pose)
+    coarse = _first_crossing(depth, rays[::2, ::2])
+    t_hit = cv2.resize(coarse, x.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    t_hit = _settle(depth, rays, t_hit)
+    # Where the surface jumps (nose against cheek, head against wall), what lies between coarse rays is no surface: look again, ray by ray.
+    jump = cv2.dilate(coarse, _AROUND) - cv2.erode(coarse, _AROUND) > _JUMP_PX
+    edge = np.flatnonzero(cv2.resize(jump.astype(np.uint8), x.shape[::-1], interpolation=cv2.INTER_NEAREST))
+    if len(edge):
+        some = _Rays(*(getattr(rays, field.name).reshape(-1)[edge][:, None] for field in fields(rays)))
+        t_hit.reshape(-1)[edge] = _settle(depth, some, _first_crossing(depth, some))[:, 0]
+    return rays.x + rays.along_x * t_hit + HEAD_BOX[0], rays.y + rays.along_y * t_hit + HEAD_BOX[1]
+
+
+def _rays(x: np.ndarray, y: np.ndarray, pose: Pose) -> _Rays:
+    """The inverse of `rotation`, applied to the pixels' positions in the plane of the neck's axis and to the viewing direction."""
     share = _share(y)
     yaw, pitch = np.radians(np.float32(pose.yaw_deg)) * share, np.radians(np.float32(pose.pitch_deg)) * share
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     dx, dy = x - np.float32(_NECK_PX[0]), y - np.float32(_NECK_PX[1])
-    # The inverse of `rotation` applied to (dx, dy, 0), and to the viewing direction; x and y counted from the head box's corner.
-    base_x = cy * dx + np.float32(_NECK_PX[0] - HEAD_BOX[0])
-    base_y = cp * dy - sy * sp * dx + np.float32(_NECK_PX[1] - HEAD_BOX[1])
-    base_z = -sp * dy - sy * cp * dx + np.float32(_NECK_PX[2])
-    along_x, along_y, along_z = sy, cy * sp, cy * cp
+    return _Rays(
+        cy * dx + np.float32(_NECK_PX[0] - HEAD_BOX[0]),
+        cp * dy - sy * sp * dx + np.float32(_NECK_PX[1] - HEAD_BOX[1]),
+        -sp * dy - sy * cp * dx + np.float32(_NECK_PX[2]),
+        sy,
+        cy * sp,
+        cy * cp,
+    )
+
+
+def _first_crossing(depth: np.ndarray, rays: _Rays) -> np.ndarray:
+    """Distance at which each ray first meets the surface, interpolated between steps."""
     nearest, farthest = float(depth.min()), float(depth.max())
-    start = (nearest - 0.5 - base_z) / along_z
-    length = (farthest - nearest + 1.0) / along_z
-    sideways = float(np.abs(length * np.hypot(along_x, along_y)).max())
+    start = (nearest - np.float32(0.5) - rays.z) / rays.along_z
+    length = np.float32(farthest - nearest + 1.0) / rays.along_z
+    sideways = float((length * np.hypot(rays.along_x, rays.along_y)).max())
     n_steps = 2 + int(np.ceil(sideways / _STEP_PX))
-
-    def above(t: np.ndarray, every: int = 1) -> np.ndarray:
-        """How far the rays (every n-th of them) are still in front of the surface at distance t."""
-        part = (slice(None, None, every),) * 2
-        surface = _sample(depth, base_x[part] + along_x[part] * t, base_y[part] + along_y[part] * t)
-        return surface - (base_z[part] + along_z[part] * t)
-
-    t_hit = cv2.resize(_first_crossing(above, start[::2, ::2], length[::2, ::2], n_steps), x.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    for _ in range(2):  # Newton with the slope along the ray; kept near the interval that was bracketed
-        error = above(t_hit)
-        slope = np.minimum(above(t_hit + np.float32(0.5)) - error, np.float32(-0.1)) * 2
-        t_hit = t_hit - np.clip(error / slope, -3.0, 3.0)
-    return base_x + along_x * t_hit + HEAD_BOX[0], base_y + along_y * t_hit + HEAD_BOX[1]
-
-
-def _first_crossing(above: Callable[..., np.ndarray], start: np.ndarray, length: np.ndarray, n_steps: int) -> np.ndarray:
-    """Distance at which every second ray first meets the surface, interpolated between steps."""
-    before = above(start, every=2)
+    before = rays.above(depth, start)
     t_hit = start + length
     missing = np.ones(start.shape, bool)
     for i in range(n_steps):
         here = start + length * np.float32((i + 1) / n_steps)
-        after = above(here, every=2)
+        after = rays.above(depth, here)
         crossed = missing & (after <= 0)
         t_hit = np.where(crossed, here - length / np.float32(n_steps) * (after / np.minimum(after - before, np.float32(-1e-6))), t_hit)
         missing &= ~crossed
         before = after
         if not missing.any():
             break
+    return t_hit
+
+
+def _settle(depth: np.ndarray, rays: _Rays, t_hit: np.ndarray) -> np.ndarray:
+    """Two of Newton's steps with the slope along the ray, kept near the interval that was bracketed."""
+    for _ in range(2):
+        error = rays.above(depth, t_hit)
+        slope = np.minimum(rays.above(depth, t_hit + np.float32(0.5)) - error, np.float32(-0.1)) * 2
+        t_hit = t_hit - np.clip(error / slope, -3.0, 3.0)
     return t_hit
 
 

@@ -27,28 +27,21 @@ _HEAD_OUTLINE = np.array([
     [187, 187], [186.5, 170], [186, 150], [183, 135], [180.5, 131.5], [177, 130], [172, 125], [170, 116], [167, 115], [157, 104],
     [154, 92], [153, 68], [156, 58], [163, 51], [174, 43], [185, 38], [191, 33], [193, 29], [205, 21], [212, 22], [219, 18], [227, 16],
 ])  # fmt: skip
-_NECK = np.array(
-    [
-        [222, 194, 25],
-        [200, 191, 29],
-        [245, 191, 29],
-        [188, 178, 32],
-        [253, 180, 32],
-        [222, 215, 26],
-        [190, 215, 33],
-        [258, 215, 33],
-        [222, 250, 28],
-        [185, 250, 34],
-        [262, 250, 34],
-    ],
-    float,
-)  # fmt: skip - x, y, depth
+# Depths that the mesh does not know, as x, y, depth: the fringe over the forehead, and the neck with its collar.
+_FRINGE = np.array([[226, 34, 14], [205, 40, 16], [248, 40, 16], [226, 46, 3]], float)
+_NECK = np.array([
+    [222, 194, 25], [200, 191, 29], [245, 191, 29], [188, 178, 32], [253, 180, 32], [222, 215, 26], [190, 215, 33], [258, 215, 33],
+    [222, 250, 28], [185, 250, 34], [262, 250, 34],
+], float)  # fmt: skip
+_JAW_SIDES = np.array([[181, 137], [183, 146], [185, 156], [186, 166], [268, 138.5], [265, 148], [260, 158], [256, 168]])
+_FACE_CENTRE = np.array([224.0, 150.0])
+_DEEPEST_PX = 58.0
 _HAIR_CENTRE = np.array([226.0, 92.0])
 _COLLAR_TOP_Y = 188.0  # below this line the head layer is black cloth and may fade out unseen
 
 # The helmet ring where head and neck hide it: outer edge and inner edge, from its visible left end to its visible right end.
-_RING_OUTER = np.array([[176, 148.2], [186, 148.6], [200, 150], [220, 155.5], [240, 164.5], [256, 175], [262, 178.6]])
-_RING_INNER = np.array([[176, 153.4], [186, 153.8], [200, 156], [220, 162.5], [238, 172], [254, 183], [262, 188]])
+_RING_OUTER = np.array([[176, 148.2], [186, 148.6], [200, 150], [220, 155.5], [240, 164.5], [256, 175.2], [262, 179.0]])
+_RING_INNER = np.array([[176, 153.8], [186, 154.3], [200, 156.8], [220, 162.6], [238, 170.6], [254, 179.0], [262, 184.0]])
 
 
 @dataclass(frozen=True)
@@ -172,8 +165,8 @@ def _plate(rgb: np.ndarray) -> np.ndarray:
     ring = fill_polygon(np.concatenate([_RING_OUTER, _RING_INNER[::-1]]), shape)
     below = fill_polygon(np.concatenate([_RING_OUTER, [[262, 240], [176, 240]]]), shape)
     across = _between(_RING_OUTER, _RING_INNER, shape)
-    tone = np.interp(across, [0, 0.25, 0.6, 1.0], [150, 168, 128, 92])[..., None] * np.array([1.0, 0.93, 1.12], np.float32)
-    dark = np.broadcast_to(np.array([14, 12, 12], np.float32), rgb.shape)
+    tone = np.interp(across, [0, 0.25, 0.6, 1.0], [118, 130, 112, 84])[..., None] * np.array([1.0, 0.915, 1.03], np.float32)
+    dark = np.broadcast_to(np.array([4, 2, 2], np.float32), rgb.shape)
     filled = filled * (1 - below[..., None]) + dark * below[..., None]
     filled = filled * (1 - ring[..., None]) + tone * ring[..., None]
     weight = cv2.GaussianBlur(hole, (0, 0), 0.8)[..., None]
@@ -217,25 +210,19 @@ def _depth(mesh: np.ndarray) -> np.ndarray:
     import cv2
 
     x0, y0, x1, y1 = HEAD_BOX
-    rim = float(np.percentile(mesh[:, 2], 99))  # the depth of the ears
-    # The mesh's temples and ears lie under the hair, its jaw's edge is seen edge-on: a slope too steep for the few pixels that show it.
-    face = mesh[mesh[:, 2] < 22][::2]
-    nodes = [face]
-    hair = _HEAD_OUTLINE[_HEAD_OUTLINE[:, 1] < 128]
-    for share, lift in ((1.0, 2.0), (0.86, 16.0), (1.25, -3.0)):  # the outline lies at the ears' depth, further in the hair bulges forward
-        nodes.append(_at_depth(_HAIR_CENTRE + (hair - _HAIR_CENTRE) * share, rim - lift))
-    nodes.append(np.array([[226, 34, 14], [205, 40, 16], [248, 40, 16], [226, 46, 3]], float))  # fringe
-    sides = np.array([[181, 137], [183, 146], [185, 156], [186, 166], [268, 138.5], [265, 148], [260, 158], [256, 168]])
-    nodes.append(_at_depth(sides, 26.0))  # where the cheeks end and the neck's sides begin
-    nodes.append(_at_depth(sides + (sides - [224, 150]) * 0.35, 34.0))
-    nodes.append(_NECK)
-    known = np.concatenate(nodes)
-    surface = ThinPlate(known[:, :2], known[:, 2:], smoothing=3.0)
+    face = mesh[::2]
+    hair = _HEAD_OUTLINE[_HEAD_OUTLINE[:, 1] < 128] - _HAIR_CENTRE
+    around = [_at_depth(_HAIR_CENTRE + hair * share, depth) for share, depth in ((1.0, 55.0), (0.86, 38.0), (1.25, 58.0))]
+    around += [_at_depth(_JAW_SIDES + (_JAW_SIDES - _FACE_CENTRE) * beyond, 40.0) for beyond in (0.0, 0.2, 0.5)]
+    known = np.concatenate([face, *around, _FRINGE, _NECK])
+    # The front of the face exactly; its steep sides smoothly, since a few pixels show all of them and turning the head spreads those.
+    smoothing = np.full(len(known), 30.0)
+    smoothing[: len(face)][face[:, 2] < 14] = 2.0
+    surface = ThinPlate(known[:, :2], known[:, 2:], smoothing)
     step = 2
     xs, ys = np.arange(x0, x1 + step, step) + 0.0, np.arange(y0, y1 + step, step) + 0.0
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
-    coarse = surface.evaluate(grid).reshape(len(ys), len(xs)).astype(np.float32)
-    coarse = np.minimum(coarse, np.float32(rim + 4))
+    coarse = np.minimum(surface.evaluate(grid), _DEEPEST_PX).reshape(len(ys), len(xs)).astype(np.float32)
     fine_x, fine_y = np.meshgrid((np.arange(x1 - x0) + 0.5) / step, (np.arange(y1 - y0) + 0.5) / step)
     return cv2.remap(coarse, fine_x.astype(np.float32), fine_y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 

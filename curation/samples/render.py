@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from curation.contracts import AUDIO_RATE_HZ
+from curation.landmarks.pose import angles_deg, turn_deg
+from curation.landmarks.sixty_eight import FLIP, from_mesh
 from curation.samples import head
 from curation.samples.encode import FPS, write_mp4
 from curation.samples.face import Expression, Face
@@ -170,11 +172,9 @@ def _truth(plan: ClipPlan, portrait: Portrait, face: Face, actor: _Actor, rest: 
 
 
 def _frame_truth(plan: ClipPlan, portrait: Portrait, face: Face, actor: _Actor, rest: np.ndarray, n_frames: int) -> dict[str, np.ndarray]:
-    from curation.landmarks.sixty_eight import FLIP, from_mesh
-
     still_points = from_mesh(portrait.mesh)
     eyes_px = float(np.linalg.norm(still_points[45, :2] - still_points[36, :2]))
-    rows, points_px = [], []
+    whole, turns, points_px = [], [], []
     size = (plan.size_px[0] // (2 if plan.neighbour else 1), plan.size_px[1])
     for i in range(n_frames):
         _, look, camera = _view(plan, actor, i, n_frames, size)
@@ -183,13 +183,13 @@ def _frame_truth(plan: ClipPlan, portrait: Portrait, face: Face, actor: _Actor, 
         solid = np.concatenate([flat, head.surface_depth(portrait, flat)[:, None]], axis=1)
         seen = head.project(solid, pose, camera)
         points_px.append(seen[FLIP] if look.mirrored else seen)
-        turned = head.head_rotation(pose, rest, look.mirrored)
-        whole = head.angles(turned)
-        turn = head.angles(head.head_rotation(pose, np.eye(3), look.mirrored))
-        angle = np.degrees(np.arccos(np.clip((np.trace(turned) - 1) / 2, -1, 1)))
-        rows.append((whole.yaw_deg, whole.pitch_deg, whole.roll_deg, turn.yaw_deg, turn.pitch_deg, turn.roll_deg, angle))
-    names = ("yaw_deg", "pitch_deg", "roll_deg", "yaw_turn_deg", "pitch_turn_deg", "roll_turn_deg", "head_rotation_deg")
-    track = dict(zip(names, np.ascontiguousarray(np.array(rows, np.float32).T), strict=True))
+        whole.append(head.head_rotation(pose, rest, look.mirrored))
+        turns.append(head.head_rotation(pose, np.eye(3), look.mirrored))
+    track = {}
+    for suffix, rotations in (("_deg", whole), ("_turn_deg", turns)):
+        for axis, values in zip(("yaw", "pitch", "roll"), angles_deg(np.stack(rotations)).T, strict=True):
+            track[f"{axis}{suffix}"] = values.astype(np.float32)
+    track["head_rotation_deg"] = turn_deg(np.stack(whole)).astype(np.float32)
     track["mouth_open"] = (actor.mouth.gap_px / eyes_px).astype(np.float32)
     track["blink"] = actor.motion.blink.astype(np.float32)
     track["points_px"] = np.array(points_px, np.float32)

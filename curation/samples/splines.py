@@ -11,10 +11,10 @@ class ThinPlate:
     Args:
         nodes: (N, 2) distinct positions.
         values: (N, C) wanted there.
-        smoothing: 0 interpolates; larger values let the surface miss the values, in units of the kernel.
+        smoothing: 0 interpolates; larger values let the surface miss the values, in units of the kernel; one, or (N,) one a node.
     """
 
-    def __init__(self, nodes: np.ndarray, values: np.ndarray, smoothing: float = 0.0):
+    def __init__(self, nodes: np.ndarray, values: np.ndarray, smoothing: float | np.ndarray = 0.0):
         self._nodes = np.asarray(nodes, float)
         n = len(self._nodes)
         system = np.zeros((n + 3, n + 3))

@@ -34,16 +34,14 @@ def open_studio() -> tuple[Portrait, np.ndarray]:
 
 
 def rest_rotation(mesh: np.ndarray) -> np.ndarray:
-    from curation.landmarks.sixty_eight import FLIP, from_mesh
+    """(3, 3) rotation of a (468, 3) face mesh: the one that lays the generic face's brows, nose and eyes on it best (Kabsch 1976)."""
+    from curation.landmarks.pose import TEMPLATE_CM
+    from curation.landmarks.sixty_eight import OUTER_LIPS, RIGHT_BROW, from_mesh
 
-    points = from_mesh(mesh)
-    across = (points[FLIP] - points)[[*range(0, 8), *range(17, 22), 31, 32, *range(36, 42)]]
-    x = across.sum(0)
-    x /= np.linalg.norm(x)
-    down = np.array([0.0, 1.0, 0.0])
-    y = down - x * (down @ x)
-    y /= np.linalg.norm(y)
-    return np.stack([x, y, np.cross(x, y)], axis=1)
+    still = slice(RIGHT_BROW.start, OUTER_LIPS.start)
+    here, there = from_mesh(mesh)[still], TEMPLATE_CM[still]
+    left, _, right = np.linalg.svd((here - here.mean(0)).T @ (there - there.mean(0)))
+    return left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
 
 
 def render_all(
