@@ -40,7 +40,7 @@ class FaceMesh:
         min_detection_score: detections below are not looked at (0..1).
         min_presence: the mesh network's belief below which there is no face (0..1).
         max_faces: faces followed at most; in a crowd `n_faces` stops here.
-        max_undetected: looks in a row at which no detector sees a followed face before it is given up.
+        max_undetected: looks in a row at which no detector sees a followed face before it is given up, and its points since then with it.
         resume_within_ms: a face found again about where it was lost is the same for so long.
         min_relative_size: faces smaller than this part of the main one do not count (posters, people far behind).
     """
@@ -75,7 +75,13 @@ class FaceMesh:
         return FaceMeshTracker(self, clip, info)
 
     def detect_image(self, rgb: np.ndarray) -> list[StillFace]:
-        """The faces of a still (H, W, 3) uint8 RGB picture, largest first; empty if there is none."""
+        """The faces of a still (H, W, 3) uint8 RGB picture, largest first; empty if there is none.
+
+        Raises:
+            ValueError: not such a picture.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"a picture must be (H, W, 3) uint8 RGB, not {rgb.shape} {rgb.dtype}")
         faces: list[StillFace] = []
         for detection in self.find(rgb, thorough=True):
             face = self.mesh_of(rgb, detection)

@@ -92,6 +92,7 @@ class MeshNetwork:
         matrix = roi.matrix(size)
         raw_points, raw_flag = self.network.run(_crop(rgb, matrix, size), 1 / 255, 0)
         points = raw_points.reshape(-1, 3)
+        points[:, :2] += 0.5  # the network counts from pixel centres: a mirrored picture moves its points by one pixel of the crop
         to_picture = np.zeros((3, 3), np.float32)
         to_picture[:2, :2] = matrix[:, :2]
         to_picture[2, 2] = roi.side_px / size
@@ -114,12 +115,12 @@ def _crop(rgb: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     import cv2
 
     # A bilinear warp reads 2x2 pixels and would skip some of a much larger square, so that square is first averaged over n x n pixels.
-    n = max(1, int(np.hypot(matrix[0, 0], matrix[1, 0])))
+    height, width = rgb.shape[:2]
+    n = min(int(np.hypot(matrix[0, 0], matrix[1, 0])), height, width)
     if n > 1:
         corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ matrix[:, :2].T + matrix[:, 2]
-        height, width = rgb.shape[:2]
         x0, y0 = np.clip(np.floor(corners.min(axis=0)), 0, [width - n, height - n]).astype(int).tolist()
-        x1, y1 = np.clip(np.ceil(corners.max(axis=0)), [x0 + n, y0 + n], [width, height]).astype(int).tolist()
+        x1, y1 = np.clip(np.ceil(corners.max(axis=0)) + n, [x0 + n, y0 + n], [width, height]).astype(int).tolist()
         columns, rows = (x1 - x0) // n, (y1 - y0) // n
         rgb = cv2.resize(rgb[y0 : y0 + rows * n, x0 : x0 + columns * n], (columns, rows), interpolation=cv2.INTER_AREA)
         matrix = (matrix - [[0, 0, x0], [0, 0, y0]]) / n

@@ -28,6 +28,7 @@ class Track:
         presence: 0..1 a frame.
         n_detected: detector frames on which a detector found this face.
         n_undetected: detector frames in a row, up to now, on which none did.
+        n_vouched: how many of `frames` lie up to the last detection.
     """
 
     mesh_px: np.ndarray
@@ -37,13 +38,25 @@ class Track:
     presence: list[float] = field(default_factory=list)
     n_detected: int = 0
     n_undetected: int = 0
+    n_vouched: int = 0
 
     def extend(self, frame: Frame, index: int, face: MeshFace) -> None:
+        """The face was located on one more frame."""
         self.mesh_px = face.mesh_px
         self.last_ms = frame.time_ms
         self.frames.append(index)
         self.points_px.append(face.points_px)
         self.presence.append(face.presence)
+
+    def vouch(self) -> None:
+        """A detector found the face on the last frame."""
+        self.n_detected += 1
+        self.n_undetected = 0
+        self.n_vouched = len(self.frames)
+
+    def forget_unvouched(self) -> None:
+        """Drop the frames since the last detection."""
+        del self.frames[self.n_vouched :], self.points_px[self.n_vouched :], self.presence[self.n_vouched :]
 
     @property
     def box_px(self) -> np.ndarray:
@@ -123,11 +136,11 @@ class FaceFollower:
                 vouched.add(id(known))
         for track in list(self._live):
             if id(track) in vouched or self._finder.vouches_for(frame.rgb, track.mesh_px):
-                track.n_detected += 1
-                track.n_undetected = 0
+                track.vouch()
                 continue
             track.n_undetected += 1
             if track.n_undetected > self._finder.max_undetected:
+                track.forget_unvouched()
                 self._live.remove(track)
         n_before = len(self._live)
         for detection in unexplained:
@@ -153,8 +166,7 @@ class FaceFollower:
             track = Track(face.mesh_px)
             self.tracks.append(track)
         track.extend(frame, index, face)
-        track.n_detected += 1
-        track.n_undetected = 0
+        track.vouch()
         self._live.append(track)
 
 
