@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from curation.media.limits import MediaLimits
-    from curation.media.reader import ClipStream, MediaReader
+    from curation.media.reader import ClipStream, MediaReader, random_frames
 
 _HOMES = {
     "ClipStream": "curation.media.reader",
     "MediaLimits": "curation.media.limits",
     "MediaReader": "curation.media.reader",
+    "random_frames": "curation.media.reader",
 }
 
-__all__ = ["ClipStream", "MediaLimits", "MediaReader"]
+__all__ = ["ClipStream", "MediaLimits", "MediaReader", "random_frames"]
 
 
 def __getattr__(name: str):

@@ -61,6 +61,18 @@ class Child:
             max_gap_s=self._limits.max_gap_ms / 1000,
         )
         self._pictures = self._span.pictures() if request["frames"] else None
+        return self._ready()
+
+    def pick(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Opens the file and makes single pictures ready; answers as `start`, and the pictures come by `block`."""
+        from curation.media.spans import Picks
+
+        self._open(request["path"])
+        self._span = Picks(self._file, request["times_s"])
+        self._pictures = self._span.pictures()
+        return self._ready()
+
+    def _ready(self) -> dict[str, Any]:
         return {"info": self._file.info(), "shape": self._file.picture.shape, "expected_s": self._span.expected_s}
 
     def block(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +153,7 @@ def serve(channel: socket.socket, child: Child) -> None:
             return
 
 
-_OPERATIONS = {"probe": Child.probe, "start": Child.start, "block": Child.block}
+_OPERATIONS = {"probe": Child.probe, "start": Child.start, "pick": Child.pick, "block": Child.block}
 
 
 def _kind_and_message(error: Exception) -> tuple[str, str]:

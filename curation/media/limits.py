@@ -14,7 +14,8 @@ class MediaLimits:
         stall_s: for one answer of the child. It answers at least every half second of decoding, so silence means a hang.
         deadline_base_s, deadline_per_media_s: a clip may take `base + per_media x its length in seconds`.
         frame_budget_mib: memory shared with the child, in which frames travel; a frame that does not fit is `too_large`.
-        block_mib: frames travel in blocks of at most this size, or one by one if a frame is larger. Small blocks stay in the cache.
+        block_mib: frames travel in blocks of at most this size, or one by one if a frame is larger. Large blocks spare
+            changes between the two processes, small ones memory.
         prefetch_blocks: how many blocks the child may decode ahead. 0: caller and child take turns and together use one core.
         max_frame_px: width x height above which a file is `too_large` (the default admits 8192 x 4320).
         max_span_ms: spans that last longer are `too_large`.
@@ -28,7 +29,7 @@ class MediaLimits:
     deadline_base_s: float = 20.0
     deadline_per_media_s: float = 4.0
     frame_budget_mib: int = 128
-    block_mib: int = 8
+    block_mib: int = 16
     prefetch_blocks: int = 0
     max_frame_px: int = 8192 * 4320
     max_span_ms: float = 4 * 3_600_000.0

@@ -71,10 +71,13 @@ class PictureWriter:
             matrix = "ITU709"
         rgb = self._reformatter.reformat(frame, self._width_px, self._height_px, "rgb24", src_colorspace=matrix, threads=1)
         plane = rgb.planes[0]
-        upright = self.orientation.apply(
-            np.ndarray((self._height_px, self._width_px, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
-        )
-        np.copyto(out, upright)
+        stored = np.ndarray((self._height_px, self._width_px, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
+        if self.orientation == Orientation():
+            np.copyto(out, stored)
+        else:
+            upright = self.orientation.apply(stored)
+            for channel in range(3):  # three times as fast as all at once, where the memory order changes
+                out[..., channel] = upright[..., channel]
 
 
 def orientation_of(frame: Any) -> Orientation:

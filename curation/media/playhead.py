@@ -12,6 +12,7 @@ from curation.media.errors import DecodeError
 from curation.media.soundtrack import Soundtrack
 
 _CONTINUE_WITHIN_S = 5.0  # a span that begins this little after the last one is reached by decoding on, else by seeking
+_WORTH_SEEKING_S = 0.2  # fewer frames than this are decoded as quickly as sought past
 _SOUND_LEAD_S = 0.1  # seek a little earlier than the picture needs: audio decoders warm up over their first frames
 _INTERLEAVE_S = 10.0  # how far pictures may run ahead of their sound in the file
 _RETRY_S = (0.0, 1.0, 5.0, 20.0, math.inf)  # seeks that land too late are repeated from further ahead, at last from the file's beginning
@@ -99,15 +100,29 @@ class Playhead:
     def _go_near(self, start_s: float, with_sound: bool) -> None:
         heard = self._with_sound or not with_sound
         self._with_sound = with_sound
-        ahead_s = math.inf if self._container.format.name in _NO_SEEKING else _CONTINUE_WITHIN_S
-        if not (heard and self._recent and self._recent[0][0] <= start_s <= self._recent[-1][0] + ahead_s):
+        if not (heard and self._recent and self._recent[0][0] <= start_s and self._is_near(start_s)):
             self._seek(start_s)
         self.soundtrack.forget_before(start_s)
+
+    @property
+    def _lead_s(self) -> float:
+        return _SOUND_LEAD_S if self._with_sound and self._audio is not None else 0.0
+
+    def _is_near(self, start_s: float) -> bool:
+        """Decoding on is the cheaper way to a time ahead."""
+        if self._container.format.name in _NO_SEEKING:
+            return True
+        at_s = self._recent[-1][0]
+        if start_s > at_s + _CONTINUE_WITHIN_S:
+            return False
+        keys, tick_s = self._video.index_entries, float(self._video.time_base)
+        before_start = keys.search_timestamp(int((start_s - self._lead_s + self.zero_s) / tick_s))
+        return before_start < 0 or keys[before_start].timestamp * tick_s - self.zero_s <= at_s + _WORTH_SEEKING_S
 
     def _seek(self, start_s: float) -> None:
         """Puts the playhead so that the next frame begins at or before `start_s`; the first frame of the file begins at 0."""
         for back_s in (math.inf,) if self._container.format.name in _NO_SEEKING else _RETRY_S:
-            self._go_to(start_s - _SOUND_LEAD_S - back_s)
+            self._go_to(start_s - self._lead_s - back_s)
             frame = self._next_decoded()
             if frame is not None and self._time(frame) <= start_s:
                 break
@@ -242,4 +257,5 @@ class Playhead:
 
 def _stamp_s(frame: Any) -> float | None:
     stamp = frame.pts if frame.pts is not None else frame.dts
-    return None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
+    base = frame.time_base
+    return None if stamp is None or base is None else stamp * base.numerator / base.denominator

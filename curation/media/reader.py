@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,32 @@ class MediaReader:
             raise ValueError(f"sample_hz is {sample_hz}; it must be in 0..1000")
         if (clip.end_ms is not None and clip.end_ms <= clip.start_ms) or clip.start_ms < 0:
             raise ClipError("no_frames", f"the span {clip.start_ms} ms .. {clip.end_ms} ms is empty")
-        return ClipStream(self, self._limits, clip, sample_hz, frames, audio)
+        request = {
+            "do": "start",
+            "start_s": clip.start_ms / 1000,
+            "end_s": None if clip.end_ms is None else clip.end_ms / 1000,
+            "sample_hz": sample_hz,
+            "frames": frames,
+            "audio": audio,
+        }
+        return ClipStream(self, self._limits, clip.video_path, request, sample_hz, frames)
+
+    def pictures_at(self, path: str, times_ms: Sequence[float]) -> list[np.ndarray]:
+        """The pictures that a player shows at those times after the first frame; the last one for times beyond the end.
+
+        Returns:
+            (H, W, 3) uint8 each, in the order of `times_ms`. Ascending or not, the file is read forward once.
+
+        Raises:
+            ClipError: as `read`.
+        """
+        if len(times_ms) and not min(times_ms) >= 0:
+            raise ValueError("times_ms must be 0 or more")
+        order = sorted(range(len(times_ms)), key=times_ms.__getitem__)
+        request = {"do": "pick", "times_s": [times_ms[i] / 1000 for i in order]}
+        with ClipStream(self, self._limits, path, request, sample_hz=1.0, frames=True) as stream:
+            found = {order[frame.index]: np.array(frame.rgb) for frame in stream.frames()}
+        return [found[i] for i in range(len(times_ms))]
 
     def _ask(self, patience: _Patience, message: dict[str, Any], *, fresh: bool = False) -> int:
         """Sends a request and returns its number; with `fresh` it may start a child."""
@@ -130,23 +155,16 @@ class ClipStream:
         decode_ms: time that the child has spent on the clip so far.
     """
 
-    def __init__(self, reader: MediaReader, limits: MediaLimits, clip: Clip, sample_hz: float, frames: bool, audio: bool):
+    def __init__(self, reader: MediaReader, limits: MediaLimits, path: str, request: dict[str, Any], sample_hz: float, frames: bool):
         self._reader = reader
         self._limits = limits
         self._sample_hz = sample_hz
         self._audio: np.ndarray | None = None
         self._exhausted = False
+        self._done = False
         self._patience = _Patience(limits)
-        message = {
-            "do": "start",
-            "path": canonical_path(clip.video_path),
-            "start_s": clip.start_ms / 1000,
-            "end_s": None if clip.end_ms is None else clip.end_ms / 1000,
-            "sample_hz": sample_hz,
-            "frames": frames,
-            "audio": audio,
-        }
-        reply, _ = reader._answer(self._patience, reader._ask(self._patience, message, fresh=True))
+        number = reader._ask(self._patience, request | {"path": canonical_path(path)}, fresh=True)
+        reply, _ = reader._answer(self._patience, number)
         self._with_frames = frames
         self._shape = tuple(reply["shape"])
         self._n_blocks, self._n_slots = limits.layout(int(np.prod(self._shape)))
@@ -191,8 +209,6 @@ class ClipStream:
         if not self._done:
             raise RuntimeError("the sound is known only after the last frame")
         return self._audio
-
-    _done = False
 
     def _replies(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """(block of the shared memory, reply); keeps `prefetch_blocks` further requests under way."""
@@ -243,3 +259,9 @@ class _Patience:
         if self._waited_s >= self._budget_s:
             return f"decoding took more than {self._budget_s:.3g} s"
         return f"the decoder did not answer for {self._limits.stall_s:.3g} s"
+
+
+def random_frames(path: str, times_ms: Sequence[float], limits: MediaLimits | None = None) -> list[np.ndarray]:
+    """`MediaReader.pictures_at` in a child of its own; for many files keep a reader."""
+    with MediaReader(limits) as reader:
+        return reader.pictures_at(path, times_ms)

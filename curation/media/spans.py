@@ -1,9 +1,9 @@
-"""One span of one file, as sampled pictures and sound."""
+"""What is asked of one file: a span, as sampled pictures and sound, or single pictures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,11 @@ from curation.media.soundtrack import RATE_HZ
 from curation.media.videofile import VideoFile
 
 _MAX_ROUNDING_S = 0.001  # Matroska keeps milliseconds; coarser ticks (AVI: one a frame) are exact
+
+
+def rounding_s(file: VideoFile) -> float:
+    """By how much the file's time stamps may be late."""
+    return min(file.tick_s, _MAX_ROUNDING_S)
 
 
 class Span:
@@ -44,7 +49,7 @@ class Span:
         self._hz = sample_hz
         self._max_span_s = max_span_s
         self._max_gap_s = max_gap_s
-        self._sampler = GridSampler(start_s, end_s, sample_hz, min(file.tick_s, _MAX_ROUNDING_S))
+        self._sampler = GridSampler(start_s, end_s, sample_hz, rounding_s(file))
         self._require_length(self.expected_s)
 
     @property
@@ -129,3 +134,43 @@ class Span:
     def _require_length(self, span_s: float) -> None:
         if span_s > self._max_span_s:
             raise DecodeError("too_large", f"the span lasts more than {self._max_span_s / 3600:.1f} h")
+
+
+class Picks:
+    """Single pictures of one file, with the interface of `Span`.
+
+    Args:
+        file: the open file.
+        times_s: ascending; beyond the end, the last picture is meant.
+    """
+
+    expected_s = 0.0
+
+    def __init__(self, file: VideoFile, times_s: Sequence[float]):
+        self._file = file
+        self._times_s = times_s
+
+    def pictures(self) -> Iterator[tuple[range, Any] | None]:
+        """(number within `times_s`, `av.VideoFrame`); None for a decoded frame that was not asked for.
+
+        Raises:
+            DecodeError: decode_error.
+        """
+        for i, wanted_s in enumerate(self._times_s):
+            shown = None
+            for time_s, frame in self._file.playhead.frames_from(wanted_s, with_sound=False):
+                if shown is not None and time_s > wanted_s + rounding_s(self._file):
+                    break
+                shown = frame
+                yield None
+            if shown is None:
+                raise DecodeError("decode_error", f"no frame can be decoded near {wanted_s:.3f} s")
+            yield range(i, i + 1), shown
+
+    def hear(self, give_up_at: float) -> bool:
+        """There is nothing to hear."""
+        return True
+
+    def sound(self) -> None:
+        """There is no sound."""
+        return None

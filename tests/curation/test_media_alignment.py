@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from curation.contracts import Clip, ClipError
-from curation.media import MediaReader
+from curation.media import MediaReader, random_frames
 from tests.faults import Recipe, numbered_picture, picture_number, tone, uneven_times, write_clip
 
 FAST_VP9 = {"deadline": "realtime", "cpu-used": "8"}
@@ -297,3 +297,25 @@ def test_probe(reader, tmp_path):
     with pytest.raises(ClipError, match="not there") as caught:
         reader.probe(str(tmp_path / "none.mp4"))
     assert caught.value.kind == "missing_file"
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_single_pictures(reader, tmp_path, name):
+    path = write_clip(tmp_path / name, Recipe(times=range(150), sound=None, **CONTAINERS[name]))
+    _, pictures, _, _ = read(reader, path)
+    wanted = [0, 5960, 40, 78, 80, 81, 2000, 2010, 4400, 4440, 3000, 3000]
+    found = reader.pictures_at(str(path), wanted)
+    assert numbers(found) == [t // 40 for t in wanted]
+    assert all((rgb == pictures[t // 40]).all() for rgb, t in zip(found, wanted, strict=True))
+    assert numbers(reader.pictures_at(str(path), [7000, 5990])) == [149, 149]
+    assert reader.pictures_at(str(path), []) == []
+    assert numbers(read(reader, path, 1000, 2000)[1]) == list(range(25, 50))
+
+
+def test_random_frames_needs_no_reader(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", Recipe())
+    assert numbers(random_frames(str(path), [400, 0])) == [10, 0]
+    with pytest.raises(ValueError, match="0 or more"):
+        random_frames(str(path), [-1])
+    with pytest.raises(ClipError):
+        random_frames(str(tmp_path / "none.mp4"), [0])

@@ -59,6 +59,7 @@ def test_every_fault_ends_as_expected_and_none_costs_the_child(reader, faults):
     assert len(children) == 1
 
 
+@pytest.mark.slow
 def test_the_collection_is_deterministic(faults, tmp_path):
     again = {Path(fault.path).name: Path(fault.path) for fault in make_faults(tmp_path)}
     differing = [
