@@ -154,7 +154,7 @@ class FaceFollower:
     def _search_is_due(self, frame: Frame) -> bool:
         self._looks_to_search -= 1
         largest_px = max((float(box_size_px(track.box_px)) for track in self._live), default=0.0)
-        return self._looks_to_search < 0 and largest_px < _SMALL * max(frame.rgb.shape[:2])
+        return self._looks_to_search <= 0 and largest_px < _SMALL * max(frame.rgb.shape[:2])
 
     def _begin(self, frame: Frame, index: int, face: MeshFace | None) -> None:
         """Resume the track that was lost about here a moment ago, or start a new one."""

@@ -28,7 +28,7 @@ def test_parts_lie_where_their_names_say(which, points):
     right_eye, left_eye = s.eye_centres(p)
     assert right_eye[0] < left_eye[0]  # the person's right is on the left of the picture
     assert (np.diff(p[s.JAW, 0]) > -0.02 * s.interocular(p)).all()
-    assert p[8, 1] == pytest.approx(p[s.JAW, 1].max(), abs=0.02 * s.interocular(p))
+    assert p[s.JAW, 1].max() - p[8, 1] < 0.02 * s.interocular(p)
     assert p[s.RIGHT_BROW, 1].max() < right_eye[1]
     assert p[s.LEFT_BROW, 1].max() < left_eye[1]
     assert (np.diff(p[s.NOSE_BRIDGE, 1]) > 0).all()
