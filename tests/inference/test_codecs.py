@@ -160,6 +160,15 @@ def test_the_sd_vae_stays_within_the_stated_memory(px, frames):
             assert memory.peak_bytes / 2**30 <= STATED_GIB
 
 
+@pytest.mark.parametrize("px", [256, 1024])
+def test_block_dct_takes_no_more_than_a_few_times_its_pixels(px):
+    batch = torch.rand(1, 3, 3, px, px)
+    with PeakMemory() as memory:
+        BlockDctCodec().decode(BlockDctCodec().encode(batch))
+    print(f"{memory.peak_bytes / batch.nbytes:.2f} times the pixels")
+    assert memory.peak_bytes <= 6 * batch.nbytes
+
+
 def test_codecs_name_wrong_shapes():
     for codec in (BlockDctCodec(), VaeCodec(small_vae())):
         with pytest.raises(ShapeError, match=r"images has shape \(1, 4, 64, 64\); it needs \(…, 3, H, W\)"):

@@ -193,6 +193,26 @@ def test_bfloat16_stays_near_float64(make_model, make_inputs):
     assert ((out.double() - exact).square().mean() / exact.square().mean()).sqrt() < 0.05
 
 
+def test_mixed_precision_training_takes_every_path(make_model, make_inputs):
+    """float32 weights under bfloat16 autocast, with mask, missing reference and checkpointing: dtypes meet, gradients are float32."""
+    model, inputs = make_model(lively=True).float().train(), make_inputs()
+    inputs = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
+    model.enable_gradient_checkpointing()
+    eyes, mouth = torch.zeros(2, 3, 8, 8, dtype=torch.bool), torch.zeros(2, 3, 8, 8, dtype=torch.bool)
+    eyes[0, :, 1, 1:3], mouth[0, :, 6, 3:5] = True, True
+    conditions = {
+        "region_mask": eye_mouth_mask(eyes, mouth),
+        "reference_present": torch.tensor([False, True]),
+        "audio_present": torch.ones(2),
+    }
+    exact = model(**inputs, **conditions)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model(**inputs, **conditions)
+    assert ((out.float() - exact).square().mean() / exact.square().mean()).sqrt() < 0.05
+    out.float().square().mean().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_growth_keeps_what_is_learned_and_starts_as_the_identity(make_model, make_inputs):
     first = make_model(lively=True, with_audio=False, with_temporal=False)
     inputs = make_inputs()

@@ -13,6 +13,7 @@ from inference.models.__main__ import main
 from inference.models.flops import Work
 from inference.models.megactor import parts
 
+FEWER_BLOCKS = {"num_layers": 8, "first_reference_block": 3}
 CONFIGS = Path(__file__).parents[2] / "configs" / "inference"
 
 
@@ -40,17 +41,19 @@ def counted(config, work, backward=False, trained=None):
 
 
 @pytest.mark.parametrize(
-    ("stage", "work"),
+    ("sizes", "stage", "work"),
     [
-        (1, Work(audio=False)),
-        (1, Work(audio=False, reference=False, height_px=256, width_px=384)),
-        (2, Work(clips=2)),
-        (3, Work(frames=16)),
-        (3, Work(clips=2, frames=3, height_px=1024, width_px=1024)),
+        ({}, 3, Work(frames=16)),
+        (FEWER_BLOCKS, 1, Work(audio=False)),
+        (FEWER_BLOCKS, 1, Work(audio=False, reference=False, height_px=256, width_px=384)),
+        (FEWER_BLOCKS, 2, Work(clips=2)),
+        (FEWER_BLOCKS, 3, Work(clips=2, frames=3, height_px=1024, width_px=1024)),
+        pytest.param({}, 1, Work(audio=False), marks=pytest.mark.slow),
+        pytest.param({}, 2, Work(clips=2), marks=pytest.mark.slow),
     ],
 )
-def test_forward_formula_equals_torchs_counter(stage, work):
-    config = ModelConfig().at_stage(stage)
+def test_forward_formula_equals_torchs_counter(sizes, stage, work):
+    config = ModelConfig(**sizes).at_stage(stage)
     assert sum(forward_flops(config, work).values()) == pytest.approx(counted(config, work), rel=1e-3)
 
 
@@ -63,7 +66,7 @@ def test_forward_formula_equals_torchs_counter(stage, work):
     ],
 )
 def test_training_formula_equals_torchs_counter(stage, work, trained):
-    config = ModelConfig(num_layers=8, first_reference_block=3).at_stage(stage)
+    config = ModelConfig(**FEWER_BLOCKS).at_stage(stage)
     assert training_flops(config, work) == pytest.approx(counted(config, work, backward=True, trained=trained), rel=1e-3)
 
 

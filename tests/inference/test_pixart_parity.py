@@ -68,6 +68,26 @@ def test_equals_pixart_whatever_drives_it(make_pixart, grid, driven):
     assert (ours - theirs).abs().max() <= 1e-10
 
 
+@pytest.mark.slow
+def test_full_size_equals_pixart():
+    """28 blocks of width 1152 at 256 px in float32; about 7 GiB of memory."""
+    torch.manual_seed(0)
+    published = PixArtTransformer2DModel(sample_size=64, caption_channels=4096).eval()
+    state = published.state_dict()
+    model = MegActorModel(with_audio=False, with_temporal=False).eval()
+    report = initialise_from_pixart(model, state)
+    assert (len(report.used), len(report.dropped)) == (375, 228)
+    with torch.device("meta"):
+        oracle = PixArtTransformer2DModel(sample_size=64, cross_attention_dim=None)
+    oracle.load_state_dict(without_text(state), assign=True)
+    oracle.pos_embed.pos_embed = published.pos_embed.pos_embed
+    latents = torch.randn(1, 1, 4, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        ours = model(latents, torch.tensor([417]), torch.rand(1, 1, 3, 256, 256))[:, 0]
+        theirs = oracle.eval()(latents[:, 0], timestep=torch.tensor([417]), return_dict=False)[0]
+    assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
 def test_equals_pixart_for_clips_and_audio_at_initialisation(make_model, make_inputs, make_pixart):
     """Audio and temporal layers start as the identity: all frames of all clips still equal PixArt, each at its clip's timestep."""
     model, inputs = make_model(), make_inputs(reference=False)
