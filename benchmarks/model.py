@@ -137,7 +137,7 @@ def run(options: argparse.Namespace) -> list[Measurement]:
     bare = Work(work.clips * work.frames, 1, size_px, size_px, reference=False, audio=False)
     bare_flops = forward_flops(config.at_stage(1), bare)["denoising transformer"]
 
-    pixart = _pixart(config).to(device, dtype)
+    pixart = torch.nn.Module.to(_pixart(config), device, dtype)
     _prepare(pixart, options)
     flat = {
         "hidden_states": inputs["latents"].flatten(0, 1),
@@ -148,16 +148,16 @@ def run(options: argparse.Namespace) -> list[Measurement]:
     record("diffusers PixArt, forward+backward", 3 * bare_flops, step_of(pixart, flat))
     del pixart
 
-    model = MegActorModel.from_sizes(config).to(device, dtype).train()
+    model = torch.nn.Module.to(MegActorModel.from_sizes(config), device, dtype).train()
     _prepare(model, options)
     if options.fused:
         model.fuse_qkv_projections()
-    alone = {name: inputs[name].flatten(0, 1)[:, None] for name in ("latents", "driven_frames")}
-    alone["timesteps"] = flat["timestep"]
     if not config.with_temporal:  # with temporal modules a denoiser alone would be other work than PixArt's
-        extra = forward_flops(config, bare)["driven encoder"]
-        record("our denoiser alone, forward", bare_flops + extra, forward_of(model, alone))
-        record("our denoiser alone, forward+backward", 3 * (bare_flops + extra), step_of(model, alone))
+        latents = inputs["latents"].flatten(0, 1)[:, None]
+        driven = latents.new_zeros(*latents.shape[:2], config.driven_channels, *latents.shape[3:])
+        alone = {"latents": latents, "timesteps": flat["timestep"], "driven": driven}
+        record("our denoiser alone, forward", bare_flops, forward_of(model.denoiser, alone))
+        record("our denoiser alone, forward+backward", 3 * bare_flops, step_of(model.denoiser, alone))
     if options.stage == 3:
         for part, tensors in parts(model).items():
             for tensor in tensors:

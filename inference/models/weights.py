@@ -93,7 +93,10 @@ def grow(model: MegActorModel, stage: int) -> MegActorModel:
     starts as the identity. Same dtype and device."""
     if stage <= model.sizes.stage:
         raise WeightsError(f"the model is at stage {model.sizes.stage}; it can only grow to a later stage, not to {stage}")
-    grown = MegActorModel.from_sizes(model.sizes.at_stage(stage)).to(device=model.device, dtype=model.dtype)
+    grown = MegActorModel.from_sizes(model.sizes.at_stage(stage))
+    torch.nn.Module.to(
+        grown, device=model.device, dtype=model.dtype
+    )  # diffusers' own `to` warns of modules to keep in float32; there are none
     added = [mark for mark, has in ((".audio.", model.sizes.with_audio), (".temporal.", model.sizes.with_temporal)) if not has]
     _fill(grown, model.state_dict(), lambda name: [name], lambda name: any(mark in name for mark in added))
     return grown.train(model.training)

@@ -14,22 +14,22 @@ def fresh_compiler():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "checkpointing"),
-    [({"num_layers": 2, "first_reference_block": 1}, False), pytest.param({}, True, marks=pytest.mark.slow)],
+    ("backend", "checkpointing"),
+    [("eager", False), pytest.param("aot_eager", False, marks=pytest.mark.slow), pytest.param("aot_eager", True, marks=pytest.mark.slow)],
 )
-def test_blocks_compile_whole(make_model, make_inputs, sizes, checkpointing):
-    """`fullgraph` raises at any graph break; the "aot_eager" back end traces forward and backward without generating code."""
+def test_blocks_compile_whole(make_model, make_inputs, backend, checkpointing):
+    """`fullgraph` raises at any graph break. "aot_eager" also traces the backward pass; neither generates code."""
     inputs = make_inputs()
     eyes, mouth = torch.zeros(2, 3, 8, 8, dtype=torch.bool), torch.zeros(2, 3, 8, 8, dtype=torch.bool)
     eyes[0, :, 1, 1:3], mouth[0, :, 6, 3:5] = True, True
     mask = eye_mouth_mask(eyes, mouth)
     results = []
     for compiled in (False, True):
-        model = make_model(lively=True, **sizes).train()
+        model = make_model(lively=True).train()
         if checkpointing:
             model.enable_gradient_checkpointing()
         if compiled:
-            model.compile_repeated_blocks(fullgraph=True, backend="aot_eager")
+            model.compile_repeated_blocks(fullgraph=True, backend=backend)
         out = model(**inputs, region_mask=mask, reference_present=torch.tensor([True, False]))
         out.square().mean().backward()
         results.append((out.detach(), {name: p.grad for name, p in model.named_parameters()}))

@@ -116,6 +116,17 @@ def test_reference_reaches_the_late_blocks_only_and_is_computed_once(make_model,
         assert (other - alone).abs().max() > 1e-4
 
 
+def test_one_projection_of_the_reference_serves_all_windows_of_a_clip(make_model, make_inputs):
+    model, inputs = make_model(lively=True, with_temporal=False), make_inputs(frames=4, audio=False)
+    with torch.no_grad():
+        whole = model(**inputs)
+        keys = model.reference_keys(inputs["reference_latents"], inputs["timesteps"])
+        driven = model.driven_encoder(inputs["driven_frames"])
+        for window in (slice(0, 2), slice(1, 4)):
+            part = model.denoiser(inputs["latents"][:, window], inputs["timesteps"], driven[:, window], reference=keys)
+            assert (part - whole[:, window]).abs().max() <= 1e-12
+
+
 def test_a_batch_may_mix_clips_with_and_without_reference(make_model, make_inputs):
     model, inputs = make_model(lively=True), make_inputs()
     with torch.no_grad():
