@@ -85,12 +85,10 @@ def _some_frames(clip: Clip, config: CurationConfig) -> list[Frame]:
 
 def _text(row: dict[str, Any], before: dict[str, Any], preset: str) -> str:
     """Every column with its unit; a value that differs from the committed one says so."""
-    lines = [f"{row['source']}: {row['source_key']}  ({row['clip_id']})", ""]
+    lines = []
     units = manifests.describe().set_index("name")["unit"].to_dict()
     timings = ("decode_ms", "landmarks_ms", "sync_ms", "attempts", "code_version")
     for name, value in row.items():
-        if name in ("clip_id", "source", "source_key"):
-            continue
         note = "" if name in timings or _same(value, before.get(name)) else f"   (the manifest says {_shown(before.get(name))})"
         lines.append(f"{name:22} {_shown(value)} {units.get(name, '')}{note}".rstrip())
     reasons = list(row["reject_reasons"])
