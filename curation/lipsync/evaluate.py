@@ -9,13 +9,13 @@ weights the fair figures are those of the cross-validation (`python -m curation 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from curation.lipsync.curve import read_curve, sync_curve, whole_windows
 from curation.lipsync.features import MELS_PER_FRAME, VIDEO_HZ
-from curation.lipsync.footage import Footage, shifted
+from curation.lipsync.footage import Footage
 from curation.lipsync.towers import Towers
 
 WRONG_SHIFT_FRAMES = VIDEO_HZ  # a second: outside the 31 shifts, so that no shift is right
@@ -27,7 +27,8 @@ class ClipResult:
 
     Attributes:
         offset_frames, confidence: as read from its curve; positive offset = the sound is early.
-        wrong_confidence: confidence with the sound a second late: what a clip without sync scores.
+        wrong_confidence: confidence with the sound a second late, its end put to the beginning (so that as many windows are
+            compared): what a clip without sync scores.
     """
 
     key: str
@@ -49,8 +50,8 @@ def evaluate(towers: Towers, clips: Iterable[Footage], min_windows: int = 30) ->
     results = []
     for footage in clips:
         curve, windows = footage_curve(towers, footage)
-        wrong, wrong_windows = footage_curve(towers, shifted(footage, -WRONG_SHIFT_FRAMES * MELS_PER_FRAME))
-        if min(windows, wrong_windows) < min_windows or not (np.isfinite(curve).all() and np.isfinite(wrong).all()):
+        wrong, _ = footage_curve(towers, replace(footage, mel=np.roll(footage.mel, WRONG_SHIFT_FRAMES * MELS_PER_FRAME, axis=0)))
+        if windows < min_windows or not (np.isfinite(curve).all() and np.isfinite(wrong).all()):
             continue
         offset, confidence = read_curve(curve)
         results.append(ClipResult(footage.key, footage.identity, windows, offset, confidence, read_curve(wrong)[1]))

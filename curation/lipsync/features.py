@@ -110,7 +110,7 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, MEL_WINDOW)[::MEL_HOP][:n]
     power = np.abs(np.fft.rfft(windows * np.hanning(MEL_WINDOW + 1)[:-1].astype(np.float32), MEL_FFT)) ** 2
     mel = power @ mel_filters().T
-    mel = np.log(np.maximum(mel, max(MEL_SILENCE, mel.max() * np.exp(-MEL_RANGE))))
+    mel = np.log(np.maximum(mel, max(MEL_SILENCE, mel.max() * np.exp(-MEL_RANGE))), dtype=np.float64)
     return ((mel - mel.mean(axis=0)) / 2).astype(np.float32)
 
 

@@ -32,7 +32,7 @@ from curation.lipsync.towers import Towers
 class Recipe:
     """How towers are trained. Spans are in frames at 25 Hz; the learning rate warms up over 100 steps and falls as a cosine."""
 
-    steps: int = 600
+    steps: int = 500
     batch: int = 24
     span_frames: int = 64
     width: int = 96
