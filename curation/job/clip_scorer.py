@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from typing import Any
@@ -103,7 +104,7 @@ class ClipScorer:
             "source_key": clip.source_key,
             "identity": clip.identity,
             "licence": clip.licence or None,
-            "video_path": clip.video_path.encode("utf-8", "backslashreplace").decode(),
+            "video_path": os.fsencode(clip.video_path).decode("utf-8", "backslashreplace"),
             "start_ms": clip.start_ms,
             "end_ms": clip.end_ms,
             "split": manifests.split(clip.identity),
