@@ -50,7 +50,7 @@ class Child:
         """Opens the file and makes the span ready; answers with info, the shape of a picture and the length to expect."""
         from curation.media.spans import Span
 
-        self._open(request["path"])
+        self._open(request["path"], afresh=request["start_s"] == 0)
         self._span = Span(
             self._file,
             start_s=request["start_s"],
@@ -114,11 +114,13 @@ class Child:
         self._pictures = None
         return points
 
-    def _open(self, path: str) -> None:
+    def _open(self, path: str, afresh: bool = False) -> None:
+        """`afresh`: a file that was read already is opened again, because decoders remember a little across seeking: from the beginning on,
+        the sound shall be the same to the last bit each time."""
         from curation.media.videofile import VideoFile, file_identity
 
         self._span = self._pictures = None
-        if self._file is not None and self._file.identity != file_identity(path):
+        if self._file is not None and (self._file.identity != file_identity(path) or (afresh and self._file.playhead.has_moved)):
             self.drop()
         if self._file is None:
             self._file = VideoFile(path, self._limits.max_frame_px)

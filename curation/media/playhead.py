@@ -32,6 +32,7 @@ class Playhead:
         first: the first `av.VideoFrame`; None if none can be decoded.
         zero_s: its time stamp.
         soundtrack: the sound that was decoded on the way.
+        has_moved: more than the first frame was read.
         reached_s: how far the file is read, by the packets' time stamps.
         last_packet: (begin, end) of the latest picture among the packets read.
         n_packets, n_bad: video packets read since `frames_from` began, and how many packets or frames of these were damaged.
@@ -45,6 +46,7 @@ class Playhead:
         self._early: list = []  # audio packets that came before it
         self._with_sound = True
         self._listening_to: tuple[float, float] | None = None
+        self.has_moved = False
         self._restart()
         self.first = self._next_decoded()
         if self.first is not None:
@@ -98,6 +100,7 @@ class Playhead:
         return time_s + (float(frame.duration * frame.time_base) if frame.duration else self.frame_s)
 
     def _go_near(self, start_s: float, with_sound: bool) -> None:
+        self.has_moved = True
         heard = self._with_sound or not with_sound
         self._with_sound = with_sound
         if not (heard and self._recent and self._recent[0][0] <= start_s and self._is_near(start_s)):
@@ -176,7 +179,9 @@ class Playhead:
             packet = next(self._packets, None)
         except MemoryError:
             raise
-        except FFmpegError:  # the file breaks off here; what the decoder still holds comes out by flushing
+        except (FFmpegError, IndexError):
+            # The file breaks off here (IndexError: PyAV trips at the end over streams that appeared late, as in FLV). What the decoder
+            # still holds comes out by flushing.
             self._packets = iter(())
             self._decode_video(None)
             return None

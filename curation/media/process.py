@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import weakref
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from curation.media import wire
 from curation.media.limits import MediaLimits
 
+_REAP_S = 5.0  # a killed process may stay for long where it waits for a dead network drive; it is left to the system then
 _ROOT = str(Path(__file__).resolve().parents[2])
 # The package may be imported from anywhere in this process; the child must find the same one, and nothing from its working directory.
 _BOOTSTRAP = (
@@ -64,6 +67,7 @@ class DecodeChild:
             os.close(lifeline)
             os.close(area)
         self._channel = ours
+        self._end = weakref.finalize(self, _end, self._process, ours, (self._lifeline, self._errors), os.getpid())
         try:
             self.receive(limits.start_s)
         except (TimeoutError, ChildDiedError) as error:
@@ -89,24 +93,28 @@ class DecodeChild:
             raise ChildDiedError(self._how_it_died()) from error
 
     def kill(self) -> None:
-        """Ends the child at once and waits until it is gone. May be called again."""
-        if self._lifeline < 0:
-            return
-        self._process.kill()
-        self._process.wait()
-        self._channel.close()
-        os.close(self._lifeline)
-        os.close(self._errors)
-        self._lifeline = -1
+        """Ends the child at once; so does losing the object. May be called again."""
+        self._end()
 
     def _how_it_died(self) -> str:
         try:
-            code = self._process.wait(timeout=5)
+            code = self._process.wait(_REAP_S)
         except subprocess.TimeoutExpired:
             return "the decoder closed its channel"
         tail = os.pread(self._errors, 1 << 20, 0).decode(errors="replace").strip().splitlines()[-1:]
         how = f"the decoder died with {signal.Signals(-code).name}" if code < 0 else f"the decoder ended with exit code {code}"
         return ": ".join([how, *tail])
+
+
+def _end(process: subprocess.Popen, channel: socket.socket, descriptors: tuple[int, ...], owner_pid: int) -> None:
+    if os.getpid() != owner_pid:
+        return  # a fork of the owner's process ends; the child is not its own
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_REAP_S)
+    channel.close()
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _nameless_file() -> int:

@@ -30,7 +30,8 @@ class MediaReader:
         self._limits = limits or MediaLimits()
         self._child: DecodeChild | None = None
         self._current: _Patience | None = None  # of the clip that is being read
-        self._n_clips = 0
+        self._path = ""  # the file that the child has open
+        self._n_clips = 0  # since the child was started
         self._n_requests = 0
 
     def __enter__(self) -> MediaReader:
@@ -109,10 +110,12 @@ class MediaReader:
         if fresh:
             self._current = patience
             self._n_clips += 1
-            if self._n_clips % self._limits.recycle_after_clips == 0:
+            if self._n_clips > self._limits.recycle_after_clips and message["path"] != self._path:  # not between two spans of a file
                 self.close()
+            self._path = message["path"]
             if self._child is None:
                 self._child = DecodeChild(self._limits)
+                self._n_clips = 1
         self._require_current(patience)
         self._n_requests += 1
         try:

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 _HEADER = struct.Struct("<II")
-MAX_PAYLOAD_BYTES = 1 << 31
+_MAX_TEXT_BYTES = 1 << 26
+_MAX_PAYLOAD_BYTES = 1 << 31
 
 
 def send(channel: socket.socket, message: dict[str, Any], payload: bytes | memoryview = b"") -> None:
@@ -21,12 +22,15 @@ def send(channel: socket.socket, message: dict[str, Any], payload: bytes | memor
 
 
 def receive(channel: socket.socket, timeout_s: float | None = None) -> tuple[dict[str, Any], bytearray]:
-    """Raises TimeoutError when the message is not complete in time, EOFError when the other side is gone."""
+    """Raises TimeoutError when the message is not complete in time, EOFError when the other side is gone or talks nonsense."""
     give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
     n_text, n_payload = _HEADER.unpack(_receive_exactly(channel, _HEADER.size, give_up_at))
-    if n_payload > MAX_PAYLOAD_BYTES:
-        raise EOFError(f"a message of {n_payload} bytes")
-    message = json.loads(_receive_exactly(channel, n_text, give_up_at))
+    if n_text > _MAX_TEXT_BYTES or n_payload > _MAX_PAYLOAD_BYTES:
+        raise EOFError(f"a message of {n_text} + {n_payload} bytes")
+    try:
+        message = json.loads(_receive_exactly(channel, n_text, give_up_at))
+    except ValueError as error:
+        raise EOFError("a message that is no JSON") from error
     return message, _receive_exactly(channel, n_payload, give_up_at)
 
 

@@ -179,13 +179,16 @@ def test_decode_ms_is_measured(clip):
         assert 0 < opened_ms < stream.decode_ms < 60_000
 
 
-def test_the_child_is_recycled(clip):
-    with MediaReader(MediaLimits(recycle_after_clips=2)) as reader:
-        children = []
-        for _ in range(5):
-            assert reader.probe(clip.video_path).n_frames == 50
-            children.append(reader.child_pid)
-        assert len(set(children)) == 3
+def test_the_child_is_recycled_but_not_between_two_spans_of_a_file(clip, tmp_path):
+    copies = [write_clip(tmp_path / f"{i}.mp4", Recipe(times=range(2))) for i in range(5)]
+
+    def children(paths) -> list[int]:
+        with MediaReader(MediaLimits(recycle_after_clips=3)) as reader:
+            return [reader.child_pid for path in paths if reader.probe(str(path))]
+
+    seen = children(copies)
+    assert seen[0] == seen[1] == seen[2] != seen[3] == seen[4]
+    assert len(set(children([copies[0]] * 5))) == 1
 
 
 def test_descriptors_do_not_leak(clip):
@@ -242,6 +245,27 @@ def test_nothing_outlives_a_killed_parent(clip, stopped):
     parent.stdout.close()
     assert wait_until(lambda: not is_running(child))
     assert {name for name in os.listdir("/dev/shm") if "decoder" in name} <= shared_before  # noqa: PTH208
+
+
+def test_a_reader_that_is_forgotten_takes_its_child_along(clip):
+    reader = MediaReader()
+    frame_numbers(reader, clip)
+    child = reader.child_pid
+    del reader
+    assert wait_until(lambda: not is_running(child))
+
+
+def test_a_fork_of_the_parent_leaves_the_child_alone(clip):
+    with MediaReader() as reader:
+        frame_numbers(reader, clip)
+        fork = os.fork()
+        if not fork:
+            reader.close()
+            os._exit(0)
+        os.waitpid(fork, 0)
+        child = reader.child_pid
+        assert frame_numbers(reader, clip) == list(range(50))
+        assert reader.child_pid == child
 
 
 def test_the_child_survives_the_thread_that_started_it(clip):
