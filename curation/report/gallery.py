@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 import manifests
-from curation.contracts import Clip, ClipError
+from curation.contracts import ClipError
 from curation.report.picture import CHAINS
 from curation.report.rundata import Reasons, RunData
 from curation.report.wording import clean, shown
@@ -24,7 +23,6 @@ from manifests.landmarks import LANDMARKS_DIR
 MOST_TILES = 18
 THUMB_PX = 256  # longer side; shown at about 180 CSS pixels, so it is sharp on dense screens
 JPEG_QUALITY = 72
-ONE_FRAME_MS = 40
 BUDGET_S = 45.0  # for all pictures of a report; slower storage gives fewer pictures, not a report that never ends
 
 NUMBERS = (
@@ -126,12 +124,9 @@ def _picture(data: RunData, row: dict[str, Any], reader: Any) -> tuple[str | Non
             note = "no face seen"
     except UserError:
         note = "no landmarks stored"
-    start_ms = int(row["start_ms"]) + math.ceil(time_ms)
-    moment = Clip(str(row["source"]), str(row["source_key"]), "", str(row["video_path"]), start_ms, start_ms + ONE_FRAME_MS)
     try:
-        with reader.read(moment, sample_hz=1000 / ONE_FRAME_MS, audio=False) as stream:
-            rgb = next(stream.frames()).rgb
-            return _jpeg_uri(rgb), _overlay(points_px, rgb.shape[1], rgb.shape[0]), note
+        rgb = reader.pictures_at(str(row["video_path"]), [int(row["start_ms"]) + time_ms])[0]
+        return _jpeg_uri(rgb), _overlay(points_px, rgb.shape[1], rgb.shape[0]), note
     except ClipError as error:
         return None, "", f"no picture: {clean(error.message, 120)}"
 
