@@ -81,7 +81,9 @@ class DenoisingTransformer(nn.Module):
         grid = self._check(latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask)
         num_clips, num_frames = latents.shape[:2]
 
-        x = self.pos_embed(torch.cat([latents, driven.to(latents.dtype)], dim=2).flatten(0, 1)).unflatten(0, (num_clips, num_frames))
+        x = self.pos_embed(torch.cat([latents, driven.to(latents.dtype)], dim=2).flatten(0, 1))
+        # The patch convolution leaves channels outermost; every sum on the residual stream would keep it so, and every norm would copy.
+        x = x.contiguous().unflatten(0, (num_clips, num_frames))
         modulation, embedded_timestep = self.adaln_single(timesteps, hidden_dtype=x.dtype)
         modulation = modulation.unflatten(1, (6, -1))
         positions = sinusoidal_positions(num_frames, config.width, x) if config.with_temporal and frame_positions else None

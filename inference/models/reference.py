@@ -55,7 +55,7 @@ class ReferenceTransformer(nn.Module):
             require_multiple(f"the {name} of reference_latents", size, config.patch_size, "cells a token")
         if config.reference_timestep == "zero":
             timesteps = torch.zeros_like(timesteps)
-        x = self.pos_embed(latents)[:, None]  # (B, 1, N, D): a clip of one frame
+        x = self.pos_embed(latents).contiguous()[:, None]  # (B, 1, N, D): a clip of one frame; token by token in memory
         modulation, _ = self.adaln_single(timesteps, hidden_dtype=x.dtype)
         modulation = modulation.unflatten(1, (6, -1))
         features = []
