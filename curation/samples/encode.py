@@ -28,7 +28,7 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], audio: np.ndarray | None
         video = container.add_stream("libx264", rate=FPS)
         video.pix_fmt = "yuv420p"
         video.thread_count = 1
-        video.options = {"preset": "veryfast", "crf": "17", "g": "50", "flags": "+bitexact"}
+        video.options = {"preset": "superfast", "crf": "18", "g": "50", "flags": "+bitexact"}
         sound = None
         if audio is not None:
             sound = container.add_stream("aac", rate=AUDIO_RATE_HZ, layout="mono")

@@ -112,7 +112,7 @@ class Face:
         x0, y0, x1, y1 = PATCH
         gx, gy = np.arange(x0, x1 + 2 * _GRID_STEP_PX, _GRID_STEP_PX), np.arange(y0, y1 + 2 * _GRID_STEP_PX, _GRID_STEP_PX)
         self._grid_shape = (len(gy), len(gx))
-        self._grid = np.stack(np.meshgrid(gx, gy), axis=-1).reshape(-1, 2).astype(float)
+        self._grid = np.stack(np.meshgrid(gx, gy), axis=-1).reshape(-1, 2).astype(np.float32)
         self._x = ((np.arange((x1 - x0) * TEXTURE_SCALE) + 0.5) / TEXTURE_SCALE + x0).astype(np.float32)
         self._y = ((np.arange((y1 - y0) * TEXTURE_SCALE) + 0.5) / TEXTURE_SCALE + y0).astype(np.float32)
         self._teeth = _soft(fill_polygon((_TEETH - [x0, y0]) * TEXTURE_SCALE, (len(self._y), len(self._x))))
@@ -125,8 +125,9 @@ class Face:
         fields = [self._to_texture(_displacement(warp, self._grid)) for warp in self._warps(expression, lips)]
         seam_x, seam_y = (lips.inner_upper + lips.inner_lower)[:, 0] / 2, (lips.inner_upper + lips.inner_lower)[:, 1] / 2
         outside = np.maximum(0, np.maximum(seam_x[0] - self._x, self._x - seam_x[-1]))
-        softness = 0.2 + 6.0 * np.clip(outside / 8.0, 0, 1)
-        lower = np.clip(0.5 + (self._y[:, None] - np.interp(self._x, seam_x, seam_y)) / (2 * softness), 0, 1).astype(np.float32)[..., None]
+        steepness = (0.5 / (0.2 + 6.0 * np.clip(outside / 8.0, 0, 1))).astype(np.float32)
+        seam = np.interp(self._x, seam_x, seam_y).astype(np.float32)
+        lower = np.clip((self._y[:, None] - seam) * steepness + np.float32(0.5), 0, 1)[..., None]
         displacement = fields[0] + (fields[1] - fields[0]) * lower
         source_x, source_y = self._x + displacement[..., 0], self._y[:, None] + displacement[..., 1]
         if expression.blink > 0.01:
@@ -249,7 +250,7 @@ def _lips(e: Expression) -> _Lips:
 
 def _displacement(warp: ThinPlate, points: np.ndarray) -> np.ndarray:
     """(N, 2) from (N, 2) points of the new picture back to the portrait; nothing outside the patch."""
-    return warp.evaluate(points) * _fade(points)[:, None]
+    return warp.evaluate(points) * _fade(points)[:, None].astype(points.dtype)
 
 
 def _fade(points: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 The head layer is a height field over the plane of the portrait. Every pixel of the new picture sends a ray through the turned field (relief
 mapping: Policarpo, Oliveira and Comba, I3D 2005), which shows the nearest surface and hides what the nose or cheek covers, without a mesh
-to rasterise. Projection is orthographic, as the face mesh's is. Axes as the mesh's: x right, y down, z away from the camera.
+to rasterise. The camera is about 0.75 m away: under orthographic projection a turned face looks less turned than it is, to people and to
+landmark networks alike. Axes as the mesh's: x right, y down, z away from the camera; the unturned head is the portrait, pixel for pixel.
 
 Angles are rotations from the portrait's own pose, in the order and with the signs of `curation.landmarks.pose`: yaw > 0 turns the face
 towards the right of the picture, pitch > 0 lowers it, roll > 0 tilts it clockwise.
@@ -14,10 +15,12 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from curation.samples.portrait import HEAD_BOX, TEXTURE_SCALE, Portrait, head_outline
+from curation.samples.portrait import HEAD_BOX, PLATE_SCALE, TEXTURE_SCALE, Portrait, head_outline
 
 _NECK_PX = np.array([222.0, 197.0, 34.0])  # what the head turns about, in portrait pixels
 _TURNS_Y, _STILL_Y = 184.0, 234.0  # above the first the head turns as one; below the second nothing does
+_CAMERA_PX = 500.0  # distance of the camera from the neck's axis; the face is 93 px or some 14 cm wide
+_AXIS_X, _AXIS_Y = 222.0, 126.0  # where the camera's axis meets the portrait
 _STEP_PX = 3.0  # sideways step of a ray while it looks for the surface
 _JUMP_PX, _AROUND = 8.0, np.ones((3, 3), np.uint8)
 
@@ -70,7 +73,11 @@ def head_rotation(pose: Pose, rest: np.ndarray, mirrored: bool) -> np.ndarray:
 
 def project(points: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
     """Where points of the head (N, 3), in the portrait's pixels and pose, lie in the picture: (N, 2) pixels."""
-    turned = (np.asarray(points, float) - _NECK_PX) @ rotation(pose).T + _NECK_PX
+    points = np.asarray(points, float)
+    spread = 1 / _shrink(points[:, 2])  # from where a point was photographed to where it is
+    solid = np.stack([_AXIS_X + (points[:, 0] - _AXIS_X) * spread, _AXIS_Y + (points[:, 1] - _AXIS_Y) * spread, points[:, 2]], axis=1)
+    turned = (solid - _NECK_PX) @ rotation(pose).T + _NECK_PX
+    turned[:, :2] = [_AXIS_X, _AXIS_Y] + (turned[:, :2] - [_AXIS_X, _AXIS_Y]) * _shrink(turned[:, 2])[:, None]
     cos, sin = np.cos(np.radians(pose.roll_deg)), np.sin(np.radians(pose.roll_deg))
     offset = turned[:, :2] - _NECK_PX[:2]
     rolled = offset @ np.array([[cos, sin], [-sin, cos]]) + _NECK_PX[:2]
@@ -79,6 +86,11 @@ def project(points: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
     if camera.mirrored:
         out[:, 0] = width - out[:, 0]
     return out
+
+
+def _shrink(z: np.ndarray) -> np.ndarray:
+    """Size of a thing at depth z in the picture, 1 at the neck's axis."""
+    return _CAMERA_PX / (z + (_CAMERA_PX - float(_NECK_PX[2])))
 
 
 def surface_depth(portrait: Portrait, points: np.ndarray) -> np.ndarray:
@@ -112,10 +124,10 @@ def _plate(portrait: Portrait, camera: Camera) -> np.ndarray:
     import cv2
 
     width, height = camera.size_px
-    step = TEXTURE_SCALE / camera.scale
-    # Picture pixel centres to texture pixel indices.
-    x = (camera.centre_px[0] - width / 2 / camera.scale) * TEXTURE_SCALE + 0.5 * step - 0.5
-    y = (camera.centre_px[1] - height / 2 / camera.scale) * TEXTURE_SCALE + 0.5 * step - 0.5
+    step = PLATE_SCALE / camera.scale
+    # Picture pixel centres to plate pixel indices.
+    x = (camera.centre_px[0] - width / 2 / camera.scale) * PLATE_SCALE + 0.5 * step - 0.5
+    y = (camera.centre_px[1] - height / 2 / camera.scale) * PLATE_SCALE + 0.5 * step - 0.5
     matrix = np.array([[step, 0, x], [0, step, y]])
     # A strong reduction would alias: average first.
     flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_LINEAR if step < 2 else cv2.INTER_AREA)
@@ -177,7 +189,7 @@ def _unroll(x: np.ndarray, y: np.ndarray, roll_deg: float) -> tuple[np.ndarray, 
 
 @dataclass(frozen=True)
 class _Rays:
-    """Rays in the head's own pose, float32 arrays of one shape: positions at distance 0, from the head box's corner, and directions."""
+    """Rays in the head's own pose, float32 arrays of one shape: positions at distance 0, x and y from the camera's axis, and directions."""
 
     x: np.ndarray
     y: np.ndarray
@@ -189,9 +201,18 @@ class _Rays:
     def __getitem__(self, part: object) -> _Rays:
         return _Rays(*(getattr(self, field.name)[part] for field in fields(self)))
 
+    def seen_at(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the portrait shows the points of the rays at distance t, from the head box's corner, and their depths."""
+        z = self.z + self.along_z * t
+        shrink = _shrink(z)
+        x = (self.x + self.along_x * t) * shrink + np.float32(_AXIS_X - HEAD_BOX[0])
+        y = (self.y + self.along_y * t) * shrink + np.float32(_AXIS_Y - HEAD_BOX[1])
+        return x, y, z
+
     def above(self, depth: np.ndarray, t: np.ndarray) -> np.ndarray:
         """How far the rays are still in front of the surface at distance t."""
-        return _sample(depth, self.x + self.along_x * t, self.y + self.along_y * t) - (self.z + self.along_z * t)
+        x, y, z = self.seen_at(t)
+        return _sample(depth, x, y) - z
 
 
 def _cast(depth: np.ndarray, x: np.ndarray, y: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
@@ -208,23 +229,25 @@ def _cast(depth: np.ndarray, x: np.ndarray, y: np.ndarray, pose: Pose) -> tuple[
     if len(edge):
         some = _Rays(*(getattr(rays, field.name).reshape(-1)[edge][:, None] for field in fields(rays)))
         t_hit.reshape(-1)[edge] = _settle(depth, some, _first_crossing(depth, some))[:, 0]
-    return rays.x + rays.along_x * t_hit + HEAD_BOX[0], rays.y + rays.along_y * t_hit + HEAD_BOX[1]
+    hit_x, hit_y, _ = rays.seen_at(t_hit)
+    return hit_x + HEAD_BOX[0], hit_y + HEAD_BOX[1]
 
 
 def _rays(x: np.ndarray, y: np.ndarray, pose: Pose) -> _Rays:
-    """The inverse of `rotation`, applied to the pixels' positions in the plane of the neck's axis and to the viewing direction."""
+    """The rays of the pixels that the portrait's plane has at (x, y), turned back into the head's own pose."""
     share = _share(y)
     yaw, pitch = np.radians(np.float32(pose.yaw_deg)) * share, np.radians(np.float32(pose.pitch_deg)) * share
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-    dx, dy = x - np.float32(_NECK_PX[0]), y - np.float32(_NECK_PX[1])
-    return _Rays(
-        cy * dx + np.float32(_NECK_PX[0] - HEAD_BOX[0]),
-        cp * dy - sy * sp * dx + np.float32(_NECK_PX[1] - HEAD_BOX[1]),
-        -sp * dy - sy * cp * dx + np.float32(_NECK_PX[2]),
-        sy,
-        cy * sp,
-        cy * cp,
-    )
+
+    def back(dx: np.ndarray, dy: np.ndarray, dz: float) -> list[np.ndarray]:
+        """The transpose of `rotation` applied to a vector field."""
+        return [cy * dx + sy * dz, cp * dy + sp * (cy * dz - sy * dx), -sp * dy + cp * (cy * dz - sy * dx)]
+
+    # At distance 0 a ray passes the depth of the neck's axis; from there it runs away from the camera.
+    to_axis = np.array([_NECK_PX[0] - _AXIS_X, _NECK_PX[1] - _AXIS_Y, _NECK_PX[2]], np.float32)
+    start = back(x - np.float32(_NECK_PX[0]), y - np.float32(_NECK_PX[1]), 0.0)
+    along = back((x - np.float32(_AXIS_X)) / np.float32(_CAMERA_PX), (y - np.float32(_AXIS_Y)) / np.float32(_CAMERA_PX), 1.0)
+    return _Rays(*(s + o for s, o in zip(start, to_axis, strict=True)), *along)
 
 
 def _first_crossing(depth: np.ndarray, rays: _Rays) -> np.ndarray:

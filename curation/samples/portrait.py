@@ -17,7 +17,8 @@ from curation.samples.splines import ThinPlate
 from manifests import UserError
 
 PORTRAIT_SIZE_PX = 512
-TEXTURE_SCALE = 3  # texture pixels a portrait pixel
+TEXTURE_SCALE = 3  # texture pixels a portrait pixel, for the head
+PLATE_SCALE = 2  # the same for the plate, which has nothing as fine as an eye
 HEAD_BOX = (124, 0, 332, 262)  # x0, y0, x1, y1 of the part of the portrait that the head layer covers
 
 # Hair, ears, jaw and neck, clockwise from the top of the hair, then down into the black collar where no edge shows.
@@ -46,10 +47,10 @@ _RING_INNER = np.array([[176, 153.8], [186, 154.3], [200, 156.8], [220, 162.6], 
 
 @dataclass(frozen=True)
 class Portrait:
-    """The portrait in layers; textures have TEXTURE_SCALE pixels a portrait pixel.
+    """The portrait in layers; PLATE_SCALE and TEXTURE_SCALE pixels a portrait pixel.
 
     Attributes:
-        plate: (1536, 1536, 3) uint8 RGB, the picture with the head taken away.
+        plate: (1024, 1024, 3) uint8 RGB, the picture with the head taken away.
         head: (786, 624, 4) uint8 RGBA, the cut-out head over HEAD_BOX.
         depth: (262, 208) float32 over HEAD_BOX, in portrait pixels, smaller = nearer to the camera; a smooth surface that goes on beyond
             the head's outline.
@@ -100,20 +101,21 @@ def take_apart(rgb: np.ndarray, mesh: np.ndarray) -> Portrait:
 
     alpha = _matte(rgb)
     plate = _plate(rgb)
-    side = PORTRAIT_SIZE_PX * TEXTURE_SCALE
+    side = PORTRAIT_SIZE_PX * PLATE_SCALE
     x0, y0, x1, y1 = HEAD_BOX
-    head_rgb = _crisp(cv2.resize(rgb[y0:y1, x0:x1], None, fx=TEXTURE_SCALE, fy=TEXTURE_SCALE, interpolation=cv2.INTER_LANCZOS4))
+    large = cv2.resize(rgb[y0:y1, x0:x1], None, fx=TEXTURE_SCALE, fy=TEXTURE_SCALE, interpolation=cv2.INTER_LANCZOS4)
+    head_rgb = _crisp(large, TEXTURE_SCALE, 0.55)
     head_alpha = cv2.resize(alpha[y0:y1, x0:x1], None, fx=TEXTURE_SCALE, fy=TEXTURE_SCALE, interpolation=cv2.INTER_CUBIC)
     head = np.dstack([head_rgb, np.clip(np.round(head_alpha * 255), 0, 255).astype(np.uint8)])
-    large_plate = _crisp(cv2.resize(plate, (side, side), interpolation=cv2.INTER_LANCZOS4), 0.25)
+    large_plate = _crisp(cv2.resize(plate, (side, side), interpolation=cv2.INTER_LANCZOS4), PLATE_SCALE, 0.25)
     return Portrait(large_plate, head, _depth(mesh), np.asarray(mesh, float))
 
 
-def _crisp(rgb: np.ndarray, amount: float = 0.55) -> np.ndarray:
+def _crisp(rgb: np.ndarray, scale: int, amount: float) -> np.ndarray:
     """Unsharp masking that makes up for the enlargement; less of it where it would bring out the film's grain."""
     import cv2
 
-    soft = cv2.GaussianBlur(rgb, (0, 0), 0.75 * TEXTURE_SCALE)
+    soft = cv2.GaussianBlur(rgb, (0, 0), 0.75 * scale)
     return cv2.addWeighted(rgb, 1 + amount, soft, -amount, 0)
 
 

@@ -24,15 +24,16 @@ class ThinPlate:
         self._weights = np.linalg.solve(system, np.concatenate([values, np.zeros((3, values.shape[1]))]))
 
     def evaluate(self, points: np.ndarray) -> np.ndarray:
-        """(P, C): the surface at (P, 2) points."""
-        return _kernel(points, self._nodes) @ self._weights[:-3] + _affine(points) @ self._weights[-3:]
+        """(P, C): the surface at (P, 2) points, in the points' precision."""
+        nodes, weights = self._nodes.astype(points.dtype), self._weights.astype(points.dtype)
+        return _kernel(points, nodes) @ weights[:-3] + _affine(points) @ weights[-3:]
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(A, B): r^2 log r^2."""
     squared = (a[:, None, 0] - b[None, :, 0]) ** 2 + (a[:, None, 1] - b[None, :, 1]) ** 2
-    return squared * np.log(squared + 1e-12)
+    return squared * np.log(squared + squared.dtype.type(1e-12))
 
 
 def _affine(points: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.ones((len(points), 1)), points], axis=1)
+    return np.concatenate([np.ones((len(points), 1), points.dtype), points], axis=1)

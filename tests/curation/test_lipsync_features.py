@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from curation.landmarks.sixty_eight import FLIP, RIGID
 from curation.lipsync import features as f
+from curation.media.sampling import GridSampler
 
 
 def moving_face(n_frames: int = 40, seed: int = 0) -> np.ndarray:
@@ -112,3 +113,19 @@ def test_log_mel_of_short_and_silent_sound(n: int, frames: int) -> None:
     got = f.log_mel(np.zeros(n, np.int16))
     assert got.shape == (4 * frames, f.MEL_BANDS)
     np.testing.assert_allclose(got, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("fps", [23.976, 25.0, 29.97, 30.0, 50.0, 59.94])
+def test_sampling_lag_is_that_of_the_media_sampler(fps: float) -> None:
+    sampler = GridSampler(0.0, None, f.VIDEO_HZ, tolerance_s=0.0005)
+    lags_s: list[float] = []
+    for frame in range(2000):
+        lags_s += [point / f.VIDEO_HZ - (frame - 1) / fps for point in sampler.push(frame / fps)]
+    assert 0.01 * f.sampling_lag_rows(fps) == pytest.approx(np.mean(lags_s), abs=0.0055)
+
+
+def test_later_delays_the_sound() -> None:
+    mel = np.arange(12.0)[:, None] * np.ones(40)
+    assert f.later(mel, 0) is mel
+    np.testing.assert_array_equal(f.later(mel, 2)[:, 0], [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    assert f.sampling_lag_rows(float("nan")) == 0

@@ -10,7 +10,7 @@ from lipsync_footage import delayed
 
 from curation.contracts import Clip, Evidence, Faces, MediaInfo
 from curation.landmarks.sixty_eight import from_mesh
-from curation.lipsync.curve import SHIFTS, clip_curve, sync_curve, whole_windows
+from curation.lipsync.curve import SHIFTS, clip_curve, movement, sync_curve, whole_windows
 from curation.lipsync.towers import SHIPPED_WEIGHTS, Towers, WeightsError, load_towers, padding
 from curation.samples.face import Expression, Face
 from curation.samples.mouth import mouth_track
@@ -100,10 +100,20 @@ def test_unseen_face_has_no_score(talking: tuple[np.ndarray, np.ndarray]) -> Non
 def test_curve_against_a_plain_double_loop() -> None:
     rng = np.random.default_rng(0)
     mouth, sound = (rng.standard_normal((50, 4)).astype(np.float32) for _ in range(2))
-    usable = rng.random(50) < 0.8
-    for offset, value in zip(SHIFTS, sync_curve(mouth, sound, usable), strict=True):
-        pairs = [float(mouth[t] @ sound[t - offset]) for t in range(50) if usable[t] and 0 <= t - offset < 50]
-        assert value == pytest.approx(np.mean(pairs), abs=1e-5)
+    weight = rng.random(50) * (rng.random(50) < 0.8)
+    for offset, value in zip(SHIFTS, sync_curve(mouth, sound, weight), strict=True):
+        pairs = [(float(mouth[t] @ sound[t - offset]), weight[t]) for t in range(50) if 0 <= t - offset < 50]
+        assert value == pytest.approx(sum(s * w for s, w in pairs) / sum(w for _, w in pairs), abs=1e-5)
+
+
+def test_resting_lips_count_little_and_no_window_counts_nothing() -> None:
+    mouth = np.zeros((60, 50), np.float32)
+    mouth[30:, :40] = np.sin(np.arange(30))[:, None]
+    weight = movement(mouth, 9)
+    assert weight.shape == (60,)
+    assert weight[:25].max() < weight[35:].min() / 100
+    assert movement(mouth[:1], 9).shape == (1,)
+    assert np.isnan(sync_curve(mouth, mouth, np.zeros(60))).all()
 
 
 def test_windows_are_whole_only_where_all_their_frames_are_known() -> None:

@@ -173,6 +173,6 @@ def test_planted_shift_is_in_the_file(name, tmp_path):
     n = len(opening)
     envelope = np.array([np.log(30 + np.sqrt((sound[max(0, i * 640 - 320) : i * 640 + 320] ** 2).mean())) for i in range(n)])
     shifts = range(-15, 16)
-    # The sound of picture i lies at i - offset: early sound has a positive offset.
+    # The sound of picture i lies at i - offset: early sound has a positive offset. The mouth itself is up to three frames ahead.
     correlation = [np.corrcoef(opening[20:-20], envelope[20 - k : n - 20 - k])[0, 1] for k in shifts]
-    assert abs(shifts[int(np.argmax(correlation))] - truth.offset_frames) <= 1
+    assert -3 <= shifts[int(np.argmax(correlation))] - truth.offset_frames <= 0

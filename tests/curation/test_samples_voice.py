@@ -18,13 +18,13 @@ def spoken(seed: int = 0, duration_s: float = 6.0) -> list[Phone]:
     return speak(list(SENTENCES[:3]), duration_s=duration_s, rng=np.random.default_rng(seed))
 
 
-def at(phones: list[Phone], names: str, times_s: np.ndarray) -> np.ndarray:
-    """(T,) bool: the middle half of a phone of one of these names is on."""
+def at(phones: list[Phone], names: str, times_s: np.ndarray, part: tuple[float, float] = (0.25, 0.75)) -> np.ndarray:
+    """(T,) bool: a part, by default the middle half, of a phone of one of these names is on."""
     on = np.zeros(len(times_s), bool)
     for p in phones:
         if p.name in names.split():
-            margin = (p.end_s - p.start_s) / 4
-            on |= (times_s >= p.start_s + margin) & (times_s <= p.end_s - margin)
+            begin, end = (p.start_s + share * (p.end_s - p.start_s) for share in part)
+            on |= (times_s >= begin) & (times_s <= end)
     return on
 
 
@@ -96,10 +96,13 @@ def test_lips_meet_where_they_must_and_open_on_vowels():
     phones = spoken(5, 9.0)
     times = np.arange(0, 9, 0.005)
     mouth = mouth_track(phones, times)
-    assert mouth.gap_px[at(phones, "M B P", times)].max() < 0.5
-    assert mouth.gap_px[at(phones, "_", times)].max() < 0.5
-    assert mouth.gap_px[at(phones, "AA AE AY AW", times)].mean() > 5
-    assert mouth.width_px[at(phones, "UW OW W", times)].mean() < mouth.width_px[at(phones, "IY EY EH", times)].mean() - 3
+    assert mouth.gap_px[at(phones, "M B P", times, (0.0, 0.5))].max() < 0.5
+    assert mouth.gap_px[at(phones, "_", times, (0.4, 0.6))].max() < 0.5
+    assert mouth.gap_px[at(phones, "AA AE AY AW", times, (-0.3, 0.4))].mean() > 5
+    assert (
+        mouth.width_px[at(phones, "UW OW W", times, (-0.3, 0.4))].mean()
+        < mouth.width_px[at(phones, "IY EY EH", times, (-0.3, 0.4))].mean() - 3
+    )
     assert np.abs(np.diff(mouth.gap_px)).max() < 1.5  # portrait px in 5 ms: no jumps
 
 
@@ -111,5 +114,5 @@ def test_mouth_and_loudness_move_together():
     envelope = np.array([np.log(30 + np.sqrt((sound[max(0, i * 640 - 320) : i * 640 + 320] ** 2).mean())) for i in range(n)])
     lags = range(-12, 13)
     correlation = [np.corrcoef(gap[20:-20], envelope[20 + k : n - 20 + k])[0, 1] for k in lags]
-    assert abs(lags[int(np.argmax(correlation))]) <= 1
+    assert 0 <= lags[int(np.argmax(correlation))] <= 3  # frames: the mouth is a little ahead of the sound, as people's are
     assert max(correlation) > 0.5
