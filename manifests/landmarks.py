@@ -24,7 +24,7 @@ from manifests.schema import Column
 LANDMARKS_DIR = "landmarks"
 N_POINTS = 68
 MAX_COORDINATE_PX = 2.0**17  # farther out is no face; keeps middle + offset exact in float32
-_GRIDS_PX = tuple(2.0**exponent for exponent in range(-6, 5))  # finest first
+_GRIDS_PX = tuple(2.0**exponent for exponent in range(-5, 5))  # finest first
 _EXACT_STEPS = 2048  # float16 holds every multiple of a power of two up to this many steps exactly
 
 _FLAT = N_POINTS * 3

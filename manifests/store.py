@@ -21,6 +21,7 @@ from manifests.tables import Rows, complete, to_frame, to_table
 
 MANIFEST_FILE = "manifest.parquet"
 LEDGER_DIR = "ledger"
+_UNIQUE_TEXT = frozenset({"clip_id", "source_key", "video_path", "error_message"})
 SORT_KEYS = ("source", "source_key", "start_ms", "clip_id")
 _VERSION_KEY, _CONFIG_KEY = b"manifest.schema_version", b"manifest.run_config"
 
@@ -67,8 +68,10 @@ def write(
         raise UserError(f"manifests are written to local paths, not to {path}: write here, then copy")
     table = _sorted(to_table(data, columns))
     metadata = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _CONFIG_KEY: json.dumps(run_config or {}, sort_keys=True).encode()}
+    repeated = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in _UNIQUE_TEXT]
+    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": repeated}  # dictionaries of numbers are slow to read
     with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd", compression_level=1)
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, **options)
 
 
 def run_config(path: str | os.PathLike) -> dict[str, Any]:

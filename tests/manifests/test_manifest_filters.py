@@ -181,6 +181,13 @@ def test_rules_on_text_and_lists(make_row):
     assert df.reject_reasons.tolist() == [[], ["codec", "held_out", "frame_rate"], ["codec:missing"]]
 
 
+def test_absolute_values_are_compared_on_both_sides_of_zero(make_row):
+    rules = (manifests.Rule("far", "av_offset_frames", "<=", 3, abs=True), manifests.Rule("tilted", "sync_d", "<", 0.5, abs=True))
+    rows = [make_row(str(offset), av_offset_frames=offset, sync_d=d) for offset, d in [(3, 0.4), (-3, -0.4), (4, -0.5), (-4, 0.5)]]
+    df = manifests.apply(frame_of(rows), manifests.Preset("mine", "", "", rules))
+    assert df.reject_reasons.tolist() == [[], [], ["far", "tilted"], ["far", "tilted"]]
+
+
 def test_many_rules_do_not_run_into_each_other(make_row):
     rules = tuple(manifests.Rule(f"r{number}", "fps", ">" if number % 2 else "<", 20) for number in range(36))
     df = manifests.apply(frame_of([make_row(), make_row("b", fps=None)]), manifests.Preset("many", "", "", rules))
