@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from curation.report.wording import shown
+from curation.report.svg import ticks
+from curation.report.wording import number, shown
 from manifests import UserError
 from manifests.atomic import atomic_path
 
@@ -220,10 +221,10 @@ def _plot(area: np.ndarray, sync_curve: tuple[np.ndarray, np.ndarray] | None) ->
     low, high = low - pad, high + pad
     x = np.interp(shifts, (shifts.min(), shifts.max()), (left, right)) if np.ptp(shifts) else np.full(len(shifts), (left + right) / 2)
     y = bottom - (similarity - low) / (high - low) * (bottom - top)
-    for value in np.linspace(low, high, 5):
+    for value in ticks(low, high, 6):
         at = round(bottom - (value - low) / (high - low) * (bottom - top))
         cv2.line(area, (left, at), (right, at), GRID, 1)
-        _write(area, f"{value:.2f}".replace("-", "−"), 14, at + 5, 13, FAINT)
+        _write(area, number(value, 3), 14, at + 5, 13, FAINT)
     for shift, at in zip(shifts, x, strict=True):
         if shift % 5 == 0:
             text = f"{shift:+.0f}".replace("-", "−") if shift else "0"
@@ -234,7 +235,6 @@ def _plot(area: np.ndarray, sync_curve: tuple[np.ndarray, np.ndarray] | None) ->
     middle = round(bottom - (median - low) / (high - low) * (bottom - top))
     for start in range(left, right, 12):
         cv2.line(area, (start, middle), (min(start + 6, right), middle), BAD, 1, cv2.LINE_AA)
-    _write(area, f"median {median:.3f}".replace("-", "−"), right - 108, middle - 6, 13, BAD)
     curve = np.round(np.stack([x, y], 1)[known]).astype(np.int32)
     cv2.polylines(area, [curve], False, CURVE, 2, cv2.LINE_AA)
     for point in curve:
@@ -244,6 +244,8 @@ def _plot(area: np.ndarray, sync_curve: tuple[np.ndarray, np.ndarray] | None) ->
     cv2.circle(area, peak, 6, GOOD, -1, cv2.LINE_AA)
     text = f"best at {shifts[best]:+.0f} frames, confidence {similarity[best] - median:.3f}".replace("-", "−")
     _write(area, text, 16, 54, 14, GOOD, weight=600)
+    text, at = f"median {median:.3f}".replace("-", "−"), 16 + _width(text, 14, 600) + 24
+    _write(area, text, at, 54, 14, BAD, weight=600)
 
 
 def _table(area: np.ndarray, rows: Mapping[str, Any]) -> None:
