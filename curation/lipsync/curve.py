@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from curation.lipsync.features import log_mel, mouth_features
+from curation.lipsync.features import N_LIPS, VIDEO_HZ, later, log_mel, mouth_features, sampling_lag_rows
 from curation.lipsync.towers import Towers
 
 MAX_SHIFT = 15
 SHIFTS = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)  # the offset, in frames, that each point of the curve stands for
 
 
-def clip_curve(towers: Towers, points_px: np.ndarray, audio: np.ndarray) -> tuple[np.ndarray, int]:
+def clip_curve(towers: Towers, points_px: np.ndarray, audio: np.ndarray, fps: float = VIDEO_HZ) -> tuple[np.ndarray, int]:
     """Landmarks and sound of a clip to its sync curve.
 
     Args:
         towers: both towers.
         points_px: (T, 68, 2) at 25 Hz, NaN where the face is not seen.
         audio: (N,) int16 at 16 kHz, sample 0 at the first frame.
+        fps: of the video that the landmarks were sampled from; see `features.sampling_lag_rows`.
 
     Returns:
         (31,) float32 similarity in -1..1 at `SHIFTS`, NaN where nothing overlaps.
         How many windows of the picture were compared: those that see a face throughout and have sound.
     """
     mouth, known = mouth_features(points_px)
-    sound = log_mel(audio)
-    n = min(len(mouth), len(sound) // towers.sound.stride)
+    return features_curve(towers, mouth, known, later(log_mel(audio), sampling_lag_rows(fps)))
+
+
+def features_curve(towers: Towers, mouth: np.ndarray, known: np.ndarray, mel: np.ndarray) -> tuple[np.ndarray, int]:
+    """As `clip_curve`, of the features: mouth (T, 50), known (T,) bool, mel (4 T', 40)."""
+    n = min(len(mouth), len(mel) // towers.sound.stride)
     usable = whole_windows(known[:n], towers.mouth.field)
-    return sync_curve(towers.mouth(mouth[:n]), towers.sound(sound[: n * towers.sound.stride]), usable), int(usable.sum())
+    weight = usable * movement(mouth[:n], towers.mouth.field)
+    return sync_curve(towers.mouth(mouth[:n]), towers.sound(mel[: n * towers.sound.stride]), weight), int(usable.sum())
 
 
 def whole_windows(known: np.ndarray, field: int) -> np.ndarray:
@@ -43,12 +49,20 @@ def whole_windows(known: np.ndarray, field: int) -> np.ndarray:
     return whole
 
 
-def sync_curve(mouth: np.ndarray, sound: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Mean similarity over the usable windows that overlap the sound at each shift.
+def movement(mouth: np.ndarray, field: int) -> np.ndarray:
+    """(T,) how much the lips move within the window of `field` frames about each frame: windows in which they rest say little."""
+    if len(mouth) < 2:
+        return np.ones(len(mouth))
+    step = np.abs(np.diff(mouth[:, :N_LIPS], axis=0, prepend=mouth[:1, :N_LIPS])).mean(axis=1)
+    return np.convolve(step, np.ones(field) / field, mode="full")[field // 2 : field // 2 + len(step)] + 1e-3
+
+
+def sync_curve(mouth: np.ndarray, sound: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted mean similarity over the windows that overlap the sound at each shift.
 
     Args:
         mouth, sound: (T, E) unit embeddings at 25 Hz.
-        usable: (T,) bool, windows of the picture to count.
+        weight: (T,) of each window of the picture, 0 = not to be counted.
     """
     n = len(mouth)
     curve = np.full(len(SHIFTS), np.nan, dtype=np.float32)
@@ -58,9 +72,9 @@ def sync_curve(mouth: np.ndarray, sound: np.ndarray, usable: np.ndarray) -> np.n
         matching = slice(max(0, -offset), min(n, n - offset))
         if picture.start >= picture.stop:
             continue
-        count = usable[picture]
-        if count.any():
-            curve[i] = np.einsum("te,te->t", mouth[picture], sound[matching])[count].mean()
+        share = weight[picture]
+        if share.any():
+            curve[i] = np.einsum("te,te->t", mouth[picture], sound[matching]) @ share / share.sum()
     return curve
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from curation.lipsync.curve import read_curve, sync_curve, whole_windows
+from curation.lipsync.curve import features_curve, read_curve
 from curation.lipsync.features import MELS_PER_FRAME, VIDEO_HZ
 from curation.lipsync.footage import Footage
 from curation.lipsync.towers import Towers
@@ -41,8 +41,7 @@ class ClipResult:
 
 def footage_curve(towers: Towers, footage: Footage) -> tuple[np.ndarray, int]:
     """(31,) sync curve of prepared features, and the number of windows; as `curve.clip_curve`."""
-    usable = whole_windows(footage.known, towers.mouth.field)
-    return sync_curve(towers.mouth(footage.mouth), towers.sound(footage.mel), usable), int(usable.sum())
+    return features_curve(towers, footage.mouth, footage.known, footage.mel)
 
 
 def evaluate(towers: Towers, clips: Iterable[Footage], min_windows: int = 30) -> list[ClipResult]:

@@ -19,7 +19,7 @@ SAMPLES_PER_FRAME = AUDIO_HZ // VIDEO_HZ
 
 MOUTH = np.array([*range(48, 68), *range(6, 11)])  # lips, chin
 MOUTH_FLIP = np.array([int(np.flatnonzero(FLIP[point] == MOUTH)[0]) for point in MOUTH])  # who takes whose place in a mirrored mouth
-N_MOUTH = 2 * len(MOUTH)
+N_MOUTH, N_LIPS = 2 * len(MOUTH), 2 * 20  # numbers a frame; those of the lips come first
 MOUTH_SCALE = 30.0  # brings the mouth's movement, a few hundredths of the distance of the eyes, to about unit variance
 MAX_GAP_FRAMES = 5  # up to 0.2 s without a face are bridged by interpolation
 
@@ -29,7 +29,7 @@ MEL_HOP = SAMPLES_PER_FRAME // MELS_PER_FRAME
 MEL_WINDOW = 400
 MEL_FFT = 512
 MEL_LOW_HZ, MEL_HIGH_HZ = 60.0, 7600.0
-MEL_RANGE = 9.0  # the log is floored so many nepers below the clip's loudest value
+MEL_RANGE = 13.0  # the log is floored so many nepers below the clip's loudest value
 MEL_SILENCE = 100.0  # least floor of the power, int16 scale: about the rounding noise of a digital recording
 
 # The 13 rigid points of a frontal face: mean over 350 aligned clips, made symmetric. The origin is the middle of the outer eye corners, the
@@ -112,6 +112,24 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
     mel = power @ mel_filters().T
     mel = np.log(np.maximum(mel, max(MEL_SILENCE, mel.max() * np.exp(-MEL_RANGE))), dtype=np.float64)
     return ((mel - mel.mean(axis=0)) / 2).astype(np.float32)
+
+
+def sampling_lag_rows(fps: float) -> int:
+    """How much older than its grid point the picture shown there is on average, in rows of `log_mel`.
+
+    A grid point shows the last frame that began at or before it. At 25 or 50 frames a second that frame begins just there; at 30 it is
+    13 ms old on average, at 24 it is 20 ms: a third and half of a frame by which the sound would seem early.
+    """
+    if not fps > 0:
+        return 0
+    frames = np.arange(1000) * fps / VIDEO_HZ
+    lag_s = np.mean(frames - np.floor(frames + 0.02)) / fps
+    return round(max(0.0, lag_s) * AUDIO_HZ / MEL_HOP)
+
+
+def later(mel: np.ndarray, rows: int) -> np.ndarray:
+    """(R, 40) log-mel moved `rows` later; the first row is repeated, the length stays."""
+    return mel if rows == 0 else np.concatenate([np.repeat(mel[:1], rows, axis=0), mel])[: len(mel)]
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional
 
 from curation.lipsync.augment import LEAST_FRAMES, augment_mel, augment_mouth, draw_span
-from curation.lipsync.curve import MAX_SHIFT, SHIFTS
+from curation.lipsync.curve import MAX_SHIFT, SHIFTS, movement
 from curation.lipsync.evaluate import footage_curve
 from curation.lipsync.features import MELS_PER_FRAME
 from curation.lipsync.footage import Footage, shifted
@@ -87,10 +87,10 @@ class _Trainer:
         return self.mean.export(self.name)
 
     def _step(self, step: int) -> tuple[float, float]:
-        mouth, mel, usable = self._batch()
+        mouth, mel, weight = self._batch()
         seen, heard = self.network.mouth(mouth), self.network.sound(mel)
-        curve = span_curves(seen, heard, usable)
-        loss = self._loss(curve, span_matches(seen, heard, usable))
+        curve = span_curves(seen, heard, weight)
+        loss = self._loss(curve, span_matches(seen, heard, weight))
         self.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -115,17 +115,18 @@ class _Trainer:
         return loss
 
     def _batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """mouth (B, 50, L), mel (B, 40, 4 L), usable (B, L) float."""
+        """mouth (B, 50, L), mel (B, 40, 4 L), weight (B, L) of each window, all float32."""
         spans = []
         while len(spans) < self.recipe.batch:
             clip = self.aligned[self.rng.choice(len(self.clips), p=self.chance)]
             mouth, mel, usable = draw_span(clip, self.recipe.span_frames, self.rng)
             if usable.sum() >= LEAST_FRAMES:
-                spans.append((augment_mouth(mouth, self.rng), augment_mel(mel, self.rng), usable))
-        mouth, mel, usable = (np.stack(parts) for parts in zip(*spans, strict=True))
+                weight = usable * movement(mouth, 1 + sum(self.mean.mouth.pad))
+                spans.append((augment_mouth(mouth, self.rng), augment_mel(mel, self.rng), weight))
+        mouth, mel, weight = (np.stack(parts).astype(np.float32) for parts in zip(*spans, strict=True))
         margin = self.mean.mouth.pad[0]
-        usable[:, :margin] = usable[:, -margin:] = False  # windows that would see the padding
-        return torch.from_numpy(mouth).transpose(1, 2), torch.from_numpy(mel).transpose(1, 2), torch.from_numpy(usable).float()
+        weight[:, :margin] = weight[:, -margin:] = 0  # windows that would see the padding
+        return torch.from_numpy(mouth).transpose(1, 2), torch.from_numpy(mel).transpose(1, 2), torch.from_numpy(weight)
 
     def _realign(self) -> None:
         towers = self.mean.export(self.name)
@@ -165,18 +166,18 @@ def _peak(curve: np.ndarray, n_windows: int) -> tuple[float, float]:
     return float(SHIFTS[best] + (0.5 * (left - right) / bend if bend < 0 else 0.0)), confidence
 
 
-def span_curves(mouth: torch.Tensor, sound: torch.Tensor, usable: torch.Tensor) -> torch.Tensor:
+def span_curves(mouth: torch.Tensor, sound: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """(B, E, L) unit embeddings and (B, L) weights to (B, 31) mean similarity at `SHIFTS`, as `curve.sync_curve` in torch."""
     similarity = torch.einsum("bei,bej->bij", mouth, sound)
     curve = []
     for offset in SHIFTS:
         diagonal = torch.diagonal(similarity, -int(offset), 1, 2)  # picture t against sound t - offset
-        weight = usable[:, offset:] if offset >= 0 else usable[:, : usable.shape[1] + offset]
-        curve.append((diagonal * weight).sum(1) / weight.sum(1).clamp(min=1e-6))
+        share = weight[:, offset:] if offset >= 0 else weight[:, : weight.shape[1] + offset]
+        curve.append((diagonal * share).sum(1) / share.sum(1).clamp(min=1e-6))
     return torch.stack(curve, 1)
 
 
-def span_matches(mouth: torch.Tensor, sound: torch.Tensor, usable: torch.Tensor) -> torch.Tensor:
+def span_matches(mouth: torch.Tensor, sound: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """(B, B): mean similarity of the picture of span b with the sound of span c at shift 0."""
-    weighted = mouth * usable[:, None] / usable.sum(1).clamp(min=1)[:, None, None]
+    weighted = mouth * (weight / weight.sum(1, keepdim=True).clamp(min=1e-6))[:, None]
     return torch.einsum("bei,cei->bc", weighted, sound)

@@ -12,10 +12,10 @@ import pandas as pd
 
 import manifests
 from curation.contracts import Clip, ClipError
-from curation.lipsync.features import MELS_PER_FRAME, SAMPLES_PER_FRAME, VIDEO_HZ, log_mel, mouth_features
+from curation.lipsync.features import MELS_PER_FRAME, SAMPLES_PER_FRAME, VIDEO_HZ, later, log_mel, mouth_features, sampling_lag_rows
 from manifests.atomic import atomic_path
 
-FEATURES_VERSION = "1"  # raise it when features.py changes: cached features of another version are computed again
+FEATURES_VERSION = "2"  # raise it when features.py changes: cached features of another version are computed again
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _computed(root: Path, rows: dict[str, object], cache: Path, say: Callable[[s
             except ClipError as error:
                 say(f"left out {row.source_key}: {error.message}")
                 continue
-            footage = make_footage(clip_id, row.source_key, row.identity, landmarks.points_px, audio)
+            footage = make_footage(clip_id, row.source_key, row.identity, landmarks.points_px, audio, row.fps)
             done[clip_id] = footage
             tensors = {"mouth": footage.mouth, "known": footage.known, "mel": footage.mel}
             with atomic_path(_cache_path(cache, clip_id)) as temporary:
@@ -126,11 +126,12 @@ def _sound(reader, row) -> np.ndarray:
         return np.zeros(0, np.int16) if stream.audio is None else stream.audio
 
 
-def make_footage(clip_id: str, key: str, identity: str, points_px: np.ndarray, audio: np.ndarray) -> Footage:
-    """Features of one clip, cut to what picture and sound both cover. points_px (T, 68, 2), audio (N,) int16 at 16 kHz."""
+def make_footage(clip_id: str, key: str, identity: str, points_px: np.ndarray, audio: np.ndarray, fps: float = VIDEO_HZ) -> Footage:
+    """Features of one clip, cut to what picture and sound both cover. As `curve.clip_curve`."""
     n = min(len(points_px), len(audio) // SAMPLES_PER_FRAME)
     mouth, known = mouth_features(points_px[:n])
-    return Footage(clip_id, key, identity, mouth, known, log_mel(audio[: n * SAMPLES_PER_FRAME])[: n * MELS_PER_FRAME])
+    mel = later(log_mel(audio[: n * SAMPLES_PER_FRAME]), sampling_lag_rows(fps))
+    return Footage(clip_id, key, identity, mouth, known, mel)
 
 
 def shifted(footage: Footage, rows: int) -> Footage:

@@ -47,7 +47,7 @@ class LipSync(Scorer):
     def finish(self, evidence: Evidence) -> dict[str, Any]:
         if evidence.audio is None or evidence.sample_hz != VIDEO_HZ:
             return {}
-        curve, n_windows = clip_curve(self.towers, evidence.faces.points_px, evidence.audio)
+        curve, n_windows = self._curve(evidence)
         if n_windows < self.min_windows or not np.isfinite(curve).all():
             return {"lipsync_windows": n_windows}
         offset, confidence = read_curve(curve)
@@ -57,4 +57,7 @@ class LipSync(Scorer):
         """For a picture of the curve: offsets (31,) int and mean similarity (31,) float32, all NaN without sound."""
         if evidence.audio is None or evidence.sample_hz != VIDEO_HZ:
             return SHIFTS, np.full(len(SHIFTS), np.nan, dtype=np.float32)
-        return SHIFTS, clip_curve(self.towers, evidence.faces.points_px, evidence.audio)[0]
+        return SHIFTS, self._curve(evidence)[0]
+
+    def _curve(self, evidence: Evidence) -> tuple[np.ndarray, int]:
+        return clip_curve(self.towers, evidence.faces.points_px, evidence.audio, evidence.media.fps)
