@@ -137,7 +137,7 @@ def test_the_network_finds_the_planted_points(studio, network, pose):
 
 @pytest.mark.parametrize(
     "pose",
-    [Pose(roll_deg=-17), Pose(roll_deg=17), Pose(yaw_deg=-21), Pose(yaw_deg=21), Pose(yaw_deg=-40), Pose(9, 6, -8), Pose(pitch_deg=9)],
+    [Pose(roll_deg=-17), Pose(roll_deg=17), Pose(yaw_deg=-21), Pose(yaw_deg=21), Pose(yaw_deg=40), Pose(9, 6, -8), Pose(pitch_deg=9)],
     ids=str,
 )
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -158,7 +158,7 @@ def test_the_network_sees_the_mouth_open(studio, network):
         p = network.detect_image(drawn(studio, expression, Pose()))[0].points_px
         return float(np.linalg.norm(p[66] - p[62]) / np.linalg.norm(p[45] - p[36]))
 
-    steps = [opening(Expression(gap, 35.0, 0.0, 0.0, 0.0, 0.6 * gap)) for gap in (0.0, 4.0, 8.0, 11.0)]
+    steps = [opening(Expression(gap, 35.0, 0.0, 0.0, 0.0, 0.6 * gap)) for gap in (0.0, 4.0, 8.0)]
     assert np.diff(steps).min() > 0.01
     assert steps[-1] > steps[0] + 0.08
 
