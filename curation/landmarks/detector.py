@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation.landmarks.networks import Network
+from curation.landmarks.resampling import averaged, power_of_two
 
 RIGHT_EYE, LEFT_EYE, NOSE_TIP, MOUTH = range(4)  # the key points used here; 4 and 5 are the ears
 
@@ -139,13 +140,11 @@ class FaceDetector:
         canvas = np.zeros((size, size, 3), np.uint8)
         scale = size / max(side, 1)
         left, top, right, bottom = max(0, x0), max(0, y0), min(width, x0 + side), min(height, y0 + side)
-        n = max(1, int(side / size))  # averaging over n x n pixels, then the rest bilinearly: INTER_AREA by other factors is slow
+        n = power_of_two(side / size, bottom - top, right - left)
         columns, rows = (right - left) // n, (bottom - top) // n
         to_x, to_y = round((left - x0) * scale), round((top - y0) * scale)
         new_width, new_height = min(round(columns * n * scale), size - to_x), min(round(rows * n * scale), size - to_y)
         if new_width > 0 and new_height > 0:
-            part = rgb[top : top + rows * n, left : left + columns * n]
-            if n > 1:
-                part = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+            part = averaged(rgb[top:bottom, left:right], n)[:rows, :columns]
             canvas[to_y : to_y + new_height, to_x : to_x + new_width] = cv2.resize(part, (new_width, new_height))
         return canvas

@@ -11,7 +11,7 @@ from curation.contracts import Clip, Faces, Frame, MediaInfo
 from curation.landmarks.choice import choose_faces
 from curation.landmarks.detector import Detection, FaceDetector, iou, search_squares, weighted_nms
 from curation.landmarks.mesh import MeshFace, MeshNetwork, Roi
-from curation.landmarks.tracking import FaceFollower
+from curation.landmarks.tracking import SMALL, FaceFollower
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ class FaceMesh:
             raise ValueError("detector_every_frames and max_faces must be at least 1")
 
     @cached_property
-    def _full_range(self) -> FaceDetector:
+    def full_range(self) -> FaceDetector:
         return FaceDetector.full_range()
 
     @cached_property
-    def _short_range(self) -> FaceDetector:
+    def short_range(self) -> FaceDetector:
         return FaceDetector.short_range()
 
     @cached_property
-    def _mesh(self) -> MeshNetwork:
+    def mesh(self) -> MeshNetwork:
         return MeshNetwork()
 
     def track(self, clip: Clip, info: MediaInfo) -> FaceMeshTracker:
@@ -93,11 +93,11 @@ class FaceMesh:
 
     def find(self, rgb: np.ndarray, thorough: bool) -> list[Detection]:
         """Detections, largest first; `thorough`: where the whole frame shows none or small ones, also look at overlapping parts of it."""
-        found = self._full_range.detect(rgb, self.min_detection_score)
-        if thorough:
-            found += self._short_range.detect(rgb, self.min_detection_score)
-            for square_px in search_squares(*rgb.shape[:2], 2 * self._full_range.network.size_px):
-                found += self._full_range.detect(rgb, self.min_detection_score, square_px)
+        found = self.full_range.detect(rgb, self.min_detection_score)
+        if thorough and max((d.size_px for d in found), default=0.0) < SMALL * max(rgb.shape[:2]):
+            found += self.short_range.detect(rgb, self.min_detection_score)
+            for square_px in search_squares(*rgb.shape[:2], 2 * self.full_range.network.size_px):
+                found += self.full_range.detect(rgb, self.min_detection_score, square_px)
             found = weighted_nms(found)
         return sorted(found, key=lambda d: -d.size_px)
 
@@ -106,15 +106,15 @@ class FaceMesh:
         roi = Roi.from_mesh(mesh_px)
         side = roi.side_px * 1.2
         square_px = (roi.x_px - side / 2, roi.y_px - side / 2, side)
-        return bool(self._short_range.detect(rgb, self.min_detection_score, square_px))
+        return bool(self.short_range.detect(rgb, self.min_detection_score, square_px))
 
     def mesh_at(self, rgb: np.ndarray, roi: Roi) -> MeshFace | None:
-        face = self._mesh.locate(rgb, roi)
+        face = self.mesh.locate(rgb, roi)
         return face if face.presence >= self.min_presence and face.is_upright else None
 
     def mesh_of(self, rgb: np.ndarray, detection: Detection) -> MeshFace | None:
         """The mesh of a newly detected face; the second pass looks where the first found it, as following does."""
-        first = self._mesh.locate(rgb, Roi.from_detection(detection))
+        first = self.mesh.locate(rgb, Roi.from_detection(detection))
         return self.mesh_at(rgb, Roi.from_mesh(first.mesh_px)) if first.presence >= self.min_presence / 5 else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from curation.landmarks import sixty_eight
 from curation.landmarks.detector import LEFT_EYE, RIGHT_EYE, Detection
 from curation.landmarks.networks import Network, sigmoid
+from curation.landmarks.resampling import averaged, power_of_two
 
 ROI_SCALE = 1.5  # side of the square over the longer side of the face box
-_FOREHEAD, _CHIN, _RIGHT_EAR, _LEFT_EAR, _NOSE_TIP = 10, 152, 234, 454, 4
-_RIGHT_OUTER_CORNER, _LEFT_OUTER_CORNER, _RIGHT_MOUTH, _LEFT_MOUTH = 33, 263, 61, 291
+_RIGHT_OUTER_CORNER, _LEFT_OUTER_CORNER, _RIGHT_EAR, _LEFT_EAR = 33, 263, 234, 454
+_DOWN_THE_FACE = np.array([10, _RIGHT_OUTER_CORNER, _LEFT_OUTER_CORNER, 4, 61, 291, 152])  # forehead, eyes, tip of the nose, mouth, chin
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Roi:
     @classmethod
     def around(cls, box_px: np.ndarray, right_eye_px: np.ndarray, left_eye_px: np.ndarray) -> Roi:
         """The square about a box (4,), upright with the line between the eyes."""
-        x0, y0, x1, y1 = (float(v) for v in box_px)
-        along_x, along_y = (float(v) for v in left_eye_px - right_eye_px)
-        return cls((x0 + x1) / 2, (y0 + y1) / 2, ROI_SCALE * max(x1 - x0, y1 - y0), float(np.arctan2(along_y, along_x)))
+        x0, y0, x1, y1 = box_px.tolist()
+        along_x, along_y = (left_eye_px - right_eye_px).tolist()
+        return cls((x0 + x1) / 2, (y0 + y1) / 2, ROI_SCALE * max(x1 - x0, y1 - y0), math.atan2(along_y, along_x))
 
     @classmethod
     def from_detection(cls, detection: Detection) -> Roi:
@@ -45,7 +47,7 @@ class Roi:
     def matrix(self, size_px: int) -> np.ndarray:
         """(2, 3) float64: from a size_px square crop to the picture, both with pixel i covering i..i+1."""
         scale = self.side_px / size_px
-        cos, sin = np.cos(self.angle_rad) * scale, np.sin(self.angle_rad) * scale
+        cos, sin = math.cos(self.angle_rad) * scale, math.sin(self.angle_rad) * scale
         half = size_px / 2
         return np.array([[cos, -sin, self.x_px - half * (cos - sin)], [sin, cos, self.y_px - half * (sin + cos)]])
 
@@ -90,7 +92,7 @@ class MeshNetwork:
         """The face in the square `roi` of a (H, W, 3) uint8 picture; black is assumed beyond its edges."""
         size = self.network.size_px
         matrix = roi.matrix(size)
-        raw_points, raw_flag = self.network.run(_crop(rgb, matrix, size), 1 / 255, 0)
+        raw_points, raw_flag = self.network.run(_crop(rgb, roi, size), 1 / 255, 0)
         points = raw_points.reshape(-1, 3)
         points[:, :2] += 0.5  # the network counts from pixel centres: a mirrored picture moves its points by one pixel of the crop
         to_picture = np.zeros((3, 3), np.float32)
@@ -98,33 +100,30 @@ class MeshNetwork:
         to_picture[2, 2] = roi.side_px / size
         mesh_px = points @ to_picture.T
         mesh_px[:, :2] += matrix[:, 2].astype(np.float32)
-        return MeshFace(mesh_px, sigmoid(raw_flag.item()), _lies_like_a_face(points / size))
+        return MeshFace(mesh_px, sigmoid(raw_flag.item()), _lies_like_a_face(points, size))
 
 
-def _lies_like_a_face(points: np.ndarray) -> bool:
-    """Whether (468, 3) points in units of the square make a face: neither tiny nor beyond the square, eyes over nose over mouth."""
-    forehead_y, chin_y, nose_y = points[_FOREHEAD, 1].item(), points[_CHIN, 1].item(), points[_NOSE_TIP, 1].item()
-    eyes_y = (points[_RIGHT_OUTER_CORNER, 1].item() + points[_LEFT_OUTER_CORNER, 1].item()) / 2
-    mouth_y = (points[_RIGHT_MOUTH, 1].item() + points[_LEFT_MOUTH, 1].item()) / 2
-    width = abs(points[_LEFT_EAR, 0].item() - points[_RIGHT_EAR, 0].item())
-    return 0.25 < max(width, chin_y - forehead_y) < 1.1 and eyes_y < nose_y < mouth_y and eyes_y < mouth_y < chin_y
+def _lies_like_a_face(points: np.ndarray, size: int) -> bool:
+    """Whether (468, 3) points in a square of `size` make a face: not tiny, not beyond the square, eyes over nose over mouth over chin."""
+    forehead_y, right_eye_y, left_eye_y, nose_y, right_mouth_y, left_mouth_y, chin_y = points[_DOWN_THE_FACE, 1].tolist()
+    height, width = chin_y - forehead_y, abs(points[_LEFT_EAR, 0].item() - points[_RIGHT_EAR, 0].item())
+    right_size = 0.25 * size < max(width, height) < 1.1 * size
+    return right_size and (right_eye_y + left_eye_y) / 2 < nose_y < (right_mouth_y + left_mouth_y) / 2 < chin_y
 
 
-def _crop(rgb: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """The rotated square as (size, size, 3) uint8; `matrix` as of `Roi.matrix`."""
+def _crop(rgb: np.ndarray, roi: Roi, size: int) -> np.ndarray:
+    """The rotated square as (size, size, 3) uint8, black beyond the picture."""
     import cv2
 
-    # A bilinear warp reads 2x2 pixels and would skip some of a much larger square, so that square is first averaged over n x n pixels.
+    # A bilinear warp reads 2 x 2 pixels and would skip some of a much larger square, so its surroundings are averaged first.
     height, width = rgb.shape[:2]
-    n = min(int(np.hypot(matrix[0, 0], matrix[1, 0])), height, width)
-    if n > 1:
-        corners = np.array([[0, 0], [size, 0], [0, size], [size, size]]) @ matrix[:, :2].T + matrix[:, 2]
-        x0, y0 = np.clip(np.floor(corners.min(axis=0)), 0, [width - n, height - n]).astype(int).tolist()
-        x1, y1 = np.clip(np.ceil(corners.max(axis=0)) + n, [x0 + n, y0 + n], [width, height]).astype(int).tolist()
-        columns, rows = (x1 - x0) // n, (y1 - y0) // n
-        rgb = cv2.resize(rgb[y0 : y0 + rows * n, x0 : x0 + columns * n], (columns, rows), interpolation=cv2.INTER_AREA)
-        matrix = (matrix - [[0, 0, x0], [0, 0, y0]]) / n
-    # warpAffine counts from pixel centres, the matrix from pixel edges.
-    from_centres = matrix.copy()
-    from_centres[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
-    return cv2.warpAffine(rgb, from_centres, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    n = power_of_two(roi.side_px / size, height, width)
+    reach = roi.side_px / 2 * (abs(math.cos(roi.angle_rad)) + abs(math.sin(roi.angle_rad)))
+    x0, y0 = max(0, math.floor(roi.x_px - reach)), max(0, math.floor(roi.y_px - reach))
+    x1, y1 = min(width, math.ceil(roi.x_px + reach) + n), min(height, math.ceil(roi.y_px + reach) + n)
+    if n > 1 and x1 - x0 >= n and y1 - y0 >= n:
+        rgb = averaged(rgb[y0:y1, x0:x1], n)
+        roi = Roi((roi.x_px - x0) / n, (roi.y_px - y0) / n, roi.side_px / n, roi.angle_rad)
+    matrix = roi.matrix(size)
+    matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5  # warpAffine counts from pixel centres, `Roi.matrix` from their edges
+    return cv2.warpAffine(rgb, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

@@ -12,7 +12,7 @@ from curation.landmarks.detector import Detection, iou
 from curation.landmarks.mesh import MeshFace, Roi, point_box
 
 _SAME_FACE_IOU = 0.4  # of two landmark boxes
-_SMALL = 0.15  # of the frame's longer side: beside a face smaller than this, a look at the whole frame may miss another
+SMALL = 0.15  # of the frame's longer side: beside a face smaller than this, a look at the whole frame may miss another
 _MAX_LOOKS_BETWEEN_SEARCHES = 64
 
 
@@ -119,7 +119,7 @@ class FaceFollower:
         still_there: list[Track] = []
         for track in self._live:  # older tracks first: of two that slid onto one face the younger ends
             face = self._finder.mesh_at(frame.rgb, Roi.from_mesh(track.mesh_px))
-            if face is None or _same_face(face.box_px, still_there):
+            if face is None or (still_there and _same_face(face.box_px, still_there)):
                 continue
             track.extend(frame, index, face)
             still_there.append(track)
@@ -154,7 +154,7 @@ class FaceFollower:
     def _search_is_due(self, frame: Frame) -> bool:
         self._looks_to_search -= 1
         largest_px = max((float(box_size_px(track.box_px)) for track in self._live), default=0.0)
-        return self._looks_to_search <= 0 and largest_px < _SMALL * max(frame.rgb.shape[:2])
+        return self._looks_to_search <= 0 and largest_px < SMALL * max(frame.rgb.shape[:2])
 
     def _begin(self, frame: Frame, index: int, face: MeshFace | None) -> None:
         """Resume the track that was lost about here a moment ago, or start a new one."""
