@@ -181,6 +181,12 @@ def test_a_face_that_is_never_seen(tmp_path):
     assert back.points_px.shape == (4, 68, 2)
 
 
+def test_confidence_is_held_within_0_and_1_and_unknown_is_none():
+    given = np.tile(np.array([np.nan, -1, 0.5, 7], np.float32), 17)[None]
+    _, confidence = manifests.quantise(_points(0, 100, (0, 0), 1), given)
+    assert confidence[0, :4].tolist() == [0, 0, 0.5, 1]
+
+
 def test_mistakes_are_named(run, tmp_path):
     directory, clips = run
     with pytest.raises(manifests.UserError, match="no landmarks of clip unknown"):
