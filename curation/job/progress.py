@@ -22,6 +22,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._began = self._shown = time.monotonic()
+        self._ended: float | None = None
         self._live = self.out.isatty()
 
     def add(self, tally: Tally) -> None:
@@ -32,6 +33,7 @@ class Progress:
             self._show()
 
     def close(self) -> None:
+        self._ended = time.monotonic()
         self._show()
         if self._live:
             self.out.write("\n")
@@ -42,7 +44,7 @@ class Progress:
 
     @property
     def elapsed_s(self) -> float:
-        return max(time.monotonic() - self._began, 1e-6)
+        return max((self._ended or time.monotonic()) - self._began, 1e-6)
 
     def line(self) -> str:
         total, elapsed_s = self.total, self.elapsed_s

@@ -89,6 +89,8 @@ def run(
             say(_plan_line(executor, config, len(chosen), n_clips, len(tasks)))
             (run_ray if executor == "ray" else run_inprocess)(tasks, spec, progress.add)
             progress.close()
+            if progress.total.clips:
+                _note_session(ledger, progress)
         else:
             say(f"all {len(chosen)} clips are committed already; nothing to score")
         table = merge(ledger, config.preset, spec.run_config)
@@ -155,8 +157,16 @@ def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, 
         held = f"a run of source {old['source']!r} over {old['root']}"
         raise ConfigError(f"{ledger.out_dir} holds {held}, not of {source_name!r} over {absolute}; choose another OUT")
     n_shards = old["n_shards"] if old else shard_count(n_clips, config.job.shard_clips)
-    ledger.write_run({**_run_config(source_name, absolute, config), "n_shards": n_shards})
+    kept = {"last_session": old["last_session"]} if old and "last_session" in old else {}
+    ledger.write_run({**_run_config(source_name, absolute, config), "n_shards": n_shards, **kept})
     return n_shards
+
+
+def _note_session(ledger: Ledger, progress: Progress) -> None:
+    """Keep how fast the last session was that scored something; the report shows it."""
+    total = progress.total
+    session = {"clips": total.clips, "media_s": round(total.media_ms / 1000, 3), "elapsed_s": round(progress.elapsed_s, 3)}
+    ledger.write_run({**(ledger.read_run() or {}), "last_session": session})
 
 
 def _tasks(ledger: Ledger, clips: dict[str, Clip], n_shards: int, config: CurationConfig, retry_where: str | None) -> list[ShardTask]:
