@@ -43,6 +43,7 @@ class DecodeChild:
 
     Raises:
         RuntimeError: the process does not come up; the message carries its error output.
+        ChildDiedError: it was killed by a signal before it came up.
     """
 
     def __init__(self, limits: MediaLimits):
@@ -72,6 +73,8 @@ class DecodeChild:
             self.receive(limits.start_s)
         except (TimeoutError, ChildDiedError) as error:
             self.kill()
+            if (self._process.returncode or 0) < 0 and isinstance(error, ChildDiedError):
+                raise  # killed from outside, for example for want of memory: the next one may live
             raise RuntimeError(f"the decoding process does not start: {error or 'no answer'}") from error
 
     @property

@@ -114,7 +114,10 @@ class MediaReader:
                 self.close()
             self._path = message["path"]
             if self._child is None:
-                self._child = DecodeChild(self._limits)
+                try:
+                    self._child = DecodeChild(self._limits)
+                except ChildDiedError as error:
+                    raise ClipError("crash", str(error)) from error
                 self._n_clips = 1
         self._require_current(patience)
         self._n_requests += 1
@@ -169,8 +172,10 @@ class ClipStream:
         number = reader._ask(self._patience, request | {"path": canonical_path(path)}, fresh=True)
         reply, _ = reader._answer(self._patience, number)
         self._with_frames = frames
-        self._shape = tuple(reply["shape"])
-        self._n_blocks, self._n_slots = limits.layout(int(np.prod(self._shape)))
+        height, width, _ = reply["shape"]
+        layout = limits.layout(height * width * 3)
+        area = np.frombuffer(reader._child.area, np.uint8, layout[0] * layout[1] * height * width * 3)
+        self._pictures = area.reshape(*layout, height, width, 3)
         self._patience.allow_for(reply["expected_s"])
         self.info = MediaInfo(**reply["info"])
         self.decode_ms: float = reply["ms"]
@@ -195,7 +200,7 @@ class ClipStream:
             slot, rgb = -1, None
             for point, at in reply["points"]:
                 if at != slot:
-                    slot, rgb = at, self._picture(block, at)
+                    slot, rgb = at, self._pictures[block, at]
                 yield Frame(point, 1000 * point / self._sample_hz, rgb)
 
     @property
@@ -216,7 +221,7 @@ class ClipStream:
     def _replies(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """(block of the shared memory, reply); keeps `prefetch_blocks` further requests under way."""
         asked: deque[tuple[int, int]] = deque()
-        n_blocks = self._n_blocks
+        n_blocks = len(self._pictures)
         n_asked = 0
         while not self._done:
             while len(asked) < n_blocks:
@@ -230,11 +235,6 @@ class ClipStream:
                 self._done = True
                 self._audio = np.frombuffer(payload, np.int16) if reply["has_sound"] else None
             yield block, reply
-
-    def _picture(self, block: int, slot: int) -> np.ndarray:
-        n_bytes = int(np.prod(self._shape))
-        at = (block * self._n_slots + slot) * n_bytes
-        return np.frombuffer(self._reader._child.area, np.uint8, n_bytes, at).reshape(self._shape)
 
 
 class _Patience:

@@ -253,6 +253,37 @@ def test_palette(reader, tmp_path):
     assert pictures[2][30, 70].tolist() == [10, 20, 200]
 
 
+def test_pictures_keep_the_first_ones_size(reader, tmp_path):
+    """A stream that changes its size, its sound's rate and its numbering in the middle."""
+    first = write_clip(tmp_path / "first.ts", Recipe(times=range(50), sound=tone(32000)))
+    larger = Recipe(times=range(50, 100), size_px=(320, 256), sound=tone(96000, 48000), sound_rate_hz=48000, sound_start_s=2.0)
+    second = write_clip(tmp_path / "second.ts", larger)
+    (tmp_path / "both.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    _, pictures, sound, info = read(reader, tmp_path / "both.ts")
+    assert (info.width_px, info.height_px) == (160, 128)
+    assert {picture.shape for picture in pictures} == {(128, 160, 3)}
+    assert numbers(pictures)[:48] == list(range(48))
+    assert numbers(pictures)[-40:] == list(range(10, 50))
+    assert np.abs(sound[40000:60000]).max() > 5000
+    (tmp_path / "swapped.ts").write_bytes(second.read_bytes() + first.read_bytes())
+    with pytest.raises(ClipError, match="time stamps go back"):
+        read(reader, tmp_path / "swapped.ts")
+
+
+def test_raw_streams_have_no_length_but_frames(reader, tmp_path):
+    path = tmp_path / "raw.h264"
+    with av.open(str(path), "w", format="h264") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 160, 128, "yuv420p"
+        for i in range(50):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(numbered_picture(i, 160, 128), format="rgb24")))
+        container.mux(video.encode(None))
+    for start, end in ((0, None), (1000, 1520), (40, 80)):
+        _, pictures, _, info = read(reader, path, start, end)
+        assert numbers(pictures) == list(range(50))[start // 40 : None if end is None else end // 40]
+        assert info.duration_ms == 0
+
+
 @pytest.mark.parametrize(("height", "matrix"), [(1280, "ITU709"), (128, "ITU601")])
 def test_unnamed_colour_matrix_is_chosen_by_size(reader, tmp_path, height, matrix):
     path = tmp_path / "colour.mp4"
