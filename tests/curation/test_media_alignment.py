@@ -50,7 +50,7 @@ def numbers(pictures: list[np.ndarray]) -> list[int]:
     return [picture_number(picture) for picture in pictures]
 
 
-def lag_samples(sound: np.ndarray, reference: np.ndarray, max_lag: int = 80) -> int:
+def lag_samples(sound: np.ndarray, reference: np.ndarray, max_lag: int = 32) -> int:
     """By how much `sound` comes later than `reference`, by the best match."""
     a, b = sound.astype(float), reference.astype(float)
     inner = slice(max_lag, len(a) - max_lag)
@@ -97,7 +97,7 @@ def test_spans_equal_the_whole_file(reader, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CARRIES_STARTS)
-@pytest.mark.parametrize(("sound_start_s", "video_start"), [(0.5, 0), (0.0, 25), (1.0, 25)])
+@pytest.mark.parametrize(("sound_start_s", "video_start"), [(0.5, 0), (0.0, 25)])
 def test_flash_and_click_coincide(reader, tmp_path, name, sound_start_s, video_start):
     if name == "fragments.mp4" and not sound_start_s:
         pytest.skip("a fragmented file without edit list cannot say that its video starts late")

@@ -280,11 +280,11 @@ def test_the_child_survives_the_thread_that_started_it(clip):
 
 
 def test_memory_is_bounded_and_given_back(clip, tmp_path):
-    big = write_clip(tmp_path / "8k.mp4", Recipe(size_px=(7680, 4320), times=range(4), options={"preset": "ultrafast", "crf": "40"}))
+    big = write_clip(tmp_path / "8k.mp4", Recipe(size_px=(7680, 4320), times=range(2), options={"preset": "ultrafast", "crf": "40"}))
     with MediaReader(MediaLimits()) as reader:
         frame_numbers(reader, clip)
         ours = status_mib(os.getpid(), "RssAnon")
-        assert frame_numbers(reader, Clip("s", "k", "i", str(big))) == [0, 1, 2, 3]
+        assert frame_numbers(reader, Clip("s", "k", "i", str(big))) == [0, 1]
         child = reader.child_pid
         assert status_mib(child, "VmHWM") < 600
         assert status_mib(os.getpid(), "RssAnon") - ours < 50
