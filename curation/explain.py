@@ -36,7 +36,7 @@ def explain_clip(out_dir: Path, name: str, saved_run: dict[str, Any], picture: P
     with ClipScorer(config, code_version()) as scorer:
         scored = scorer.score(clip)
         evidence = scorer.last_evidence
-    row = manifests.apply(to_frame(to_table([scored.row])), preset=config.preset).iloc[0].to_dict()
+    row = manifests.apply(to_frame(to_table([scored.row], scorer.columns)), preset=config.preset).iloc[0].to_dict()
     text = _text(row, before, config.preset)
     if scored.faces is None or evidence is None:
         return text, None

@@ -16,6 +16,7 @@ from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, ClipError, Evidence, Faces, ScoredClip, Scorer
 from curation.discovery import parts
 from curation.media import MediaReader
+from manifests import Column
 
 RETRIED_KINDS = frozenset({"timeout", "crash"})
 LANDMARKS_PART = "landmarks"
@@ -31,6 +32,11 @@ def make_scorers(config: CurationConfig) -> list[Scorer]:
             raise ConfigError(f"unknown scorer {name!r}{nearest(name, sorted(known))}")
         made.append(configuration.build(known[name], settings or {}, f"scorers.{name}"))
     return made
+
+
+def scorer_columns(scorers: list[Scorer]) -> list[Column]:
+    """What the scorers fill; columns that the schema does not know carry their meaning with them."""
+    return [column for scorer in scorers for column in scorer.columns]
 
 
 def part_digests(config: CurationConfig, landmark_model: str) -> dict[str, str]:
@@ -52,6 +58,7 @@ class ClipScorer:
         self.scorers = make_scorers(config)
         self.backend = landmarks.make_backend(config.landmarks, config.landmark_settings)
         self.parts = part_digests(config, self.backend.name)
+        self.columns = scorer_columns(self.scorers)
         self.last_evidence: Evidence | None = None
         self._reader = MediaReader(config.media)
         self._stamp = {

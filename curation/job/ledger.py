@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ import yaml
 import manifests
 from curation.configuration import ConfigError
 from curation.contracts import Clip, Faces, ScoredClip
+from manifests import Column
+from manifests.atomic import atomic_path
 from manifests.tables import to_frame, to_table
 
 MAX_AUTO_SHARD_CLIPS = 64
@@ -56,18 +58,10 @@ def shard_count(n_clips: int, shard_clips: int) -> int:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write to a temporary name in the same directory, flush to disk, rename."""
+    """The file appears whole or not at all; makes the directory."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 class Ledger:
@@ -146,8 +140,21 @@ class Ledger:
         times_ms, n_faces, points_px, confidence = manifests.load_landmarks(self.landmarks_file(shard), clip_id)
         return Faces(times_ms, n_faces, points_px, confidence)
 
-    def commit(self, shard: int, scored: Iterable[ScoredClip], parts: dict[str, str], run_config: dict[str, Any], preset: str) -> None:
-        """Commit a whole shard, judged by `preset`: landmarks first, then the rows, whose rename is the commitment."""
+    def commit(
+        self,
+        shard: int,
+        scored: Iterable[ScoredClip],
+        parts: dict[str, str],
+        run_config: dict[str, Any],
+        preset: str,
+        columns: Sequence[Column] = (),
+    ) -> None:
+        """Commit a whole shard, judged by `preset`: landmarks first, then the rows, whose rename is the commitment.
+
+        Args:
+            parts: digests of what the rows depend on.
+            columns: those that scorers fill, for what the schema does not know.
+        """
         scored = list(scored)
         table = {
             item.row["clip_id"]: (item.faces.times_ms, item.faces.n_faces, item.faces.points_px, item.faces.confidence)
@@ -158,8 +165,8 @@ class Ledger:
         self.shard_file(shard).parent.mkdir(parents=True, exist_ok=True)
         manifests.write_landmarks(self.landmarks_file(shard), table)
         state = {"parts": parts, "clips_digest": clips_digest(item.row["clip_id"] for item in scored), "n_rows": len(scored)}
-        judged = manifests.apply(to_frame(to_table([item.row for item in scored])), preset)
-        manifests.write(judged, self.shard_file(shard), {**run_config, "shard": state})
+        judged = manifests.apply(to_frame(to_table([item.row for item in scored], columns)), preset)
+        manifests.write(judged, self.shard_file(shard), {**run_config, "shard": state}, columns)
         self.inflight_file(shard).unlink(missing_ok=True)
 
 

@@ -22,7 +22,7 @@ from curation.config import CurationConfig
 from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
 from curation.discovery import parts
-from curation.job.clip_scorer import part_digests
+from curation.job.clip_scorer import make_scorers, part_digests, scorer_columns
 from curation.job.executors import choose, run_inprocess, run_ray
 from curation.job.ledger import Ledger, clips_digest, shard_count
 from curation.job.progress import Progress
@@ -93,7 +93,7 @@ def run(
                 _note_session(ledger, progress)
         else:
             say(f"all {len(chosen)} clips are committed already; nothing to score")
-        table = merge(ledger, config.preset, spec.run_config)
+        table = merge(ledger, config, spec.run_config)
     return RunResult(ledger.manifest_file, table, progress.total, progress.elapsed_s)
 
 
@@ -102,13 +102,13 @@ def preview(source: Source, limit: int | None) -> list[Clip]:
     return list(islice(_unique(source.clips(), lambda line: None).values(), limit))
 
 
-def merge(ledger: Ledger, preset: str, run_config: dict[str, Any]) -> pa.Table:
-    """All committed rows as one manifest, judged by `preset`; written atomically."""
+def merge(ledger: Ledger, config: CurationConfig, run_config: dict[str, Any]) -> pa.Table:
+    """All committed rows as one manifest, judged by the preset of `config`; written atomically."""
     with ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(manifests.read_table, sorted((ledger.out_dir / "ledger").glob("[0-9]*.parquet"))))
     table = pa.concat_tables(tables, promote_options="permissive")
-    judged = manifests.apply(to_frame(table), preset=preset)
-    manifests.write(judged, ledger.manifest_file, run_config)
+    judged = manifests.apply(to_frame(table), preset=config.preset)
+    manifests.write(judged, ledger.manifest_file, run_config, scorer_columns(make_scorers(config)))
     return manifests.read_table(ledger.manifest_file)
 
 

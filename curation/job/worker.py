@@ -95,7 +95,8 @@ class ShardWorker:
             if on_clip is not None:
                 on_clip(tally)
         done += [self._kept(task.shard, row) for row in rows.values()]  # no longer named by the source: kept
-        self._ledger.commit(task.shard, done, self._scorer.parts, self._spec.run_config, self._spec.config.preset)
+        spec = self._spec
+        self._ledger.commit(task.shard, done, self._scorer.parts, spec.run_config, spec.config.preset, self._scorer.columns)
         return total
 
     def _score(self, clip: Clip, row: dict | None, stale: frozenset[str], inflight: Inflight, *, forced: bool, shard: int) -> ScoredClip:

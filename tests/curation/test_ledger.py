@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -100,3 +101,16 @@ def test_a_clip_that_kills_workers_is_given_up_and_killed_drivers_hardly_count(t
     file.write_text("damaged")
     assert Inflight(file, "s", limit=3).begin(clip)
     assert json.loads(file.read_text())["clip_id"] == clip.clip_id
+
+
+def test_a_column_of_a_scorer_of_ones_own_keeps_its_meaning(tmp_path):
+    mine = manifests.Column("blink_rate_hz", pa.float32(), "Hz", "blinks a second")
+    item = scored("a.mp4")
+    item.row["blink_rate_hz"] = 0.25
+    ledger = Ledger(tmp_path)
+    ledger.commit(0, [item], {}, {}, "embedded", [mine])
+    again = ScoredClip(ledger.rows(0)[item.row["clip_id"]], item.faces)
+    ledger.commit(0, [again], {}, {}, "embedded", [mine])
+    assert manifests.load(tmp_path)["blink_rate_hz"].tolist() == [0.25]
+    described = manifests.describe(ledger.shard_file(0)).set_index("name").loc["blink_rate_hz"]
+    assert (described["unit"], described["meaning"]) == ("Hz", "blinks a second")
