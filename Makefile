@@ -12,7 +12,7 @@ OUT ?= outputs/curation
 PROFILE ?= embedded
 ARGS ?=
 
-.PHONY: help setup setup-train curate samples plan models report test test-all lint bench-curation train-lipsync constraints clean
+.PHONY: help setup setup-train curate samples plan models report test test-all lint bench-curation bench-model train-lipsync constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ report: $(VENV)/.core ## write OUT/report.html again
 train-lipsync: $(VENV)/.train ## train the landmark lip-sync network: make train-lipsync MANIFEST=outputs/mine OUT=outputs/lipsync
 	$(BIN)/python -m curation train-lipsync '$(MANIFEST)' --out '$(OUT)' $(ARGS)
 
+# --- model ---------------------------------------------------------------------------------------------------------------------------
+bench-model: $(VENV)/.train ## speed of the transformers beside the matrix-product ceiling and diffusers' PixArt
+	$(BIN)/python -m benchmarks.model $(ARGS)
+
 # --- quality -------------------------------------------------------------------------------------------------------------------------
 test: $(VENV)/.train ## the test suite (what CI runs)
 	$(BIN)/python -m pytest $(ARGS)
@@ -69,7 +73,7 @@ test-all: $(VENV)/.train ## the slow tests and those on the real corpus too
 lint: $(VENV)/.train ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-bench-curation: $(VENV)/.core ## speed of the curation beside its floors
+bench-curation: $(VENV)/.train ## speed of the curation beside its floors
 	$(BIN)/python -m benchmarks.curation $(ARGS)
 
 constraints: ## write constraints.txt from the packages in .venv
