@@ -205,7 +205,7 @@ class Face:
         teeth, cover = self._teeth_behind(rows, columns)
         cover = cover * parted
         inside = inside + cover[..., None] * (teeth * (1 - 0.5 * expression.rounding) - inside)
-        shadow = np.clip(0.62 + 0.2 * (ys - top), 0, 1) * (1 - 0.55 * np.clip(np.abs(u), 0, 1) ** 3)
+        shadow = np.clip(0.72 + 0.16 * (ys - top), 0, 1) * (1 - 0.55 * np.clip(np.abs(u), 0, 1) ** 3)
         inside = inside * shadow[..., None].astype(np.float32)
         target = patch[rows, columns, :3]
         patch[rows, columns, :3] = np.clip(target + (inside - target) * mask, 0, 255).astype(np.uint8)
@@ -227,7 +227,7 @@ def _along(edge: np.ndarray) -> np.ndarray:
 
 def _lips(e: Expression) -> _Lips:
     """The lips' edges of an expression."""
-    tilt = 0.022 * _U * e.width_px / 2  # the head's own roll in the portrait
+    tilt = 0.05 * _U * e.width_px / 2  # the head's own roll in the portrait
     x = _MOUTH_CENTRE_X + _U * e.width_px / 2
     upper_y = 145.3 - 0.12 * e.gap_px + 0.4 * e.press - 0.5 * e.rounding
     lower_y = upper_y + e.gap_px

@@ -20,6 +20,7 @@ class Motion:
     yaw_offset_deg: float = 0.0
     yaw_hz: float = 0.2
     pitch_deg: float = 0.0
+    pitch_offset_deg: float = 0.0
     pitch_hz: float = 0.3
     roll_deg: float = 0.0
     roll_hz: float = 0.22
@@ -50,7 +51,7 @@ def motion_track(motion: Motion, phones: list[Phone], times_s: np.ndarray, rng: 
     wander = [_wander(times_s, rng) * motion.wander_deg for _ in range(3)]
     return MotionTrack(
         yaw_deg=motion.yaw_offset_deg + swing(motion.yaw_deg, motion.yaw_hz) + wander[0],
-        pitch_deg=swing(motion.pitch_deg, motion.pitch_hz) + 0.8 * wander[1] + nods,
+        pitch_deg=motion.pitch_offset_deg + swing(motion.pitch_deg, motion.pitch_hz) + 0.8 * wander[1] + nods,
         roll_deg=swing(motion.roll_deg, motion.roll_hz) + 0.8 * wander[2],
         blink=_blinks(times_s, rng),
         brow_px=raises,

@@ -75,7 +75,7 @@ class ClipPlan:
 
 
 _CALM = Motion(yaw_deg=3.0, wander_deg=2.5)
-_AWAY = Motion(yaw_offset_deg=40.0, yaw_deg=3.0, wander_deg=1.0)
+_AWAY = Motion(yaw_offset_deg=35.0, yaw_deg=2.0, pitch_offset_deg=1.0, wander_deg=1.0)
 _NORMAL = Shot(2.2, motion=_CALM)
 
 CLIPS: tuple[ClipPlan, ...] = (

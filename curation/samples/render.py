@@ -8,6 +8,7 @@ of the eyes' outer corners; `blink` (T,) 0..1; `points_px` (T, 68, 2).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,18 +42,28 @@ class _Actor:
     look: Look
 
 
-def render_clip(plan: ClipPlan, portrait: Portrait, rest: np.ndarray, out_dir: Path, seed: int) -> SampleTruth:
+def render_clip(
+    plan: ClipPlan, portrait: Portrait, rest: np.ndarray, out_dir: Path, seed: int, stop: threading.Event | None = None
+) -> SampleTruth:
     """Write `NAME.mp4` and, where a face is shown, `truth/NAME.safetensors` into `out_dir`.
 
     Args:
         rest: (3, 3) rotation of the head in the portrait.
+        stop: when set by another thread, rendering ends at the next frame with `InterruptedError`.
     """
     n_frames = round(plan.duration_s * FPS)
     actors = _actors(plan, n_frames, seed)
     face = Face(portrait)
     audio = _sound(plan, actors[0], seed)
-    write_mp4(out_dir / f"{plan.name}.mp4", _frames(plan, portrait, face, actors, n_frames), audio)
+    write_mp4(out_dir / f"{plan.name}.mp4", _until(stop, _frames(plan, portrait, face, actors, n_frames)), audio)
     return _truth(plan, portrait, face, actors[0], rest, n_frames, out_dir)
+
+
+def _until(stop: threading.Event | None, frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    for frame in frames:
+        if stop is not None and stop.is_set():
+            raise InterruptedError("rendering was stopped")
+        yield frame
 
 
 def _actors(plan: ClipPlan, n_frames: int, seed: int) -> list[_Actor]:

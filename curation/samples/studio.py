@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
@@ -59,13 +60,15 @@ def render_all(
     plans = [plan for plan in CLIPS if plan.name in asked]
     portrait, rest = open_studio()
     truths: dict[str, SampleTruth] = {}
+    stop = threading.Event()
     with ThreadPoolExecutor(workers) as pool:
-        tasks = {pool.submit(render_clip, plan, portrait, rest, out_dir, seed): plan.name for plan in plans}
+        tasks = {pool.submit(render_clip, plan, portrait, rest, out_dir, seed, stop): plan.name for plan in plans}
         try:
             for task in as_completed(tasks):
                 truths[tasks[task]] = task.result()
                 progress(f"rendered {len(truths)}/{len(plans)} sample clips: {tasks[task]}")
         except BaseException:
+            stop.set()
             pool.shutdown(cancel_futures=True)
             raise
     for name in asked & set(BROKEN):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import av
@@ -145,6 +146,17 @@ def test_unwritable_directory_and_unknown_clip_are_users_errors(tmp_path):
         render_samples(tmp_path / "file" / "below", only=SMALL)
     with pytest.raises(UserError, match="no such sample clip: clean_frontl"):
         render_samples(tmp_path, only=["clean_frontl"])
+
+
+def test_a_stop_ends_rendering_at_once_and_leaves_nothing(tmp_path):
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        render_samples(tmp_path, only=["face_too_small", "clean_frontal"], progress=stop)
+    assert time.monotonic() - began < 60
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_and_sound_survive_the_encoder(tmp_path):
