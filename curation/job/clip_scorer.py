@@ -54,6 +54,9 @@ class ClipScorer:
     """Owns the networks and one decoder child; scores clips one after the other. A context manager."""
 
     def __init__(self, config: CurationConfig, code_version: str):
+        import cv2
+
+        cv2.setNumThreads(1)  # a worker is one core; parallel work is more workers
         self.config = config
         self.scorers = make_scorers(config)
         self.backend = landmarks.make_backend(config.landmarks, config.landmark_settings)
