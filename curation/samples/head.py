@@ -255,7 +255,8 @@ def _first_crossing(depth: np.ndarray, rays: _Rays) -> np.ndarray:
     nearest, farthest = float(depth.min()), float(depth.max())
     start = (nearest - np.float32(0.5) - rays.z) / rays.along_z
     length = np.float32(farthest - nearest + 1.0) / rays.along_z
-    sideways = float((length * np.hypot(rays.along_x, rays.along_y)).max())
+    (x0, y0, _), (x1, y1, _) = rays.seen_at(start), rays.seen_at(start + length)
+    sideways = float(np.hypot(x1 - x0, y1 - y0).max())
     n_steps = 2 + int(np.ceil(sideways / _STEP_PX))
     before = rays.above(depth, start)
     t_hit = start + length
