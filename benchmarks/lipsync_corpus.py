@@ -1,6 +1,6 @@
 """Landmark lip sync on real people: curates the corpus, trains with identity-wise cross-validation, prints what docs/lipsync.md shows.
 
-    python benchmarks/lipsync_corpus.py [CORPUS] [OUT] [--folds 5] [--seed 0] [--steps N]
+    python -m benchmarks.lipsync_corpus [CORPUS] [OUT] [--folds 5] [--seed 0] [--steps N]
 
 CORPUS (default ../shared/corpus) holds clips.csv and crops.csv; nothing of it is copied. Everything that takes long is kept in OUT
 (default outputs/lipsync-corpus), so that an interrupted run goes on. About half an hour on two cores, most of it landmarks.

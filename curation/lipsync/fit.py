@@ -46,25 +46,36 @@ class Recipe:
     reach_frames: float = 5.0  # own offsets farther out are left alone
 
 
-def fit(clips: Sequence[Footage], recipe: Recipe, seed: int, name: str, say: Callable[[str], None] = lambda text: None) -> Towers:
-    """Train towers on clips; the same clips, recipe and seed give the same towers on the same machine."""
+def fit(
+    clips: Sequence[Footage],
+    recipe: Recipe,
+    seed: int,
+    name: str,
+    say: Callable[[str], None] = lambda text: None,
+    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] = augment_mouth,
+) -> Towers:
+    """Train towers on clips; the same clips, recipe and seed give the same towers on the same machine.
+
+    Args:
+        augment: of the (T, channels) mouth features of a span; another one goes with other features than those of `features`.
+    """
     clips = [clip for clip in clips if clip.known.sum() >= LEAST_FRAMES + 16]
     if len(clips) < 2:
         raise ValueError(f"{len(clips)} clips of at least {LEAST_FRAMES + 16} frames with a face: too few to train on")
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _Trainer(clips, recipe, rng, name, say).run()
+        return _Trainer(clips, recipe, rng, name, say, augment).run()
 
 
 class _Trainer:
-    def __init__(self, clips: list[Footage], recipe: Recipe, rng: np.random.Generator, name: str, say: Callable[[str], None]):
-        self.recipe, self.rng, self.name, self.say = recipe, rng, name, say
+    def __init__(self, clips: list[Footage], recipe: Recipe, rng: np.random.Generator, name: str, say, augment):
+        self.recipe, self.rng, self.name, self.say, self.augment = recipe, rng, name, say, augment
         self.clips, self.aligned = clips, list(clips)
         self.rows_moved = np.zeros(len(clips), dtype=int)
         self.chance = _chances(clips)
-        self.network = SyncNetwork(recipe.width, recipe.embedding, recipe.dropout)
-        self.mean = SyncNetwork(recipe.width, recipe.embedding, recipe.dropout)
+        shape = (recipe.width, recipe.embedding, recipe.dropout, clips[0].mouth.shape[1])
+        self.network, self.mean = SyncNetwork(*shape), SyncNetwork(*shape)
         self.mean.load_state_dict(self.network.state_dict())
         self.mean.requires_grad_(False)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -122,7 +133,7 @@ class _Trainer:
             mouth, mel, usable = draw_span(clip, self.recipe.span_frames, self.rng)
             if usable.sum() >= LEAST_FRAMES:
                 weight = usable * movement(mouth, 1 + sum(self.mean.mouth.pad))
-                spans.append((augment_mouth(mouth, self.rng), augment_mel(mel, self.rng), weight))
+                spans.append((self.augment(mouth, self.rng), augment_mel(mel, self.rng), weight))
         mouth, mel, weight = (np.stack(parts).astype(np.float32) for parts in zip(*spans, strict=True))
         margin = self.mean.mouth.pad[0]
         weight[:, :margin] = weight[:, -margin:] = 0  # windows that would see the padding

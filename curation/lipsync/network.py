@@ -54,9 +54,9 @@ class TorchTower(nn.Module):
 class SyncNetwork(nn.Module):
     """Mouth tower (9 frames) and sound tower (0.24 s), and the learned sharpness of the curve."""
 
-    def __init__(self, width: int, embedding: int, dropout: float):
+    def __init__(self, width: int, embedding: int, dropout: float, mouth_channels: int = N_MOUTH):
         super().__init__()
-        self.mouth = TorchTower(N_MOUTH, ((3, 1), (3, 1), (3, 1), (3, 1)), width, embedding, dropout)
+        self.mouth = TorchTower(mouth_channels, ((3, 1), (3, 1), (3, 1), (3, 1)), width, embedding, dropout)
         self.sound = TorchTower(MEL_BANDS, ((5, 1), (MELS_PER_FRAME, MELS_PER_FRAME), (3, 1), (3, 1)), width, embedding, dropout)
         self.log_sharpness = nn.Parameter(torch.tensor(float(np.log(30.0))))
 
