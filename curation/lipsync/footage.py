@@ -52,7 +52,9 @@ def collect_footage(manifest: str | Path, where: str, cache: Path, say: Callable
         manifests.UserError: no manifest, no landmarks, or a query that chooses nothing.
     """
     table = manifests.load(manifest)
-    root = Path(manifest) if Path(manifest).is_dir() else Path(manifest).parent
+    root = str(manifest)
+    if root.endswith(".parquet"):
+        root = root.rpartition("/")[0] or "."
     try:
         chosen = table.query(where) if where else table
     except Exception as error:  # pandas raises whatever the expression's evaluation raises
@@ -87,7 +89,7 @@ def _cached(cache: Path, row: object) -> Footage | None:
         return None
 
 
-def _computed(root: Path, rows: dict[str, object], cache: Path, say: Callable[[str], None]) -> dict[str, Footage | None]:
+def _computed(root: str, rows: dict[str, object], cache: Path, say: Callable[[str], None]) -> dict[str, Footage | None]:
     from safetensors.numpy import save
 
     from curation.media import MediaReader
