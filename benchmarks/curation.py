@@ -31,6 +31,7 @@ from curation.landmarks import make_backend
 from curation.samples import render_samples
 
 N_CLIPS = 60
+SAMPLES = Path("outputs/samples")
 N_COMMITTED = 100_000
 
 
@@ -50,12 +51,13 @@ class Line:
 
 def sixty_clips(folder: Path, n: int) -> list[Clip]:
     """`n` files at 512 px of a speaking face: copies of the clean samples."""
-    truths = [truth for truth in render_samples(folder / "samples") if not truth.fault]
+    folder.mkdir(parents=True, exist_ok=True)
+    truths = [truth for truth in render_samples(SAMPLES) if not truth.fault]
     clips = []
     for i in range(n):
         truth = truths[i % len(truths)]
         file = folder / f"{i:03d}.mp4"
-        shutil.copyfile(folder / "samples" / truth.file, file)
+        shutil.copyfile(SAMPLES / truth.file, file)
         clips.append(Clip("folder", file.name, truth.identity, str(file)))
     return clips
 

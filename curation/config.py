@@ -21,7 +21,7 @@ class JobConfig:
 
     Attributes:
         executor: `inprocess`, `ray`, or `auto` (Ray from `ray_from_clips` clips and two workers on, or where RAY_ADDRESS is set).
-        shard_clips: clips a shard, the unit of commitment; 0 = by the number of clips (1 to 64). Fixed by a run's first start.
+        shard_clips: clips a shard, the unit of commitment; 0 = by the number of clips (1 to 128). Fixed by a run's first start.
         decode_attempts: how often a clip is tried whose decoder hung or died.
         worker_deaths: a clip during which so many workers died is given up as `crash`.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -63,7 +64,7 @@ class Clip:
     face_box_width_px: float | None = None
     face_box_height_px: float | None = None
 
-    @property
+    @cached_property
     def clip_id(self) -> str:
         return clip_id(self.source, self.source_key, self.start_ms, self.end_ms)
 

@@ -33,7 +33,7 @@ from manifests import Column
 from manifests.atomic import atomic_path
 from manifests.tables import to_frame, to_table
 
-MAX_AUTO_SHARD_CLIPS = 64
+MAX_AUTO_SHARD_CLIPS = 128
 AUTO_SHARDS = 64
 
 
@@ -52,7 +52,7 @@ def clips_digest(clip_ids: Iterable[str]) -> str:
 
 
 def shard_count(n_clips: int, shard_clips: int) -> int:
-    """Number of shards for a new run; `shard_clips = 0` aims at 64 shards of 1 to 64 clips."""
+    """Number of shards for a new run; `shard_clips = 0` aims at 64 shards of 1 to 128 clips."""
     size = shard_clips or min(MAX_AUTO_SHARD_CLIPS, max(1, n_clips // AUTO_SHARDS))
     return max(1, -(-n_clips // size))
 

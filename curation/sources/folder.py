@@ -15,6 +15,7 @@ VIDEO_SUFFIXES = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".flv", ".wmv", ".ogv", ".mxf"]
 )
 INDEX_COLUMNS = ("path", "start_ms", "end_ms", "identity", "source_key", "face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px", "licence")
+BOX_COLUMNS = ("face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px")
 IDENTITY_RULES = ("file", "folder")
 
 
@@ -59,17 +60,15 @@ class Folder(Source):
     def _found(self, root: Path) -> Iterator[Clip]:
         for path in sorted(_videos_below(root), key=os.fsencode):
             self._n_named += 1
-            key = PurePosixPath(Path(path).relative_to(root)).as_posix()
-            yield self._clip(key, path)
+            yield self._clip(os.path.relpath(path, root), path)
 
-    def _clip(self, key: str, path: str, **known) -> Clip:
+    def _clip(self, key: str, path: str, identity: str = "", licence: str = "", **known) -> Clip:
         printable = printable_text(key)
-        person = known.pop("identity", "") or (str(PurePosixPath(printable).parent) if self.identity == "folder" else printable)
-        licence = known.pop("licence", "") or self.licence
-        return Clip(self.name, printable, person, path, licence=licence, **known)
+        person = identity or (str(PurePosixPath(printable).parent) if self.identity == "folder" else printable)
+        return Clip(self.name, printable, person, path, licence=licence or self.licence, **known)
 
     def _indexed(self, index: Path) -> Iterator[Clip]:
-        base = index.parent.resolve()
+        base = str(index.parent.resolve())
         seen: set[str] = set()
         with index.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
             reader = csv.DictReader(lines)
@@ -92,22 +91,23 @@ class Folder(Source):
                     self._missing.append(clip.video_path)
                 yield clip
 
-    def _row_clip(self, row: dict[str, str | None], base: Path) -> Clip:
-        text = {name: (row.get(name) or "").strip() for name in INDEX_COLUMNS}
-        relative = row.get("path") or ""
+    def _row_clip(self, row: dict[str, str | None], base: str) -> Clip:
+        # Text functions instead of pathlib: an index of 100,000 rows is read at every start.
+        text = {name: value.strip() for name, value in row.items() if name in INDEX_COLUMNS and value}
+        relative = row["path"] or ""
         if not relative:
             raise ValueError("no path")
-        path = os.path.normpath(base / relative)
-        if not Path(path).is_relative_to(base) or Path(relative).is_absolute():
+        path = os.path.normpath(f"{base}/{relative}")
+        if relative.startswith("/") or not path.startswith(f"{base}/".replace("//", "/")):
             raise ValueError(f"the path {relative!r} leaves the index's folder")
-        start_ms, end_ms = int(text["start_ms"] or 0), int(text["end_ms"]) if text["end_ms"] else None
+        start_ms, end_ms = int(text.get("start_ms") or 0), int(text["end_ms"]) if text.get("end_ms") else None
         if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
             raise ValueError(f"the span {start_ms}..{end_ms} ms is empty or negative")
-        corners = [text[name] for name in INDEX_COLUMNS if name.startswith("face_")]
-        box = tuple(float(value) for value in corners) if all(corners) else None
-        key = text["source_key"] or PurePosixPath(relative).as_posix()
-        known = {"start_ms": start_ms, "end_ms": end_ms, "face_box_px": box, "identity": text["identity"], "licence": text["licence"]}
-        return self._clip(key, path, **known)
+        corners = [text[name] for name in BOX_COLUMNS if text.get(name)]
+        box = tuple(map(float, corners)) if len(corners) == len(BOX_COLUMNS) else None
+        key = text.get("source_key") or os.path.normpath(relative)
+        who = {"identity": text.get("identity", ""), "licence": text.get("licence", "")}
+        return self._clip(key, path, start_ms=start_ms, end_ms=end_ms, face_box_px=box, **who)
 
 
 def printable_text(name: str) -> str:
