@@ -68,8 +68,9 @@ class Folder(Source):
         return Clip(self.name, printable, person, path, licence=licence or self.licence, **known)
 
     def _indexed(self, index: Path) -> Iterator[Clip]:
-        base = str(index.parent.resolve())
+        base = f"{str(index.parent.resolve()).rstrip('/')}/"
         seen: set[str] = set()
+        on_disk = _Directories()
         with index.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
             reader = csv.DictReader(lines)
             names = reader.fieldnames or ()
@@ -87,7 +88,7 @@ class Folder(Source):
                     self._malformed.append(f"{where}: the same file and span again")
                     continue
                 seen.add(clip.clip_id)
-                if not os.path.lexists(clip.video_path):
+                if clip.video_path not in on_disk:
                     self._missing.append(clip.video_path)
                 yield clip
 
@@ -97,22 +98,38 @@ class Folder(Source):
         relative = row["path"] or ""
         if not relative:
             raise ValueError("no path")
-        path = os.path.normpath(f"{base}/{relative}")
-        if relative.startswith("/") or not path.startswith(f"{base}/".replace("//", "/")):
+        path = os.path.normpath(base + relative)
+        if relative.startswith("/") or not path.startswith(base):
             raise ValueError(f"the path {relative!r} leaves the index's folder")
         start_ms, end_ms = int(text.get("start_ms") or 0), int(text["end_ms"]) if text.get("end_ms") else None
         if start_ms < 0 or (end_ms is not None and end_ms <= start_ms):
             raise ValueError(f"the span {start_ms}..{end_ms} ms is empty or negative")
         corners = [text[name] for name in BOX_COLUMNS if text.get(name)]
         box = tuple(map(float, corners)) if len(corners) == len(BOX_COLUMNS) else None
-        key = text.get("source_key") or os.path.normpath(relative)
+        key = text.get("source_key") or path[len(base) :]
         who = {"identity": text.get("identity", ""), "licence": text.get("licence", "")}
         return self._clip(key, path, start_ms=start_ms, end_ms=end_ms, face_box_px=box, **who)
 
 
 def printable_text(name: str) -> str:
     """A file name as valid Unicode; bytes that are none are written `\\xNN`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+class _Directories:
+    """Which paths exist: a directory is listed once instead of asking for each of its files."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder or "/"))  # noqa: PTH208 - names only
+            except OSError:
+                self._names[folder] = frozenset()
+        return name in self._names[folder]
 
 
 def _videos_below(root: Path) -> Iterator[str]:
