@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -24,7 +26,7 @@ from curation.contracts import Clip, IndexReport, Source
 from curation.discovery import parts
 from curation.job.clip_scorer import make_scorers, part_digests, scorer_columns
 from curation.job.executors import choose, run_inprocess, run_ray
-from curation.job.ledger import Ledger, clips_digest, shard_count
+from curation.job.ledger import Ledger, ShardState, clips_digest, shard_count
 from curation.job.progress import Progress
 from curation.job.worker import ShardTask, Tally, WorkerSpec
 from manifests.tables import to_frame
@@ -73,14 +75,17 @@ def run(
     ledger.open()
     with ledger.lock():
         source = make_source(source_name, root, config)
-        clips = _unique(source.clips(), say)
+        with ThreadPoolExecutor(1) as pool, _no_garbage_collection():  # a hundred thousand clips are listed at every start
+            reading = pool.submit(ledger.states)
+            clips = _unique(source.clips(), say)
+            states = reading.result()
         _say_missing(source.report(), say)
         if not clips:
             raise ConfigError(f"{root} holds no video that source {source_name!r} recognises")
         n_shards = _start(ledger, source_name, root, config, len(clips))
         version_text = code_version()
         chosen = clips if limit is None else dict(islice(clips.items(), limit))
-        tasks = _tasks(ledger, chosen, n_shards, config, retry_where)
+        tasks = _tasks(ledger, states, chosen, n_shards, config, retry_where)
         n_clips = sum(len(task.clips) for task in tasks)
         spec = WorkerSpec(config, str(Path(out_dir).absolute()), uuid.uuid4().hex, version_text, _run_config(source_name, root, config))
         progress = Progress(n_clips)
@@ -131,7 +136,7 @@ def code_version() -> str:
 def _unique(clips: Iterable[Clip], say: Callable[[str], None]) -> dict[str, Clip]:
     found: dict[str, Clip] = {}
     for clip in clips:
-        if found.setdefault(clip.clip_id, clip) != clip:
+        if found.setdefault(clip.clip_id, clip) is not clip:
             say(f"the source names {clip.source_key!r} {clip.start_ms}..{clip.end_ms} ms twice; the first is used")
     return found
 
@@ -169,12 +174,25 @@ def _note_session(ledger: Ledger, progress: Progress) -> None:
     ledger.write_run({**(ledger.read_run() or {}), "last_session": session})
 
 
-def _tasks(ledger: Ledger, clips: dict[str, Clip], n_shards: int, config: CurationConfig, retry_where: str | None) -> list[ShardTask]:
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Nothing that is listed becomes garbage, but each collection would look at all of it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _tasks(
+    ledger: Ledger, states: dict[int, ShardState], clips: dict[str, Clip], n_shards: int, config: CurationConfig, retry_where: str | None
+) -> list[ShardTask]:
     """One task for every shard in which something is missing, stale or to be retried."""
     by_shard: dict[int, list[Clip]] = defaultdict(list)
     for clip in clips.values():
         by_shard[manifests.shard_of(clip.source_key, n_shards)].append(clip)
-    states = ledger.states()
     wanted_parts = part_digests(config, landmarks.make_backend(config.landmarks, config.landmark_settings).name)
     force = _selected(ledger, retry_where) if retry_where else frozenset()
     tasks = []
