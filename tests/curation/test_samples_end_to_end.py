@@ -1,4 +1,4 @@
-"""`make curate` on the sample clips: every planted fault is rejected for its planted reason, every clean clip accepted, every score right."""
+"""`make curate` on the samples: every planted fault is rejected for its planted reason, every clean clip accepted, every score right."""
 
 from __future__ import annotations
 
