@@ -20,7 +20,7 @@ pytestmark = pytest.mark.corpus
 
 @pytest.mark.parametrize("name", ["retalking_2.mp4", "vexpress_AOC.mp4"])
 def test_real_clips_follow_planted_shifts_and_lose_confidence_a_second_off(corpus: Path, name: str) -> None:
-    scorer = ClipScorer(load_config(overrides=("scorers={lipsync: {}}",)))
+    scorer = ClipScorer(load_config(overrides=("scorers={lipsync: {}}",)), "test")
     path = corpus / "clips" / name
     scorer.score(Clip("folder", name, name, str(path)))
     evidence = scorer.last_evidence
