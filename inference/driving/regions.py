@@ -1,0 +1,142 @@
+"""Eye and mouth rectangles on a face crop: the one definition that training and inference share.
+
+The driven image of the paper (section 3.1) shows the eyes and the mouth of the driver and is black elsewhere. The paper gives no sizes;
+here a rectangle is the box of a part's landmarks plus margins in units of the distance between the eye centres, so that they scale with
+the face. Pixel i covers i..i+1, as in `curation.landmarks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from curation.landmarks.sixty_eight import LEFT_EYE, LIPS, N_POINTS, RIGHT_EYE, interocular
+
+EYES, MOUTH = "eyes", "mouth"
+REGION_CHOICES = {
+    "eyes": frozenset({EYES}),
+    "mouth": frozenset({MOUTH}),
+    "both": frozenset({EYES, MOUTH}),
+    "none": frozenset(),
+}
+
+# Left, top, right, bottom, as parts of the distance between the eye centres. Upwards the eyes' margin holds the brows.
+EYE_MARGINS = np.array([0.16, 0.30, 0.16, 0.16])
+MOUTH_MARGINS = np.array([0.16, 0.16, 0.16, 0.20])
+
+
+@dataclass(frozen=True)
+class RegionBoxes:
+    """Half-open pixel rectangles x0, y0, x1, y1 of F frames, within the picture; all zero where a region is not to be seen.
+
+    Attributes:
+        eyes: (F, 2, 4) int64, the right and the left eye.
+        mouth: (F, 4) int64; never overlaps an eye.
+    """
+
+    eyes: np.ndarray
+    mouth: np.ndarray
+
+    def of(self, region: str) -> np.ndarray:
+        """(F, n, 4) rectangles of "eyes" or "mouth"."""
+        if region not in (EYES, MOUTH):
+            raise ValueError(f"unknown region {region!r}: {EYES} or {MOUTH}")
+        return self.eyes if region == EYES else self.mouth[:, None]
+
+    def __len__(self) -> int:
+        return len(self.mouth)
+
+
+def region_boxes(points_px: np.ndarray, size_px: int | tuple[int, int]) -> RegionBoxes:
+    """The rectangles of every frame.
+
+    Args:
+        points_px: (F, 68, 2) x, y; a frame with a NaN has no regions.
+        size_px: side of the square picture, or (height, width).
+
+    Raises:
+        ValueError: points of another shape, an empty picture.
+    """
+    points = np.asarray(points_px, np.float64)
+    if points.ndim != 3 or points.shape[1:] != (N_POINTS, 2):
+        raise ValueError(f"points_px has shape {points.shape}; it needs (frames, {N_POINTS}, 2)")
+    height, width = (size_px, size_px) if np.ndim(size_px) == 0 else size_px
+    if height < 1 or width < 1:
+        raise ValueError(f"size_px is {size_px}; a picture has at least one pixel")
+    seen = np.isfinite(points).all(axis=(1, 2))
+    points = np.where(seen[:, None, None], points, 0.0)
+    unit = interocular(points)[:, None]  # (F, 1)
+    eyes_tight = np.stack([_point_box(points[:, RIGHT_EYE]), _point_box(points[:, LEFT_EYE])], axis=1)  # (F, 2, 4)
+    mouth_tight = _point_box(points[:, LIPS])
+    limits = np.array([width, height, width, height])
+    eyes = _grown(eyes_tight, EYE_MARGINS * unit[:, None], limits)
+    mouth = _grown(mouth_tight, MOUTH_MARGINS * unit, limits)
+    for eye in range(2):
+        eyes[:, eye], mouth = _parted(eyes[:, eye], mouth, eyes_tight[:, eye], mouth_tight)
+    return RegionBoxes(_or_empty(eyes, seen[:, None]), _or_empty(mouth, seen))
+
+
+def region_pixels(boxes: RegionBoxes, region: str, height: int, width: int) -> np.ndarray:
+    """(F, H, W) bool, True within the rectangles of `region` ("eyes" or "mouth")."""
+    x0, y0, x1, y1 = np.moveaxis(boxes.of(region)[..., None], 2, 0)  # (F, n, 1) each
+    columns, rows = np.arange(width), np.arange(height)
+    in_columns = (columns >= x0) & (columns < x1)  # (F, n, W)
+    in_rows = (rows >= y0) & (rows < y1)  # (F, n, H)
+    return (in_rows[..., :, None] & in_columns[..., None, :]).any(axis=1)
+
+
+def cut_patches(frames: np.ndarray, boxes: RegionBoxes, regions: Iterable[str]) -> np.ndarray:
+    """The driven image: a copy of (F, H, W, 3) uint8 frames that is black outside the rectangles of `regions`.
+
+    Raises:
+        ValueError: another number of frames than of boxes, or an unknown region.
+    """
+    if len(frames) != len(boxes):
+        raise ValueError(f"{len(frames)} frames and the boxes of {len(boxes)}")
+    patches = np.zeros_like(frames)
+    for region in sorted(regions):
+        for frame, patch, rectangles in zip(frames, patches, boxes.of(region), strict=True):
+            for x0, y0, x1, y1 in rectangles:
+                patch[y0:y1, x0:x1] = frame[y0:y1, x0:x1]
+    return patches
+
+
+def _point_box(points: np.ndarray) -> np.ndarray:
+    """(F, n, 2) points -> (F, 4) x0, y0, x1, y1."""
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=-1)
+
+
+def _grown(tight: np.ndarray, margins: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Boxes (..., 4) with their margins, to whole pixels and within the picture: int64."""
+    grown = tight + margins * np.array([-1, -1, 1, 1])
+    whole = np.concatenate([np.floor(grown[..., :2]), np.ceil(grown[..., 2:])], axis=-1)
+    return np.clip(whole, 0, limits).astype(np.int64)
+
+
+def _parted(eye: np.ndarray, mouth: np.ndarray, eye_tight: np.ndarray, mouth_tight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where an eye's and the mouth's rectangle (F, 4) overlap, both end at the middle between their landmarks, along the axis on which
+    these lie further apart (the vertical one unless the head lies on its side)."""
+    overlap = (np.minimum(eye[:, 2:], mouth[:, 2:]) > np.maximum(eye[:, :2], mouth[:, :2])).all(axis=1)
+    eye, mouth = eye.copy(), mouth.copy()
+    if not overlap.any():
+        return eye, mouth
+    mouth_after = mouth_tight[:, :2] + mouth_tight[:, 2:] >= eye_tight[:, :2] + eye_tight[:, 2:]  # (F, 2): further right, further down
+    end_of_first = np.where(mouth_after, eye_tight[:, 2:], mouth_tight[:, 2:])
+    start_of_second = np.where(mouth_after, mouth_tight[:, :2], eye_tight[:, :2])
+    axis = (start_of_second - end_of_first).argmax(axis=1)
+    for frame in np.flatnonzero(overlap):
+        a = axis[frame]
+        middle = (start_of_second[frame, a] + end_of_first[frame, a]) / 2
+        first, second = (eye[frame], mouth[frame]) if mouth_after[frame, a] else (mouth[frame], eye[frame])
+        # Where even the landmarks overlap, the middle may lie outside the rectangles' common part.
+        border = int(np.clip(round(middle), max(first[a], second[a]), min(first[2 + a], second[2 + a])))
+        first[2 + a] = second[a] = border
+    return eye, mouth
+
+
+def _or_empty(boxes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """All zero where the face is not seen or nothing of the rectangle lies in the picture."""
+    some = (boxes[..., 2:] > boxes[..., :2]).all(axis=-1) & seen
+    return np.where(some[..., None], boxes, 0)
