@@ -1,0 +1,111 @@
+"""Intervals and tests against simulations whose truth is known, and against SciPy."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from inference.evaluation.statistics import holm, identities_needed, identity_sd, mean_interval, paired_interval, sign_flip_p
+
+BETWEEN_SD, WITHIN_SD = 0.9, 0.6  # of a Sync-C-like score: over identities, over clips of one
+
+
+def simulated(rng: np.random.Generator, n_identities: int, mean: float = 6.0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of 1 to 5 clips an identity."""
+    sizes = rng.integers(1, 6, n_identities)
+    who = np.repeat(np.arange(n_identities), sizes)
+    return mean + BETWEEN_SD * rng.standard_normal(n_identities)[who] + WITHIN_SD * rng.standard_normal(len(who)), who
+
+
+@pytest.mark.parametrize("n_identities", [20, 40])
+def test_intervals_cover_the_true_mean_as_often_as_they_say(n_identities: int) -> None:
+    rng = np.random.default_rng(1)
+    hits = 0
+    n_runs = 1500
+    for run in range(n_runs):
+        interval = mean_interval(*simulated(rng, n_identities), resamples=400, seed=run)
+        hits += interval.low <= 6.0 <= interval.high
+    assert 0.93 <= hits / n_runs <= 0.97
+
+
+def test_clips_taken_for_independent_would_cover_far_less() -> None:
+    """What the cluster bootstrap is for: the same simulation with every clip as an identity of its own."""
+    rng = np.random.default_rng(1)
+    hits = 0
+    for run in range(400):
+        values, _ = simulated(rng, 30)
+        interval = mean_interval(values, range(len(values)), resamples=400, seed=run)
+        hits += interval.low <= 6.0 <= interval.high
+    assert hits / 400 < 0.9
+
+
+def test_two_copies_of_one_method_differ_significantly_in_at_most_five_in_a_hundred_runs() -> None:
+    rng = np.random.default_rng(2)
+    false_claims = 0
+    for run in range(1000):
+        values, who = simulated(rng, 24)
+        a, b = (values + 0.4 * rng.standard_normal(len(values)) for _ in range(2))
+        false_claims += sign_flip_p(a, b, who, resamples=300, seed=run) <= 0.05
+    assert false_claims / 1000 <= 0.05 + 1.65 * math.sqrt(0.05 * 0.95 / 1000)  # 0.05, and what chance adds to 1000 runs
+
+
+def test_sign_flips_are_counted_out_for_few_identities() -> None:
+    """One clip an identity: SciPy's exact paired permutation test."""
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal(9) + 0.5, rng.standard_normal(9)
+    expected = stats.permutation_test((a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf).pvalue
+    assert sign_flip_p(a, b, range(9)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_sampled_sign_flips_agree_with_the_t_test() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.standard_normal(60) + 0.3, rng.standard_normal(60)
+    assert sign_flip_p(a, b, range(60)) == pytest.approx(stats.ttest_rel(a, b).pvalue, abs=0.01)
+
+
+def test_same_seed_same_interval_and_no_interval_from_one_identity() -> None:
+    values, who = simulated(np.random.default_rng(5), 15)
+    assert mean_interval(values, who, seed=3) == mean_interval(values, who, seed=3)
+    alone = mean_interval([1.0, 2.0, 4.5], ["a", "a", "a"])
+    assert alone.mean == pytest.approx(2.5)
+    assert math.isnan(alone.low)
+    assert math.isnan(alone.high)
+    assert math.isnan(mean_interval([], []).mean)
+
+
+def test_pairing_takes_out_what_makes_a_clip_hard() -> None:
+    rng = np.random.default_rng(6)
+    values, who = simulated(rng, 30)
+    ours, theirs = values + 0.2 + 0.1 * rng.standard_normal(len(values)), values + 0.1 * rng.standard_normal(len(values))
+    paired = paired_interval(ours, theirs, who)
+    assert paired.low > 0
+    assert paired.half_width < mean_interval(ours, who).half_width / 4
+    assert math.isfinite(paired_interval(np.where(values > 6, np.nan, ours), theirs, who).low)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(math.nan)), max_size=12))
+def test_holm_against_its_definition(p_values: list[float]) -> None:
+    tested = [p for p in p_values if not math.isnan(p)]
+    for p, corrected in zip(p_values, holm(p_values), strict=True):
+        if math.isnan(p):
+            assert math.isnan(corrected)
+            continue
+        # step down: p is significant at level a iff every smaller p_(k) is below a / (m − k)
+        smaller = sorted(q for q in tested if q <= p)
+        assert corrected == pytest.approx(min(1.0, max((len(tested) - k) * q for k, q in enumerate(smaller))))
+
+
+def test_identities_that_a_claim_needs_find_it_with_the_promised_power() -> None:
+    rng = np.random.default_rng(7)
+    needed = identities_needed(0.3, 0.5)
+    found = sum(
+        sign_flip_p(0.3 + 0.5 * rng.standard_normal(needed), np.zeros(needed), range(needed), resamples=400) <= 0.05 for _ in range(300)
+    )
+    assert found / 300 > 0.7
+    assert identity_sd([1.0, 3.0, 2.0], [0.0, 0.0, 0.0], ["a", "a", "b"]) == pytest.approx(0.0)
+    with pytest.raises(ValueError, match="difference is 0"):
+        identities_needed(0.0, 1.0)
