@@ -1,0 +1,78 @@
+"""The folder that a pipeline is saved to and loaded from: the trainer writes one at each checkpoint, `animate` reads it.
+
+transformer/     MegActorModel: config.json, safetensors, model card
+scheduler/       scheduler_config.json (diffusers)
+pipeline.json    codec, audio encoder, picture size and rate; the training record
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation import configuration
+from curation.configuration import ConfigError
+from inference.components import InferenceConfig, TrainingRecord
+from manifests.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from inference.models.megactor import MegActorModel
+
+FORMAT = 1
+PIPELINE_FILE = "pipeline.json"
+CLASS_NAME = "MegActorSigmaPipeline"
+
+
+def save_pipeline(
+    folder: str | Path,
+    transformer: MegActorModel,
+    config: InferenceConfig,
+    record: TrainingRecord,
+    scheduler: Any | None = None,
+    max_shard_size: int | str = "5GB",
+) -> None:
+    """Writes a pipeline's folder; `pipeline.json` comes last, so a folder that has it is whole.
+
+    Args:
+        transformer: the weights (the trainer passes its average), in the dtype to store.
+        config: its `model` may be of a later stage; the transformer's own sizes are written.
+        scheduler: a diffusers scheduler; None is the default one (DPM-Solver++ of the training schedule).
+    """
+    from dataclasses import replace
+
+    from inference.samplers import make_scheduler
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PIPELINE_FILE).unlink(missing_ok=True)
+    transformer.save_pretrained(folder / "transformer", max_shard_size=max_shard_size)
+    (scheduler or make_scheduler()).save_pretrained(folder / "scheduler")
+    document = {
+        "_class_name": CLASS_NAME,
+        "format": FORMAT,
+        "config": replace(config, model=transformer.sizes).to_tree(),
+        "training": configuration.to_tree(record),
+    }
+    with atomic_path(folder / PIPELINE_FILE) as temporary:
+        temporary.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_pipeline_file(folder: Path) -> tuple[InferenceConfig, TrainingRecord]:
+    """The checked content of `pipeline.json`.
+
+    Raises:
+        ConfigError: no pipeline's folder, another format, an unknown or wrong setting.
+    """
+    file = folder / PIPELINE_FILE
+    if not file.is_file():
+        raise ConfigError(f"{folder} holds no pipeline (no {PIPELINE_FILE}); give a folder that training or save_pretrained wrote")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        named, version = document["_class_name"], document["format"]
+        config, record = document["config"], document["training"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} is damaged: {error!r}") from None
+    if named != CLASS_NAME or version != FORMAT:
+        raise ConfigError(f"{file} is of {named!r}, format {version!r}; this code reads {CLASS_NAME}, format {FORMAT}")
+    return InferenceConfig.from_tree(config), configuration.build(TrainingRecord, record)
