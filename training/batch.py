@@ -10,11 +10,6 @@ import torch
 
 from inference.models.masks import RegionMask
 
-VISUAL, AUDIO, MIXED = 0, 1, 2  # values of `TrainingBatch.modality`
-MODALITIES = ("visual", "audio", "mixed")
-EYES, MOUTH = 1, 2  # bits of `TrainingBatch.regions`
-LEFT_EYE, RIGHT_EYE, MOUTH_BOX = 0, 1, 2  # rectangles of `TrainingBatch.driven_boxes` (left and right as seen in the picture)
-
 
 class Skip(NamedTuple):
     """A clip that could not serve a sample; the sample took the clip of its next attempt.
@@ -70,7 +65,7 @@ class TrainingBatch:
         sample_index: (B,) int64, global.
         clip_id: B names.
         modality: (B,) int8: `VISUAL`, `AUDIO` or `MIXED`, as drawn (dropout does not change it).
-        regions: (B,) int8, bits `EYES` and `MOUTH`: the patches that the driven frames show.
+        shows_eyes, shows_mouth: (B,) bool, the patches that the driven frames show.
         target_frames: (B, F, 3, S, S) uint8, or None where `target_latents` come from the cache.
         target_latents: (B, F, C, h, w) float16, or None.
         reference_frames: (B, 3, S, S) uint8, or None where `reference_latents` come from the cache.
@@ -78,8 +73,8 @@ class TrainingBatch:
         reference_present: (B,) bool; False where the reference is dropped.
         driven_frames: (B, F, 3, S, S) uint8, black outside the patches, before augmentation: the model gets
             `training.augment.patches.augment_driven(batch)`.
-        driven_boxes: (B, F, 3, 4) int16, half-open pixel rectangles x0, y0, x1, y1 of left eye, right eye and mouth patches in
-            `driven_frames`; empty (zeros) where not shown.
+        driven_boxes: (B, F, 3, 4) int64, half-open pixel rectangles x0, y0, x1, y1 of the patches in `driven_frames`: right eye, left eye
+            (the person's), mouth; zeros where not shown.
         augmentation: per sample.
         eye_tokens, mouth_tokens: (B, F, ht, wt) bool, the target's regions whatever the driven frames show.
         region_mask: Eq. 2 for the frames that need it, or None.
@@ -95,7 +90,8 @@ class TrainingBatch:
     sample_index: torch.Tensor
     clip_id: tuple[str, ...]
     modality: torch.Tensor
-    regions: torch.Tensor
+    shows_eyes: torch.Tensor
+    shows_mouth: torch.Tensor
     target_frames: torch.Tensor | None
     target_latents: torch.Tensor | None
     reference_frames: torch.Tensor | None
