@@ -5,7 +5,7 @@ from manifests.compare import ManifestDiff, append, diff
 from manifests.errors import UserError
 from manifests.filters import apply, survival
 from manifests.ids import clip_id, shard_of, split
-from manifests.landmarks import ClipLandmarks, iter_landmarks, load_landmarks, quantise, write_landmarks
+from manifests.landmarks import ClipLandmarks, LandmarkIndex, iter_landmarks, load_landmarks, quantise, write_landmarks
 from manifests.overview import describe, summary
 from manifests.presets import Preset, Rule, load_presets, preset
 from manifests.schema import COLUMNS, ERROR_KINDS, SCHEMA_VERSION, TIMING_COLUMNS, Column, column
@@ -18,6 +18,7 @@ __all__ = [
     "TIMING_COLUMNS",
     "ClipLandmarks",
     "Column",
+    "LandmarkIndex",
     "ManifestDiff",
     "Preset",
     "Rule",

@@ -175,6 +175,45 @@ def iter_landmarks(path: str | os.PathLike) -> Iterator[tuple[str, ClipLandmarks
                 yield _group_clip(parquet, group), _read_group(parquet, group, file)
 
 
+class LandmarkIndex:
+    """Where each clip's landmarks lie, so that many clips can be read in any order. Reads the footers once; may be pickled.
+
+    Args:
+        path: a run's directory, or one file of its `landmarks/`; local or any fsspec URL.
+
+    Raises:
+        UserError: no side table there.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._path = path
+        self._places: dict[str, tuple[str, int]] = {}
+        for parquet, file in _side_tables(path):
+            with parquet:
+                for group in range(parquet.num_row_groups):
+                    self._places[_group_clip(parquet, group)] = (file, group)
+
+    def __contains__(self, clip_id: str) -> bool:
+        return clip_id in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def load(self, clip_id: str) -> ClipLandmarks:
+        """Reads one clip's row group.
+
+        Raises:
+            UserError: no landmarks of that clip, or a damaged file.
+        """
+        if clip_id not in self._places:
+            raise UserError(f"no landmarks of clip {clip_id} in {self._path}: it failed, or belongs to another run")
+        file, group = self._places[clip_id]
+        with open_parquet(filesystem_of(self._path)[0], file) as parquet:
+            if group >= parquet.num_row_groups or _group_clip(parquet, group) != clip_id:
+                raise UserError(f"{file} was written anew: its clips have moved; start again")
+            return _read_group(parquet, group, file)
+
+
 def _side_tables(path: str | os.PathLike) -> Iterator[tuple[pq.ParquetFile, str]]:
     filesystem, root = filesystem_of(path)
     files = [root] if root.endswith(".parquet") else parquet_files(filesystem, f"{root.rstrip('/')}/{LANDMARKS_DIR}")

@@ -68,7 +68,7 @@ class Child:
         from curation.media.spans import Picks
 
         self._open(request["path"])
-        self._span = Picks(self._file, request["times_s"])
+        self._span = Picks(self._file, request["times_s"], request["strict"])
         self._pictures = self._span.pictures()
         return self._ready()
 

@@ -88,8 +88,10 @@ class MediaReader:
         }
         return ClipStream(self, self._limits, clip.video_path, request, sample_hz, frames)
 
-    def pictures_at(self, path: str, times_ms: Sequence[float]) -> list[np.ndarray]:
+    def pictures_at(self, path: str, times_ms: Sequence[float], strict: bool = False) -> list[np.ndarray]:
         """The pictures that a player shows at those times after the first frame; the last one for times beyond the end.
+
+        With `strict`, a time beyond the end is `truncated`, and a picture that more than 10 % damaged packets led to `decode_error`.
 
         Returns:
             (H, W, 3) uint8 each, in the order of `times_ms`. Ascending or not, the file is read forward once.
@@ -100,7 +102,7 @@ class MediaReader:
         if len(times_ms) and not min(times_ms) >= 0:
             raise ValueError("times_ms must be 0 or more")
         order = sorted(range(len(times_ms)), key=times_ms.__getitem__)
-        request = {"do": "pick", "times_s": [times_ms[i] / 1000 for i in order]}
+        request = {"do": "pick", "times_s": [times_ms[i] / 1000 for i in order], "strict": strict}
         with ClipStream(self, self._limits, path, request, sample_hz=1.0, frames=True) as stream:
             found = {order[frame.index]: np.array(frame.rgb) for frame in stream.frames()}
         return [found[i] for i in range(len(times_ms))]

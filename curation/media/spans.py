@@ -142,29 +142,37 @@ class Picks:
     Args:
         file: the open file.
         times_s: ascending; beyond the end, the last picture is meant.
+        strict: times beyond the end, and pictures behind damaged packets, are errors instead.
     """
 
     expected_s = 0.0
 
-    def __init__(self, file: VideoFile, times_s: Sequence[float]):
+    def __init__(self, file: VideoFile, times_s: Sequence[float], strict: bool = False):
         self._file = file
         self._times_s = times_s
+        self._strict = strict
 
     def pictures(self) -> Iterator[tuple[range, Any] | None]:
         """(number within `times_s`, `av.VideoFrame`); None for a decoded frame that was not asked for.
 
         Raises:
-            DecodeError: decode_error.
+            DecodeError: decode_error; truncated, if strict.
         """
+        playhead = self._file.playhead
         for i, wanted_s in enumerate(self._times_s):
-            shown = None
-            for time_s, frame in self._file.playhead.frames_from(wanted_s, with_sound=False):
+            shown, shown_s = None, 0.0
+            for time_s, frame in playhead.frames_from(wanted_s, with_sound=False):
                 if shown is not None and time_s > wanted_s + rounding_s(self._file):
                     break
-                shown = frame
+                shown, shown_s = frame, time_s
                 yield None
+            else:
+                if self._strict and shown is not None and wanted_s >= playhead.end_of(shown_s, shown) + playhead.frame_s:
+                    raise DecodeError("truncated", f"a frame at {wanted_s:.3f} s is wanted, the last one begins at {shown_s:.3f} s")
             if shown is None:
                 raise DecodeError("decode_error", f"no frame can be decoded near {wanted_s:.3f} s")
+            if self._strict:
+                self._file.require_undamaged()
             yield range(i, i + 1), shown
 
     def hear(self, give_up_at: float) -> bool:
