@@ -159,6 +159,7 @@ ERROR_KINDS: dict[str, str] = {
     "timeout": "the clip was not done within its deadline",
     "crash": "the process that worked on the clip died",
     "too_large": "the clip would exceed the byte budget",
+    "no_face": "no frame shows a face to centre a crop on (materialise)",
     "scorer_error": "a scorer failed on the clip: a defect worth reporting",
 }
 
