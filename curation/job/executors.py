@@ -23,20 +23,29 @@ def run_inprocess(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callab
 
 def run_ray(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Tally], None]) -> None:
     """Run every task on a Ray Data actor pool, which replaces a dead worker and runs its shard again, as often as it takes."""
+    on_ray([task.to_json() for task in tasks], _RayWorker, (spec,), spec.config.workers, on_tally)
+
+
+def on_ray(tasks: Sequence[str], actor: type, arguments: tuple, workers: int, on_tally: Callable[[Tally], None]) -> None:
+    """Hand `tasks`, as text, one by one to a pool of `actor(*arguments)`, whose calls turn a batch `{"task": [...]}` into tallies by field.
+
+    Args:
+        workers: actors; 0 = one a core of the cluster.
+    """
     import ray
     import ray.data
 
-    with _cluster(ray, spec.config.workers) as n_cpus:
-        workers = min(spec.config.workers or max(1, int(n_cpus)), len(tasks))
+    with _cluster(ray, workers) as n_cpus:
+        workers = min(workers or max(1, int(n_cpus)), len(tasks))
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.enable_operator_progress_bars = False
         context.print_on_execution_start = False
         # One row a block, built by the driver: no read tasks that could starve behind the actors.
-        data = ray.data.from_items([{"task": task.to_json()} for task in tasks], override_num_blocks=len(tasks))
+        data = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
         done = data.map_batches(
-            _RayWorker,
-            fn_constructor_args=(spec,),
+            actor,
+            fn_constructor_args=arguments,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
             num_cpus=ACTOR_CPU_SHARE * min(1.0, n_cpus / workers),
