@@ -26,7 +26,7 @@ class Method:
     Attributes:
         name: in tables; the folder's name where `method.yaml` is silent.
         parameters_b: size in 10⁹ parameters; NaN if unknown.
-        signal: what the method used of the driver: audio, video or video+audio; "" if unknown. Methods that saw the driver's mouth are not to
+        signal: what the method used of the driver: audio, video or video+audio; "" if unknown. Methods that saw the mouth are not to
             be ranked against those that only heard it.
         notes: free text: commit, steps, seed, seconds a frame.
     """

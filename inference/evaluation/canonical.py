@@ -1,0 +1,194 @@
+"""One form for every video before anything is measured: 25 fps, one face square, one size, RGB from 0 to 255, sound at 16 kHz.
+
+What was done to a video is recorded, never silent. A result of another length than the real clip is a failure: a method that drops or adds
+frames has not answered the pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.contracts import AUDIO_RATE_HZ, Clip, ClipError, Faces, LandmarkBackend, MediaInfo
+from curation.face_crop import NoFaceError, clip_square, crop_matrix, transform_points, warp
+from curation.media import MediaReader
+from manifests import UserError
+
+CANONICAL_HZ = 25.0
+SIZE_PX = 512
+LONGEST_MS = 10_000
+LENGTH_TOLERANCE_FRAMES = 2  # encoders round a clip's last frames; more is a failure
+SAME_SHAPE = 0.01  # aspect ratios this close are one picture at another size
+_ALIGN_FRAMES = 25  # a face square is compared over the first second, in which heads have moved least
+
+
+class AnswerError(Exception):
+    """A method's video that cannot be judged: a failed pair. `kind` is one of `manifests.ERROR_KINDS`, `length_mismatch` or `no_face`."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+@dataclass(frozen=True)
+class CanonicalClip:
+    """A clip in canonical form.
+
+    Attributes:
+        frames: (T, S, S, 3) uint8 RGB at 25 fps.
+        audio: (N,) int16 mono at 16 kHz, sample 0 at frame 0; None without an audio stream.
+        faces: landmarks at the frames' times, in canonical px.
+        matrix: (2, 3), picture px to canonical px.
+        info: of the file.
+        record: what was done: `source_fps`, `source_px`, `crop` (whole, face square, real's square, aligned by face), `trimmed_frames`.
+    """
+
+    frames: np.ndarray
+    audio: np.ndarray | None
+    faces: Faces
+    matrix: np.ndarray
+    info: MediaInfo
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def first(self, n_frames: int) -> CanonicalClip:
+        """The first frames and the sound that belongs to them."""
+        faces = self.faces
+        cut = Faces(faces.times_ms[:n_frames], faces.n_faces[:n_frames], faces.points_px[:n_frames], faces.confidence[:n_frames])
+        audio = None if self.audio is None else self.audio[: round(n_frames * AUDIO_RATE_HZ / CANONICAL_HZ)]
+        return replace(self, frames=self.frames[:n_frames], audio=audio, faces=cut)
+
+
+@dataclass
+class Canonicaliser:
+    """Reads videos into canonical form. Holds a landmark backend and a decoding child; use it as a context.
+
+    Args:
+        backend: finds the landmarks.
+        size_px: side of the canonical square.
+        longest_ms: only the first so many ms are judged, which bounds the memory: 197 MB for 10 s at 512 px.
+    """
+
+    backend: LandmarkBackend
+    size_px: int = SIZE_PX
+    longest_ms: int = LONGEST_MS
+
+    def __post_init__(self) -> None:
+        self._reader = MediaReader()
+
+    def __enter__(self) -> Canonicaliser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the result, for cache keys."""
+        return {"hz": CANONICAL_HZ, "size_px": self.size_px, "longest_ms": self.longest_ms, "landmarks": self.backend.name, "version": 1}
+
+    def real(self, path: str | Path) -> CanonicalClip:
+        """A real clip. A square picture is a face crop already and taken whole; of any other the face's square is cut, fixed over the clip.
+
+        Raises:
+            AnswerError: it cannot be decoded, or shows no face.
+        """
+
+        def choose(info: MediaInfo, faces: Callable[[], Faces]) -> tuple[np.ndarray, str]:
+            if abs(info.width_px / info.height_px - 1) <= SAME_SHAPE:
+                return _whole(info, self.size_px), "whole"
+            try:
+                return crop_matrix(clip_square(faces().points_px), self.size_px), "face square"
+            except NoFaceError as error:
+                raise AnswerError("no_face", str(error)) from error
+
+        return self._read(Path(path), choose)
+
+    def answer(self, path: str | Path, real: CanonicalClip) -> CanonicalClip:
+        """A method's video, cropped as the real clip was and as long. A picture of another shape than the real one is a crop of the
+        method's own, and is laid over the real clip by the faces of the first second (size and place; never turned).
+
+        Raises:
+            AnswerError: it cannot be decoded, has another length than the real clip, or is a crop that shows no face.
+        """
+
+        def choose(info: MediaInfo, faces: Callable[[], Faces]) -> tuple[np.ndarray, str]:
+            wide, high = real.info.width_px / info.width_px, real.info.height_px / info.height_px
+            if abs(wide / high - 1) <= SAME_SHAPE:
+                return real.matrix * np.array([wide, high, 1.0]), "real's square"
+            return _laid_over(faces().points_px[:_ALIGN_FRAMES], real.faces.points_px[:_ALIGN_FRAMES]), "aligned by face"
+
+        clip = self._read(Path(path), choose)
+        differs = len(clip) - len(real)
+        if abs(differs) > LENGTH_TOLERANCE_FRAMES:
+            raise AnswerError("length_mismatch", f"{len(clip)} frames at 25 fps where the real clip has {len(real)}")
+        return clip.first(min(len(clip), len(real)))
+
+    def _read(self, path: Path, choose: Callable[[MediaInfo, Callable[[], Faces]], tuple[np.ndarray, str]]) -> CanonicalClip:
+        """Decodes once where the crop is known from the picture's size alone, twice where it needs the faces."""
+        try:
+            info = self._reader.probe(str(path))
+            end_ms = self.longest_ms if info.duration_ms > self.longest_ms else None
+            clip = Clip("evaluation", path.name, path.name, str(path), 0, end_ms)
+            found: list[Faces] = []
+
+            def faces() -> Faces:
+                found.append(self._pass(clip, info, None)[1])
+                return found[0]
+
+            matrix, crop = choose(info, faces)
+            frames, tracked, audio = self._pass(clip, info, matrix, track=not found)
+        except ClipError as error:
+            raise AnswerError(error.kind, error.message) from error
+        seen = found[0] if found else tracked
+        canonical = replace(seen, points_px=transform_points(seen.points_px, matrix).astype(np.float32))
+        record = {"source_fps": info.fps, "source_px": [info.width_px, info.height_px], "crop": crop}
+        return CanonicalClip(np.stack(frames), audio, canonical, matrix, info, record)
+
+    def _pass(
+        self, clip: Clip, info: MediaInfo, matrix: np.ndarray | None, *, track: bool = True
+    ) -> tuple[list[np.ndarray], Faces | None, np.ndarray | None]:
+        """One decode: crops if there is a matrix, landmarks if asked for, sound."""
+        tracker = self.backend.track(clip, info) if track else None
+        frames: list[np.ndarray] = []
+        with self._reader.read(clip, sample_hz=CANONICAL_HZ) as stream:
+            for frame in stream.frames():
+                if tracker is not None:
+                    tracker.on_frame(frame)
+                if matrix is not None:
+                    frames.append(warp(frame.rgb, matrix, self.size_px))
+            audio = stream.audio
+        return frames, tracker.finish() if tracker else None, audio
+
+
+def check_settings(size_px: int, longest_ms: int) -> None:
+    """Raises `UserError` for sizes that no metric can use."""
+    if size_px < 64 or size_px % 8:
+        raise UserError(f"the canonical size is {size_px} px; it must be a multiple of 8, at least 64")
+    if longest_ms < 1000:
+        raise UserError(f"the longest judged part is {longest_ms} ms; it must be at least 1000")
+
+
+def _whole(info: MediaInfo, size_px: int) -> np.ndarray:
+    return np.array([[size_px / info.width_px, 0.0, 0.0], [0.0, size_px / info.height_px, 0.0]])
+
+
+def _laid_over(ours_px: np.ndarray, real_px: np.ndarray) -> np.ndarray:
+    """(2, 3) scale and shift that lays the median face box of one clip over that of another."""
+    boxes = []
+    for name, points in (("answer", ours_px), ("real clip", real_px)):
+        seen = points[np.isfinite(points).all(axis=(1, 2))]
+        if not len(seen):
+            raise AnswerError("no_face", f"the {name} shows no face in its first second, by which its crop could be found")
+        boxes.append((np.median(seen.min(axis=1), axis=0), np.median(seen.max(axis=1), axis=0)))
+    (ours_low, ours_high), (real_low, real_high) = boxes
+    zoom = float(np.sqrt(np.prod(real_high - real_low) / np.prod(ours_high - ours_low)))
+    shift = (real_low + real_high) / 2 - zoom * (ours_low + ours_high) / 2
+    return np.array([[zoom, 0.0, shift[0]], [0.0, zoom, shift[1]]])
