@@ -136,6 +136,40 @@ def report(out: str, preset: str | None) -> None:
 
 
 @cli.command()
+@click.argument("manifest")
+@click.option("--out", required=True, help="Directory for the clips, their landmarks and manifest.parquet.")
+@click.option("--where", default="accepted", show_default=True, help="A pandas query: which clips, e.g. \"accepted and split == 'train'\".")
+@click.option("--size", "size_px", default=512, show_default=True, help="Side of the square picture, px.")
+@click.option("--crop", default="fixed", show_default=True, help="fixed: one square a clip; smoothed: the square follows the head.")
+@click.option("--scale", type=float, help="Side of the square over that of the landmark box; default: the whole head.")
+@click.option("--repair-offset", is_flag=True, help="Shift the sound by its measured offset: av_offset_frames, else lipsync_offset_frames.")
+@click.option("--audio", "audio_codec", default="aac", show_default=True, help="aac, or flac, which loses nothing.")
+@click.option("--crf", type=int, help="Quality of the picture, lower is better; default 17.")
+@click.option("--workers", default=0, show_default=True, type=click.IntRange(min=0), help="Processes; 0 = one a core.")
+@click.option("--executor", default="auto", show_default=True, type=click.Choice(["auto", "inprocess", "ray"]))
+@click.option("--shard-clips", default=0, type=click.IntRange(min=0), help="Clips a shard; default: as the manifest's run.")
+@click.option("--retry-failed", is_flag=True, help="Cut again what failed before.")
+def materialise(
+    manifest: str, out: str, where: str, executor: str, workers: int, shard_clips: int, retry_failed: bool, **given: Any
+) -> None:
+    """Cut face-centred square clips (25 fps H.264, 16 kHz sound) out of those that MANIFEST's --where selects.
+
+    OUT gets clips/, landmarks/ in pixels of the new clips, and a manifest like any other. The originals are only read. May be killed at
+    any moment; the same command continues.
+    """
+    from curation import configuration
+    from curation.materialise.run import materialise as run_materialise
+    from curation.materialise.settings import MaterialiseSettings
+
+    settings = configuration.build(MaterialiseSettings, {name: value for name, value in given.items() if value is not None}, "options")
+    spread = {"executor": executor, "workers": workers, "shard_clips": shard_clips}
+    result = run_materialise(manifest, out, settings, where=where, retry_failed=retry_failed, say=say, **spread)
+    status = result.table["status"].to_pylist()
+    say(f"{len(status)} clips: {status.count('scored')} there, {status.count('failed')} failed")
+    click.echo(f"manifest: {result.manifest_file}")
+
+
+@cli.command()
 @click.option("--out", default="outputs/samples", show_default=True, help="Directory for the clips and truth.csv.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other speech and motion.")
 def samples(out: str, seed: int) -> None:
