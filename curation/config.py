@@ -24,6 +24,8 @@ class JobConfig:
         shard_clips: clips a shard, the unit of commitment; 0 = by the number of clips (1 to 128). Fixed by a run's first start.
         decode_attempts: how often a clip is tried whose decoder hung or died.
         worker_deaths: a clip during which so many workers died is given up as `crash`.
+        gpus_per_worker: share of a GPU that Ray sets aside for a worker whose networks run on one; 0 = from the memory that they may
+            take and the memory of the cluster's smallest GPU.
     """
 
     executor: str = "auto"
@@ -31,6 +33,7 @@ class JobConfig:
     shard_clips: int = 0
     decode_attempts: int = 2
     worker_deaths: int = 3
+    gpus_per_worker: float = 0.0
 
     def __post_init__(self) -> None:
         known = ("auto", "inprocess", "ray")
@@ -38,6 +41,8 @@ class JobConfig:
             raise ValueError(f"executor is {self.executor!r}{nearest(self.executor, known)}")
         if self.shard_clips < 0 or self.decode_attempts < 1 or self.worker_deaths < 1:
             raise ValueError("shard_clips needs 0 or more, decode_attempts and worker_deaths 1 or more")
+        if not 0 <= self.gpus_per_worker <= 1:
+            raise ValueError("gpus_per_worker must lie in 0..1")
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class CurationConfig:
         preset: thresholds that fill `accepted` and `reject_reasons` (`configs/curation/presets.yaml`).
         sample_hz: rate at which frames are looked at.
         landmarks: the landmark backend's name.
-        landmark_settings: its settings, by field.
+        landmark_settings: its settings, by field; those under `runtime` say how it runs, not what is measured.
         scorers: the scorers that run, by name, each with its settings by field.
         source_settings: the source's settings, by field.
         media: bounds of the decoder; they decide which files fail, not what is measured.

@@ -157,9 +157,13 @@ class FaceTracker(Protocol):
 
 
 class LandmarkBackend(Protocol):
-    """Networks loaded once a worker. `name` names model and version and is written to `landmark_model`."""
+    """Networks loaded once a worker. `name` names model and version and is written to `landmark_model`; `gpu_memory_mib` is what they may
+    take of a GPU, 0 where they run on the CPU."""
 
     name: str
+
+    @property
+    def gpu_memory_mib(self) -> int: ...
 
     def track(self, clip: Clip, info: MediaInfo) -> FaceTracker: ...
 
@@ -199,6 +203,11 @@ class Scorer(ABC):
     def model_name(self) -> str:
         """Names the weights that it runs, if any; other weights give other numbers."""
         return ""
+
+    @property
+    def gpu_memory_mib(self) -> int:
+        """What its networks may take of a GPU; 0 where they run on the CPU, or there are none."""
+        return 0
 
     def begin(self, info: MediaInfo) -> None:
         """A new clip starts."""

@@ -41,7 +41,8 @@ def scorer_columns(scorers: list[Scorer]) -> list[Column]:
 
 def part_digests(config: CurationConfig, landmark_model: str) -> dict[str, str]:
     """What each part of a row depends on: the landmarks, and each scorer. A part whose digest changed is scored again."""
-    base = digest([landmark_model, config.landmark_settings, config.sample_hz])
+    measured_by = {key: value for key, value in config.landmark_settings.items() if key != "runtime"}
+    base = digest([landmark_model, measured_by, config.sample_hz])
     digests = {LANDMARKS_PART: base}
     for scorer in make_scorers(config):
         digests[scorer.name] = digest(

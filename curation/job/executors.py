@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from curation.configuration import ConfigError
+from curation.job.gpus import NO_GPU, GpuDemand
 from curation.job.worker import ShardTask, ShardWorker, Tally, WorkerSpec
 
 # Of a worker's core: a little is left so that Ray Data's own tasks always find a free slot, on one CPU too.
@@ -23,20 +24,33 @@ def run_inprocess(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callab
 
 def run_ray(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Tally], None]) -> None:
     """Run every task on a Ray Data actor pool, which replaces a dead worker and runs its shard again, as often as it takes."""
-    on_ray([task.to_json() for task in tasks], _RayWorker, (spec,), spec.config.workers, on_tally)
+    on_ray([task.to_json() for task in tasks], _RayWorker, (spec,), spec.config.workers, on_tally, GpuDemand.of(spec.config))
 
 
-def on_ray(tasks: Sequence[str], actor: type, arguments: tuple, workers: int, on_tally: Callable[[Tally], None]) -> None:
+def on_ray(
+    tasks: Sequence[str],
+    actor: type,
+    arguments: tuple,
+    workers: int,
+    on_tally: Callable[[Tally], None],
+    gpu: GpuDemand = NO_GPU,
+) -> None:
     """Hand `tasks`, as text, one by one to a pool of `actor(*arguments)`, whose calls turn a batch `{"task": [...]}` into tallies by field.
 
     Args:
-        workers: actors; 0 = one a core of the cluster.
+        workers: actors; 0 = one a core of the cluster, and no more than its GPUs hold.
+        gpu: what an actor needs of a GPU.
+
+    Raises:
+        ConfigError: an actor said so, or the cluster lacks the GPUs.
     """
     import ray
     import ray.data
 
     with _cluster(ray, workers) as n_cpus:
-        workers = min(workers or max(1, int(n_cpus)), len(tasks))
+        share = gpu.resolve(ray)
+        fitting = int(ray.cluster_resources().get("GPU", 0)) * int(1 / share) if share else len(tasks)
+        workers = min(workers or max(1, int(n_cpus)), max(1, fitting), len(tasks))
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.enable_operator_progress_bars = False
@@ -49,9 +63,23 @@ def on_ray(tasks: Sequence[str], actor: type, arguments: tuple, workers: int, on
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
             num_cpus=ACTOR_CPU_SHARE * min(1.0, n_cpus / workers),
+            num_gpus=share or None,
         )
-        for row in done.iter_rows():
-            on_tally(Tally(**{name: row[name] for name in asdict(Tally())}))
+        try:
+            for row in done.iter_rows():
+                on_tally(Tally(**{name: row[name] for name in asdict(Tally())}))
+        except Exception as error:
+            raise _mistake_behind(error) or error from None
+
+
+def _mistake_behind(error: BaseException | None) -> ConfigError | None:
+    """The user's mistake that an actor reported, below what Ray wrapped around it."""
+    while error is not None:
+        cause = getattr(error, "cause", None) or error.__cause__
+        if isinstance(error, ConfigError) and not isinstance(cause, ConfigError):
+            return error
+        error = cause
+    return None
 
 
 class _RayWorker:

@@ -71,6 +71,7 @@ def run(
         ConfigError, manifests.UserError: a mistake of the user's, one line.
     """
     manifests.preset(config.preset)
+    wanted_parts = part_digests(config, landmarks.make_backend(config.landmarks, config.landmark_settings).name)
     ledger = Ledger(out_dir)
     ledger.open()
     with ledger.lock():
@@ -85,7 +86,7 @@ def run(
         n_shards = _start(ledger, source_name, root, config, len(clips))
         version_text = code_version()
         chosen = clips if limit is None else dict(islice(clips.items(), limit))
-        tasks = _tasks(ledger, states, chosen, n_shards, config, retry_where)
+        tasks = _tasks(ledger, states, chosen, n_shards, wanted_parts, retry_where)
         n_clips = sum(len(task.clips) for task in tasks)
         spec = WorkerSpec(config, str(Path(out_dir).absolute()), uuid.uuid4().hex, version_text, _run_config(source_name, root, config))
         progress = Progress(n_clips)
@@ -187,13 +188,17 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _tasks(
-    ledger: Ledger, states: dict[int, ShardState], clips: dict[str, Clip], n_shards: int, config: CurationConfig, retry_where: str | None
+    ledger: Ledger,
+    states: dict[int, ShardState],
+    clips: dict[str, Clip],
+    n_shards: int,
+    wanted_parts: dict[str, str],
+    retry_where: str | None,
 ) -> list[ShardTask]:
     """One task for every shard in which something is missing, stale or to be retried."""
     by_shard: dict[int, list[Clip]] = defaultdict(list)
     for clip in clips.values():
         by_shard[manifests.shard_of(clip.source_key, n_shards)].append(clip)
-    wanted_parts = part_digests(config, landmarks.make_backend(config.landmarks, config.landmark_settings).name)
     force = _selected(ledger, retry_where) if retry_where else frozenset()
     tasks = []
     for shard, members in sorted(by_shard.items()):

@@ -9,7 +9,7 @@ from typing import Any
 from curation.configuration import ConfigError, build, nearest
 from curation.contracts import LandmarkBackend
 
-_BACKENDS = {"facemesh": ("curation.landmarks.facemesh", "FaceMesh")}
+_BACKENDS = {"facemesh": ("curation.landmarks.facemesh", "FaceMesh"), "dwpose": ("curation.dwpose.backend", "DWPose")}
 
 
 def make_backend(name: str, settings: Mapping[str, Any] | None = None) -> LandmarkBackend:

@@ -3,18 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from curation.contracts import Faces
 from curation.landmarks import sixty_eight
-from curation.landmarks.tracking import Track, box_size_px
+from curation.landmarks.tracking import box_size_px
 
 _MIN_DETECTED = 2  # a face that the detector saw only once, in a clip with more looks, is taken for an accident
 
 
+class FacePath(Protocol):
+    """One face over the frames on which it was seen.
+
+    Attributes:
+        frames: n indices of sampled frames, ascending.
+        points_px: (68, 2) a frame.
+        n_detected: on how many frames a detector, looking afresh, found it.
+        confidence: (n, 1) or (n, 68) in 0..1.
+        boxes_px: (n, 4) boxes of the points.
+    """
+
+    frames: list[int]
+    points_px: list[np.ndarray]
+    n_detected: int
+
+    @property
+    def confidence(self) -> np.ndarray: ...
+
+    @property
+    def boxes_px(self) -> np.ndarray: ...
+
+
+def main_paths(
+    tracks: Sequence[FacePath], n_frames: int, face_box_px: tuple[float, float, float, float] | None
+) -> tuple[list[FacePath], list[FacePath]]:
+    """All faces that are no accident, and of these the main face's: paths whose lives do not overlap, most important first.
+
+    A path's importance is the sum, over its frames, of the face's size; with `face_box_px`, of its share within that box.
+    """
+    kept = [t for t in tracks if t.n_detected >= _MIN_DETECTED or len(t.frames) == n_frames]
+    weights = [float((box_size_px(t.boxes_px) * _share_within(t.boxes_px, face_box_px)).sum()) for t in kept]
+    taken, main = np.zeros(n_frames, bool), []
+    for index in sorted(range(len(kept)), key=lambda i: -weights[i]):
+        life = slice(kept[index].frames[0], kept[index].frames[-1] + 1)
+        if weights[index] > 0 and not taken[life].any():
+            taken[life] = True
+            main.append(kept[index])
+    return kept, main
+
+
 def choose_faces(
-    tracks: Sequence[Track],
+    tracks: Sequence[FacePath],
     times_ms: np.ndarray,
     frame_size_px: tuple[int, int],
     face_box_px: tuple[float, float, float, float] | None,
@@ -30,27 +71,19 @@ def choose_faces(
     points_px = np.full((n_frames, sixty_eight.N_POINTS, 2), np.nan, np.float32)
     confidence = np.zeros((n_frames, sixty_eight.N_POINTS), np.float32)
     n_faces = np.zeros(n_frames, np.int16)
-    kept = [t for t in tracks if t.n_detected >= _MIN_DETECTED or len(t.frames) == n_frames]
-    sizes = [box_size_px(t.boxes_px) for t in kept]
-    weights = [float((s * _share_within(t.boxes_px, face_box_px)).sum()) for t, s in zip(kept, sizes, strict=True)]
-    taken = np.zeros(n_frames, bool)
+    kept, main = main_paths(tracks, n_frames, face_box_px)
     main_size = np.full(n_frames, np.nan)
-    for index in sorted(range(len(kept)), key=lambda i: -weights[i]):
-        track = kept[index]
-        first, last = track.frames[0], track.frames[-1]
-        if weights[index] <= 0 or taken[first : last + 1].any():
-            continue
-        taken[first : last + 1] = True
+    for track in main:
         points = np.stack(track.points_px)
         points_px[track.frames] = points
-        confidence[track.frames] = np.array(track.presence, np.float32)[:, None] * _inside(points, frame_size_px)
-        main_size[track.frames] = sizes[index]
+        confidence[track.frames] = track.confidence * _inside(points, frame_size_px)
+        main_size[track.frames] = box_size_px(track.boxes_px)
     # Where the main face is lost for a moment, others are compared with its usual size.
     usual = np.nanmedian(main_size) if np.isfinite(main_size).any() else 0.0
     reference = np.where(np.isfinite(main_size), main_size, usual)
-    for track, size in zip(kept, sizes, strict=True):
+    for track in kept:
         frames = np.array(track.frames)
-        n_faces[frames[size >= min_relative_size * reference[frames]]] += 1
+        n_faces[frames[box_size_px(track.boxes_px) >= min_relative_size * reference[frames]]] += 1
     return Faces(times_ms, n_faces, points_px, confidence)
 
 

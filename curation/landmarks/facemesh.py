@@ -58,6 +58,10 @@ class FaceMesh:
         if self.detector_every_frames < 1 or self.max_faces < 1:
             raise ValueError("detector_every_frames and max_faces must be at least 1")
 
+    @property
+    def gpu_memory_mib(self) -> int:
+        return 0
+
     @cached_property
     def full_range(self) -> FaceDetector:
         return FaceDetector.full_range()

@@ -68,6 +68,11 @@ class Track:
         """(n, 4) boxes of the 68 points on `frames`."""
         return point_box(np.stack(self.points_px))
 
+    @property
+    def confidence(self) -> np.ndarray:
+        """(n, 1) float32 in 0..1 on `frames`, for all points alike."""
+        return np.array(self.presence, np.float32)[:, None]
+
 
 def box_size_px(boxes_px: np.ndarray) -> np.ndarray:
     """Square root of the area of (..., 4) boxes."""

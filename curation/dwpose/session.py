@@ -1,0 +1,133 @@
+"""One onnxruntime session a network: the provider that was asked for or an error, bounded memory, one batch shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from curation.configuration import ConfigError, nearest
+
+T = TypeVar("T")
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+INSTALL_GPU = "pip install .[gpu]"
+
+
+class ProviderError(ConfigError):
+    """The execution provider that was asked for is not there or does not run; the message says what to install."""
+
+
+def require_provider(provider: str) -> None:
+    """Fail unless this installation of onnxruntime has `provider` (`cpu` or `cuda`); whether it runs only a session can tell.
+
+    Raises:
+        ProviderError
+    """
+    if provider not in PROVIDERS:
+        raise ProviderError(f"provider is {provider!r}{nearest(provider, tuple(PROVIDERS))}")
+    wanted = PROVIDERS[provider]
+    try:
+        import onnxruntime
+    except ImportError:
+        hint = INSTALL_GPU if provider == "cuda" else "pip install onnxruntime"
+        raise ProviderError(f"onnxruntime is not installed; install it with `{hint}`") from None
+    if wanted not in onnxruntime.get_available_providers():
+        raise ProviderError(
+            f"provider {provider} was asked for, but the onnxruntime that is installed lacks {wanted}: `pip uninstall onnxruntime`, then"
+            f" `{INSTALL_GPU}`; or ask for the slow one: --set landmark_settings.runtime.provider=cpu"
+        )
+
+
+def require_running(provider: str, running: Sequence[str]) -> None:
+    """Fail unless `provider` is the first of the providers that a session really runs: onnxruntime falls back to the CPU with a log line.
+
+    Raises:
+        ProviderError
+    """
+    if not running or running[0] != PROVIDERS[provider]:
+        raise ProviderError(
+            f"provider {provider} was asked for, but the session runs on {', '.join(running) or 'nothing'}: onnxruntime could not load"
+            f" CUDA or cuDNN, or there is no GPU; check nvidia-smi and `{INSTALL_GPU}`,"
+            " or ask for the slow one: --set landmark_settings.runtime.provider=cpu"
+        )
+
+
+class OnnxNetwork:
+    """A network with one image input (N, 3, H, W) float32, always run with the same N.
+
+    A graph whose N is fixed keeps it; of one whose N is free, `batch` is used. Smaller batches are padded with zeros: on CUDA each new
+    shape costs a new search for kernels and new memory.
+
+    Args:
+        file: of the graph; verified by the caller.
+        provider: `cpu` or `cuda`.
+        batch: pictures a run.
+        input_hw: the height and width that the caller will feed.
+        arena_mib: bound of the session's memory on the GPU.
+
+    Raises:
+        ProviderError: the session does not run where it was asked to.
+        ConfigError: the file is no such network.
+    """
+
+    def __init__(self, file: Path, provider: str, batch: int, input_hw: tuple[int, int], arena_mib: int):
+        require_provider(provider)
+        self.file = file
+        self._session = _open(file, provider, arena_mib)
+        require_running(provider, self._session.get_providers())
+        inputs = self._session.get_inputs()
+        shape = list(inputs[0].shape)
+        if (
+            len(inputs) != 1
+            or len(shape) != 4
+            or any(isinstance(s, int) and s != w for s, w in zip(shape[1:], (3, *input_hw), strict=True))
+        ):
+            raise ConfigError(f"{file} takes {[i.shape for i in inputs]}, not one picture of (N, 3, {input_hw[0]}, {input_hw[1]})")
+        self.batch = shape[0] if isinstance(shape[0], int) else batch
+        self._name = inputs[0].name
+        self._feed = np.zeros((self.batch, 3, *input_hw), np.float32)
+        self.n_runs = 0
+
+    def run(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs of at most `batch` (3, H, W) pictures in the graph's own order, each (len(pictures), ...) float32."""
+        if len(pictures) > self.batch:
+            raise ValueError(f"{len(pictures)} pictures are more than the batch of {self.batch}")
+        for place, picture in zip(self._feed, pictures, strict=False):
+            place[...] = picture
+        self._feed[len(pictures) :] = 0
+        self.n_runs += 1
+        return [output[: len(pictures)] for output in self._session.run(None, {self._name: self._feed})]
+
+    def batches(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
+        """`items` in pieces that `run` takes."""
+        return (items[start : start + self.batch] for start in range(0, len(items), self.batch))
+
+
+def _open(file: Path, provider: str, arena_mib: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # a worker is one core; parallel work is more workers
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    chosen: list[Any] = [PROVIDERS[provider]]
+    if provider == "cuda":
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # finds CUDA and cuDNN in torch's or NVIDIA's wheels
+        # The exhaustive search of cuDNN takes several GB for its workspaces; the arena would double at each extension.
+        bounds = {
+            "gpu_mem_limit": arena_mib << 20,
+            "arena_extend_strategy": "kSameAsRequested",
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "cudnn_conv_use_max_workspace": "0",
+        }
+        chosen = [(PROVIDERS[provider], bounds)]
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=chosen)
+        session.disable_fallback()
+    except Exception as error:  # onnxruntime raises classes of its own for every kind of damage
+        raise ConfigError(f"onnxruntime cannot open {file}: {' '.join(str(error).split())}") from None
+    return session
