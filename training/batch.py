@@ -64,7 +64,7 @@ class TrainingBatch:
     Attributes:
         sample_index: (B,) int64, global.
         clip_id: B names.
-        modality: (B,) int8: `VISUAL`, `AUDIO` or `MIXED`, as drawn (dropout does not change it).
+        modality: (B,) int8: `training.modality.VISUAL`, `AUDIO` or `MIXED`, as drawn (dropout does not change it).
         shows_eyes, shows_mouth: (B,) bool, the patches that the driven frames show.
         target_frames: (B, F, 3, S, S) uint8, or None where `target_latents` come from the cache.
         target_latents: (B, F, C, h, w) float16, or None.
