@@ -109,8 +109,8 @@ class TrainingRecord:
     Attributes:
         stage: 1, 2 or 3.
         step: optimiser steps of that stage.
-        dropout: probability with which a training sample lost a condition: keys `reference`, `driven`, `audio`, `all`; a key that is missing
-            was never dropped by itself.
+        dropout: probability with which a training sample lost a condition: keys `reference`, `driven`, `audio`, `all`; a missing key was
+            never dropped by itself.
         regions: settings of the driving patches (`inference.driving.regions`).
         code_version: of the trainer.
     """

@@ -17,7 +17,7 @@ SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def make_scheduler(name: str = "dpmsolver++") -> Any:
-    """A scheduler of `SCHEDULE`: dpmsolver++ (default), unipc, ddim, euler, or ancestral (IDDPM's, with the variance that the model learned)."""
+    """A scheduler of `SCHEDULE`: dpmsolver++ (default), unipc, ddim, euler, or ancestral (IDDPM, the model's own variance)."""
     import diffusers
 
     from inference.models.schedule import SCHEDULE
