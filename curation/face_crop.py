@@ -15,7 +15,7 @@ from manifests import UserError
 HEAD_SCALE = (
     2.0  # side of the square over the longer side of the landmark box (brows to chin, ear to ear): the head with hair and chin room
 )
-HAIR_SHIFT = 0.1  # of that longer side: how far the square's middle lies above the box's, because hair needs more room than the chin
+HAIR_SHIFT = 0.2  # of that longer side: how far the square's middle lies above the box's, because hair needs more room than the chin
 ROOM = 1.1  # a square for a whole clip is at least so many times as large as all that the face covers in it
 _OUTLIER_SHARE = 5  # per cent of the frames at either end that may not widen the square of a clip
 _MEDIAN_S = 0.36  # smoothing first drops what lasts less than half of this, such as one bad frame
