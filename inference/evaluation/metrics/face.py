@@ -1,0 +1,101 @@
+"""Does the answer move as its driver does? Distances of landmarks, expression and head pose, frame by frame."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curation.landmarks import pose
+from curation.landmarks.sixty_eight import LIPS, RIGID, interocular
+from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn
+
+# Upper and lower lid pairs of both eyes; upper and lower inner lip.
+_LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
+_INNER_LIPS = ((61, 67), (62, 66), (63, 65))
+_STILL = 1e-5
+
+
+def eye_opening(points_px: np.ndarray) -> np.ndarray:
+    """(T,) mean distance of the lids over the distance between the eye centres; NaN where the face is not seen."""
+    return _gap(points_px, _LIDS)
+
+
+def mouth_opening(points_px: np.ndarray) -> np.ndarray:
+    """(T,) mean distance of the inner lips over the distance between the eye centres; NaN where the face is not seen."""
+    return _gap(points_px, _INNER_LIPS)
+
+
+def on_rigid_points(points_px: np.ndarray, target_px: np.ndarray) -> np.ndarray:
+    """(T, 68, 2): each frame of `points_px` moved, turned and scaled so that its rigid points lie on the target's (least squares)."""
+    ours, theirs = (_complex(values[:, RIGID]) for values in (points_px, target_px))
+    ours_mean, theirs_mean = ours.mean(1, keepdims=True), theirs.mean(1, keepdims=True)
+    turn = (np.conj(ours - ours_mean) * (theirs - theirs_mean)).sum(1) / (np.abs(ours - ours_mean) ** 2).sum(1)
+    moved = (_complex(points_px) - ours_mean) * turn[:, None] + theirs_mean
+    return np.stack([moved.real, moved.imag], axis=-1)
+
+
+class FaceMotion(ClipMetric):
+    """Landmarks, eye and mouth openings and head pose against the driver's, over the frames on which both show a face."""
+
+    name = "face_motion"
+    columns = (
+        MetricColumn(
+            "lmd_mouth",
+            "lower",
+            "eye distances",
+            "mean distance of the lip points after laying the rigid points over each other",
+            "ATVG (Chen et al., CVPR 2019), normalised",
+        ),
+        MetricColumn(
+            "eye_opening_error", "lower", "eye distances", "mean absolute difference of the eye opening", "part of AED, without a 3DMM"
+        ),
+        MetricColumn(
+            "mouth_opening_error", "lower", "eye distances", "mean absolute difference of the mouth opening", "part of AED, without a 3DMM"
+        ),
+        MetricColumn("mouth_correlation", "higher", "", "Pearson correlation over time of the mouth openings", "this project"),
+        MetricColumn("pose_error_deg", "lower", "deg", "mean angle between the head rotations", "APD, from landmarks"),
+        MetricColumn("pose_range_ratio", "as real", "", "spread of the head's angles over the driver's", "this project"),
+        MetricColumn(
+            "face_found_ratio",
+            "higher",
+            "",
+            "share of frames on which the answer shows a face, of those where the driver does",
+            "this project",
+        ),
+    )
+
+    def score(self, pair: Judged) -> dict[str, float]:
+        ours, theirs = pair.answer.faces.points_px, pair.target.faces.points_px[: len(pair.answer)]
+        driver_seen = pair.target.faces.seen[: len(pair.answer)]
+        both = pair.answer.faces.seen & driver_seen
+        values = {"face_found_ratio": float(both.sum() / driver_seen.sum())} if driver_seen.any() else {}
+        if both.sum() < 2:
+            return values
+        ours, theirs = ours[both].astype(np.float64), theirs[both].astype(np.float64)
+        lips = np.linalg.norm(on_rigid_points(ours, theirs)[:, LIPS] - theirs[:, LIPS], axis=-1).mean(1)
+        mouths = mouth_opening(ours), mouth_opening(theirs)
+        rotations = pose.head_rotations(ours)[0], pose.head_rotations(theirs)[0]
+        spreads = [np.nanstd(pose.angles_deg(r), axis=0).sum() for r in rotations]
+        return values | {
+            "lmd_mouth": float((lips / interocular(theirs)).mean()),
+            "eye_opening_error": float(np.abs(eye_opening(ours) - eye_opening(theirs)).mean()),
+            "mouth_opening_error": float(np.abs(mouths[0] - mouths[1]).mean()),
+            "mouth_correlation": correlation(*mouths),
+            "pose_error_deg": float(np.nanmean(pose.turn_deg(rotations[0] @ rotations[1].transpose(0, 2, 1)))),
+            "pose_range_ratio": float(spreads[0] / spreads[1]) if spreads[1] > 0 else float("nan"),
+        }
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's; NaN where one of both varies by less than the rounding of stored landmarks."""
+    if min(a.std(), b.std()) < _STILL:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _gap(points_px: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
+    upper, lower = np.array(pairs).T
+    return np.linalg.norm(points_px[:, upper] - points_px[:, lower], axis=-1).mean(1) / interocular(points_px)
+
+
+def _complex(points: np.ndarray) -> np.ndarray:
+    return points[..., 0] + 1j * points[..., 1]
