@@ -17,7 +17,7 @@ class Skip(NamedTuple):
     Attributes:
         sample_index: global index of the sample.
         clip_id: the clip that was passed over.
-        kind: one of `manifests.ERROR_KINDS`, or "no_landmarks", "too_short", "bad_row".
+        kind: one of `manifests.ERROR_KINDS`, or "no_landmarks", "too_short", "too_close".
         message: one line.
     """
 

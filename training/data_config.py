@@ -1,4 +1,4 @@
-"""The configuration of training data: which clips, which frames, how they are cut and changed. Section `data:` of configs/training/*.yaml."""
+"""The configuration of training data: which clips, which frames, how they are cut and changed (`data:` in configs/training/*.yaml)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class DataConfig:
         crop_jitter: the others are moved and scaled by up to this part of the square's side.
         audio_cache: folder of sound features, filled on first use.
         latent_cache: folder that `python -m training cache-latents` filled; None reads the videos.
-        variant_share: share of the samples whose driven frames come from an offline variant (face swap, stylisation) where the clip has one.
+        variant_share: share of the samples whose driven frames come from an offline variant (face swap, stylisation), where the clip has
+            one.
         max_skips: so many broken clips in a row for one sample end the training.
         media: bounds of the decoder.
     """
