@@ -1,4 +1,4 @@
-"""The loss: mean squared error of the noise, and the variational bound that trains the variance channels (Improved DDPM, as DiT and PixArt-α).
+"""The loss: squared error of the noise, and the variational bound that trains the variance channels (Improved DDPM; DiT, PixArt-α).
 
 Everything here is computed in float32 or better, outside autocast. Shape letters: B samples, F frames, C latent channels, h × w cells.
 """
@@ -65,8 +65,8 @@ def variational_bound(
 ) -> torch.Tensor:
     """Each element's term of the variational bound in bits, of the shape of `x0`; a gradient reaches whatever of the arguments has one.
 
-    t ≥ 1: KL(q(x_{t−1} | x_t, x_0) ‖ p). t = 0: the negative log-likelihood of x_0 in bins of 2/255, open beyond ±0.999; meant for pixels in
-    −1…1 and only a convention on latents, kept as DiT and PixArt-α have it. x̂_0 is not clipped.
+    t ≥ 1: KL(q(x_{t−1} | x_t, x_0) ‖ p). t = 0: the negative log-likelihood of x_0 in bins of 2/255, open beyond ±0.999; meant for pixels
+    in −1…1 and only a convention on latents, kept as DiT and PixArt-α have it. x̂_0 is not clipped.
     """
     true_mean = schedule.posterior_mean(x0, x_t, timesteps)
     true_log_variance = schedule.at(schedule.posterior_log_variance, timesteps, x0)

@@ -1,0 +1,234 @@
+"""The configuration of a training run: one YAML for all three stages, `stages:` laid over it, then dotted overrides. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curation import configuration
+from curation.configuration import ConfigError, nearest
+from training.data_config import DataConfig
+from training.optimiser import OptimiserConfig
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "training"
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("no", "bf16")
+# Settings that change neither the weights nor the curves: a run may be continued with other values of these.
+OPERATIONAL = ("hardware", "checkpoints", "logging", "videos", "validation.every_steps", "data.audio_cache", "data.media")
+
+
+@dataclass(frozen=True)
+class HardwareConfig:
+    """How the work is done; nothing here is meant to change what is learnt (rounding aside).
+
+    Attributes:
+        device: cuda, cpu, or auto (cuda where there is one; the choice is printed).
+        precision: bf16 (autocast; weights, optimiser and loss stay float32) or no (float32).
+        micro_batch: samples that a device takes at once; `batch_size` is made of micro-batches over all devices and accumulation.
+            0 = batch_size divided by the devices.
+        gradient_checkpointing: recompute blocks in the backward pass: less memory, a third more time.
+        compile: each block by torch.compile.
+        workers: processes that load data; 0 = this one.
+        mfu: report the share of the device's peak that model FLOPs reach; a GPU that is not in the table needs `peak_tflops`.
+        peak_tflops: of one device, dense, in the precision above; None = from the table (CUDA), not reported (CPU).
+    """
+
+    device: str = "cuda"
+    precision: str = "bf16"
+    micro_batch: int = 0
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    workers: int = 4
+    mfu: bool = True
+    peak_tflops: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise ValueError(f"device is {self.device!r}{nearest(self.device, DEVICES)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}{nearest(self.precision, PRECISIONS)}")
+        if self.micro_batch < 0 or self.workers < 0:
+            raise ValueError("micro_batch and workers must be 0 or more")
+        if self.peak_tflops is not None and self.peak_tflops <= 0:
+            raise ValueError("peak_tflops must be positive")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Attributes:
+    every_steps: optimiser steps between checkpoints; the last step always makes one.
+    keep: how many of them stay; older ones are removed.
+    """
+
+    every_steps: int = 1000
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 1 or self.keep < 1:
+            raise ValueError("every_steps and keep must be 1 or more")
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Loss at fixed timesteps under fixed noise, and how far swapped conditions change the picture; on the averaged weights.
+
+    Attributes:
+        every_steps: 0 = never.
+        samples: held-out samples, the same in every run over one manifest.
+        timesteps: strata of 0…999; each sample is seen at the middle of each.
+    """
+
+    every_steps: int = 1000
+    samples: int = 64
+    timesteps: int = 8
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 0 or self.samples < 1 or not 1 <= self.timesteps <= 1000:
+            raise ValueError("every_steps must be 0 or more, samples 1 or more, timesteps in 1…1000")
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """Short sample videos of the averaged weights: driven by video, by sound and by both.
+
+    Attributes:
+        every_steps: 0 = only at the end.
+        frames: of each video.
+        steps: of the sampler.
+        at_end: also at the last step.
+    """
+
+    every_steps: int = 5000
+    frames: int = 32
+    steps: int = 25
+    at_end: bool = True
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 0 or self.frames < 1 or self.steps < 1:
+            raise ValueError("every_steps must be 0 or more, frames and steps 1 or more")
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """Attributes:
+    every_steps: optimiser steps that one record sums up.
+    trackers: of accelerate (tensorboard, wandb, mlflow, …); `log.jsonl` is written in any case.
+    """
+
+    every_steps: int = 50
+    trackers: tuple[str, ...] = ("tensorboard",)
+
+    def __post_init__(self) -> None:
+        if self.every_steps < 1:
+            raise ValueError("every_steps must be 1 or more")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Attributes:
+    min_snr_gamma: weight of a sample's noise error is min(SNR, γ)/SNR; None = no weighting.
+    max_skipped_in_row: so many steps in a row without a finite gradient stop the run.
+    """
+
+    min_snr_gamma: float | None = None
+    max_skipped_in_row: int = 20
+
+    def __post_init__(self) -> None:
+        if self.min_snr_gamma is not None and self.min_snr_gamma <= 0:
+            raise ValueError("min_snr_gamma must be positive")
+        if self.max_skipped_in_row < 1:
+            raise ValueError("max_skipped_in_row must be 1 or more")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One stage's run, besides its data.
+
+    Attributes:
+        profile: a name for messages.
+        inference: configs/inference/INFERENCE.yaml, or a path: model sizes, codec, audio encoder, picture size.
+        inference_overrides: dotted settings over it, such as `model.num_layers=2`.
+        stage: 1, 2 or 3.
+        seed: of every random draw.
+        steps: optimiser steps.
+        batch_size: samples of one optimiser step, over all devices and accumulation: it fixes what is learnt, whatever the hardware.
+        pixart: stage 1: folder or .pth of PixArt-α 512 to start from; None starts at random.
+        motion: stage 3: EasyAnimate-V1's motion file to start the temporal modules from; None starts them as the identity.
+        data: which clips, which frames, how they are cut and changed.
+    """
+
+    profile: str = "paper"
+    inference: str = "paper"
+    inference_overrides: tuple[str, ...] = ()
+    stage: int = 1
+    seed: int = 0
+    steps: int = 30_000
+    batch_size: int = 64
+    pixart: str | None = None
+    motion: str | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    videos: VideoConfig = field(default_factory=VideoConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+
+    def __post_init__(self) -> None:
+        if self.stage not in (1, 2, 3):
+            raise ValueError(f"stage is {self.stage!r}; it must be 1, 2 or 3")
+        if self.steps < 1 or self.batch_size < 1 or self.seed < 0:
+            raise ValueError("steps and batch_size must be 1 or more, seed 0 or more")
+
+    def accumulation(self, devices: int) -> tuple[int, int]:
+        """(micro-batch, micro-batches a device does before each optimiser step) that make up `batch_size`.
+
+        Raises:
+            ConfigError: they cannot.
+        """
+        micro = self.hardware.micro_batch or self.batch_size // devices
+        if micro < 1 or self.batch_size % (micro * devices):
+            raise ConfigError(
+                f"batch_size {self.batch_size} is not made of whole micro-batches of {max(micro, 1)} on {devices} "
+                f"device{'s' * (devices > 1)}: change batch_size or hardware.micro_batch"
+            )
+        return micro, self.batch_size // (micro * devices)
+
+
+def load_training_config(config: str = "embedded", stage: int = 1, overrides: tuple[str, ...] = ()) -> TrainingConfig:
+    """`config` names configs/training/CONFIG.yaml or is a path; its `stages:` section of that stage is laid over the rest, then overrides.
+
+    Raises:
+        ConfigError: one line that names the key or the file.
+    """
+    named = CONFIGS / f"{config}.yaml"
+    file = named if named.is_file() and "/" not in config else Path(config)
+    if not file.is_file():
+        known = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+        raise ConfigError(f"no training configuration {config!r}{nearest(config, known)}")
+    tree = configuration.read_yaml(file)
+    stages = tree.pop("stages", None) or {}
+    if not isinstance(stages, dict) or not set(stages) <= {1, 2, 3}:
+        raise ConfigError(f"{file}: `stages:` needs a mapping with the keys 1, 2 and 3")
+    tree = configuration.merged(configuration.merged(tree, stages.get(stage) or {}), {"stage": stage})
+    for text in overrides:
+        tree = configuration.merged(tree, configuration.parse_override(text))
+    return configuration.build(TrainingConfig, tree)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], at: str = "") -> list[str]:
+    """Lines "key: old → new" of two configuration trees; what may change in a continued run is left out: also the number of
+    steps, unless the learning rate depends on it."""
+    lines = []
+    for key in sorted({*old, *new}):
+        path = f"{at}.{key}" if at else key
+        if path in OPERATIONAL or (path == "steps" and new.get("optimiser", {}).get("schedule") == "constant"):
+            continue
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += differences(before, after, path)
+        elif before != after:
+            lines.append(f"{path}: {before!r} → {after!r}")
+    return lines

@@ -1,0 +1,58 @@
+"""What a person sees while training: a line a record, and on a terminal a line that counts."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+
+from curation.report.wording import duration, number
+
+RECENT_STEPS = 50
+
+
+class Progress:
+    """Rate and time left come from the last steps of this start, checkpoints and validation included.
+
+    Args:
+        total: optimiser steps of the run.
+        say: prints a line; the counting line goes to standard error if that is a terminal.
+    """
+
+    def __init__(self, total: int, say: Callable[[str], None]):
+        self._total, self._say = total, say
+        self._ticks: deque[tuple[int, float]] = deque(maxlen=RECENT_STEPS)
+        self._shown = 0.0
+        self._live = sys.stderr.isatty()
+
+    def tick(self, step: int) -> None:
+        """After every step."""
+        now = time.perf_counter()
+        self._ticks.append((step, now))
+        if self._live and now - self._shown > 0.5:
+            self._shown = now
+            sys.stderr.write(f"\r\033[Kstep {step:,}/{self._total:,}, {self.left(step)} left")
+            sys.stderr.flush()
+
+    def left(self, step: int) -> str:
+        """Time to the last step, or a question mark after the first."""
+        (first, begin), (last, end) = self._ticks[0], self._ticks[-1]
+        if last == first:
+            return "?"
+        return duration(round((self._total - step) * (end - begin) / (last - first)))
+
+    def report(self, step: int, values: dict[str, float]) -> None:
+        """One line of a record of `Trainer`."""
+        if self._live:
+            sys.stderr.write("\r\033[K")
+        waits = values["data_s"] / values["step_s"]
+        parts = [
+            f"step {step:,}/{self._total:,}",
+            f"loss {number(values['loss'], 3)} (bound {number(values.get('loss_bound', float('nan')), 2)})",
+            f"{number(values['samples_per_s'], 3)} samples/s, {waits:.0%} waiting for data",
+        ]
+        if "mfu" in values:
+            parts.append(f"MFU {values['mfu']:.1%}")
+        parts += [f"{values['peak_memory_gib']:.1f} GiB", f"{self.left(step)} left"]
+        self._say(" | ".join(parts))

@@ -1,0 +1,89 @@
+"""A model's and an optimiser's tensors by parameter name, whole on the CPU whatever shards them, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from manifests.errors import UserError
+
+if TYPE_CHECKING:
+    from inference.models.config import ModelConfig
+    from inference.models.megactor import MegActorModel
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """The full tensor on the CPU, a copy. A collective where the tensor is sharded: every rank must call it."""
+    tensor = tensor.detach()
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).to("cpu", copy=True)
+
+
+def like(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """`value` on the device, in the dtype and, where `target` is sharded, in the placement of `target`."""
+    if isinstance(target, DTensor):
+        return distribute_tensor(value.to(target.device, target.dtype), target.device_mesh, target.placements)
+    return value.to(target.device, target.dtype, copy=True)
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Every parameter, whole, on the CPU. All ranks call it; each gets all."""
+    return {name: whole(parameter) for name, parameter in model.named_parameters()}
+
+
+def model_to_save(sizes: ModelConfig, tensors: Mapping[str, torch.Tensor]) -> MegActorModel:
+    """A model of exactly these tensors, for `save_pretrained` alone: what is not saved (position tables) is not built."""
+    from inference.models import MegActorModel
+
+    with torch.device("meta"):
+        model = MegActorModel.from_sizes(sizes)
+    model.load_state_dict(dict(tensors), strict=True, assign=True)
+    return model
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts by parameter name; empty before the first update."""
+    found = {}
+    for name, parameter in parameters.items():
+        state = optimiser.state.get(parameter)
+        if state:
+            found |= {f"{moment}.{name}": whole(state[moment]) for moment in MOMENTS}
+            found[f"step.{name}"] = whole(state["step"]).reshape(1)
+    return found
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], file: Path) -> None:
+    """Fills an optimiser that has made no step yet.
+
+    Raises:
+        UserError: the file does not hold exactly these parameters.
+    """
+    from safetensors.torch import load_file
+
+    tensors = load_file(file)
+    if not tensors:
+        return
+    expected = {f"{kind}.{name}" for name in parameters for kind in (*MOMENTS, "step")}
+    wrong = sorted(expected ^ set(tensors))
+    if wrong:
+        raise UserError(f"{file}: {len(wrong)} tensors are missing or unknown, such as {wrong[0]!r}")
+    for name, parameter in parameters.items():
+        optimiser.state[parameter] = {
+            "step": tensors[f"step.{name}"].reshape(()).to(_step_device(optimiser, parameter)),
+            **{moment: like(tensors[f"{moment}.{name}"], parameter) for moment in MOMENTS},
+        }
+
+
+def _step_device(optimiser: torch.optim.Optimizer, parameter: nn.Parameter) -> torch.device:
+    """Fused kernels keep the step count on the parameter's device."""
+    return parameter.device if optimiser.defaults.get("fused") else torch.device("cpu")
