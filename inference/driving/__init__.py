@@ -4,19 +4,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from inference.driving.amplitude import Amplitude
+    from inference.driving.driving import Driving, DrivingOptions, DrivingReport
+    from inference.driving.footage import Footage, open_footage
+    from inference.driving.reference import Reference, load_reference
     from inference.driving.regions import RegionBoxes, cut_patches, region_boxes, region_pixels
+    from inference.driving.template import save_template
 
 _HOMES = {
-    "RegionBoxes": "inference.driving.regions",
-    "cut_patches": "inference.driving.regions",
-    "region_boxes": "inference.driving.regions",
-    "region_pixels": "inference.driving.regions",
+    "Amplitude": "amplitude",
+    "Driving": "driving",
+    "DrivingOptions": "driving",
+    "DrivingReport": "driving",
+    "Footage": "footage",
+    "Reference": "reference",
+    "RegionBoxes": "regions",
+    "cut_patches": "regions",
+    "load_reference": "reference",
+    "open_footage": "footage",
+    "region_boxes": "regions",
+    "region_pixels": "regions",
+    "save_template": "template",
 }
 
-__all__ = ["RegionBoxes", "cut_patches", "region_boxes", "region_pixels"]
+__all__ = [
+    "Amplitude",
+    "Driving",
+    "DrivingOptions",
+    "DrivingReport",
+    "Footage",
+    "Reference",
+    "RegionBoxes",
+    "cut_patches",
+    "load_reference",
+    "open_footage",
+    "region_boxes",
+    "region_pixels",
+    "save_template",
+]
 
 
 def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"inference.driving.{_HOMES[name]}"), name)

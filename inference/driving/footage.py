@@ -1,0 +1,170 @@
+"""What drives: frames with landmarks and sound. A video, or one picture; a stored motion is `template.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from curation.contracts import Clip, ClipError, LandmarkBackend
+from curation.media import MediaReader, random_frames
+from inference.driving.picture import is_picture, read_picture
+from inference.driving.reference import find_face
+from manifests import UserError
+
+MAX_FPS = 60
+_NTSC = [Fraction(n * 1000, 1001) for n in (24, 30, 60)]
+_SAME_RATE = 1e-4  # relative; headers give 29.97 for 30000/1001
+TEMPLATE_SUFFIX = ".safetensors"
+
+
+class Footage(Protocol):
+    """A driver, its face located on every frame. Pixel coordinates are the frames' own, pixel i covers i..i+1.
+
+    Attributes:
+        name: for messages.
+        fps: frames a second.
+        n_frames: F.
+        width_px, height_px: of a frame.
+        points_px: (F, 68, 2) float32, NaN where the face is not seen.
+        n_faces: (F,) faces seen.
+        audio: (N,) int16 mono at 16 kHz, sample 0 at the first frame; None without a sound track.
+        notes: lines for the user.
+    """
+
+    name: str
+    fps: Fraction
+    n_frames: int
+    width_px: int
+    height_px: int
+    points_px: np.ndarray
+    n_faces: np.ndarray
+    audio: np.ndarray | None
+    notes: tuple[str, ...]
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Every frame in order, (H, W, 3) uint8, valid until the next."""
+
+    def frame(self, index: int) -> np.ndarray:
+        """One frame, (H, W, 3) uint8."""
+
+
+def open_footage(
+    path: str | Path,
+    backend: LandmarkBackend,
+    still_frames: int = 25,
+    still_fps: Fraction = Fraction(25),
+    progress: Callable[[int, int], None] | None = None,
+) -> Footage:
+    """A video, a picture or a motion template, told apart by their content (a template by `.safetensors`).
+
+    Args:
+        path: the file.
+        backend: finds the landmarks; not used for a template, which has its own.
+        still_frames, still_fps: how long a single picture is shown.
+        progress: called with (frames done, frames expected) while landmarks are sought.
+
+    Raises:
+        UserError: the file cannot be used; one line that begins with its path.
+    """
+    if Path(path).suffix == TEMPLATE_SUFFIX:
+        from inference.driving.template import TemplateFootage
+
+        return TemplateFootage(path)
+    if Path(path).is_file() and is_picture(path):
+        return StillFootage(path, backend, still_frames, still_fps)
+    return VideoFootage(path, backend, progress)
+
+
+class VideoFootage:
+    """A video file, decoded twice: once for landmarks and sound, once more for the pixels as they are asked for, so that memory does not
+    grow with its length. A `Footage`.
+
+    The frame grid is the file's own rate; a file with varying times between frames gets the frame that a player shows at each grid point.
+    """
+
+    def __init__(self, path: str | Path, backend: LandmarkBackend, progress: Callable[[int, int], None] | None = None):
+        self.name = str(path)
+        self.notes: tuple[str, ...] = ()
+        self._clip = Clip("driving", self.name, "", self.name)
+        try:
+            with MediaReader() as reader:
+                self._locate(reader, backend, progress)
+        except ClipError as error:
+            raise UserError(f"{path}: {error.message}") from None
+
+    def _locate(self, reader: MediaReader, backend: LandmarkBackend, progress: Callable[[int, int], None] | None) -> None:
+        info = reader.probe(self.name)
+        self.fps = exact_rate(info.fps)
+        if self.fps > MAX_FPS:
+            self.notes += (f"{self.name}: {float(self.fps):.4g} frames a second, {MAX_FPS} are used",)
+            self.fps = Fraction(MAX_FPS)
+        self.width_px, self.height_px = info.width_px, info.height_px
+        tracker = backend.track(self._clip, info)
+        expected = round(info.duration_ms / 1000 * self.fps)
+        n = 0
+        with reader.read(self._clip, sample_hz=float(self.fps)) as stream:
+            for frame in stream.frames():
+                tracker.on_frame(frame)
+                n += 1
+                if progress is not None:
+                    progress(n, max(n, expected))
+            self.audio = stream.audio
+        faces = tracker.finish()
+        self.n_frames, self.points_px, self.n_faces = n, faces.points_px, faces.n_faces
+
+    def frames(self) -> Iterator[np.ndarray]:
+        n = 0
+        try:
+            with MediaReader() as reader, reader.read(self._clip, sample_hz=float(self.fps), audio=False) as stream:
+                for frame in stream.frames():
+                    if n == self.n_frames:
+                        break
+                    n += 1
+                    yield frame.rgb
+        except ClipError as error:
+            raise UserError(f"{self.name}: {error.message}") from None
+        if n < self.n_frames:
+            raise UserError(f"{self.name}: the file changed while it was read: {n} frames instead of {self.n_frames}")
+
+    def frame(self, index: int) -> np.ndarray:
+        try:
+            return random_frames(self.name, [float(1000 * index / self.fps)])[0]
+        except ClipError as error:
+            raise UserError(f"{self.name}: {error.message}") from None
+
+
+class StillFootage:
+    """One picture, shown for a while. A `Footage`."""
+
+    def __init__(self, path: str | Path, backend: LandmarkBackend, n_frames: int, fps: Fraction):
+        if n_frames < 1:
+            raise UserError(f"a still driver is shown for {n_frames} frames; it must be at least 1")
+        self.name = str(path)
+        self.notes: tuple[str, ...] = ()
+        self._rgb = read_picture(path)
+        self.height_px, self.width_px = self._rgb.shape[:2]
+        points, n_faces = find_face(self._rgb, backend)
+        points = np.full((68, 2), np.nan) if points is None else points
+        self.fps, self.n_frames = Fraction(fps), n_frames
+        self.points_px = np.tile(points.astype(np.float32), (n_frames, 1, 1))
+        self.n_faces = np.full(n_frames, n_faces, np.int16)
+        self.audio = None
+
+    def frames(self) -> Iterator[np.ndarray]:
+        for _ in range(self.n_frames):
+            yield self._rgb
+
+    def frame(self, index: int) -> np.ndarray:
+        return self._rgb
+
+
+def exact_rate(fps: float) -> Fraction:
+    """The rate that a rounded one stands for: 29.97 is 30000/1001, 23.976 is 24000/1001, 25.0001 is 25."""
+    for rate in (*_NTSC, Fraction(max(1, round(fps)))):
+        if abs(fps / rate - 1) < _SAME_RATE:
+            return rate
+    return Fraction(fps).limit_denominator(1001)

@@ -1,0 +1,92 @@
+"""Opening a picture that nobody vouches for: every format and colour mode that Pillow reads, as upright 8-bit RGB."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifests import UserError
+
+MAX_PIXELS = 100_000_000
+MAX_SIDE_PX = 4096  # larger pictures are halved on reading until they fit: no face crop needs more
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "MPO", "AVIF", "TGA")
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether the file's first bytes are a picture's."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(path, formats=_FORMATS):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # whatever a damaged file provokes
+        return False
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned as the EXIF orientation says, transparency over white, 16 bits to 8, CMYK and others to RGB.
+
+    Raises:
+        UserError: not there, not a picture, damaged, animated or larger than 100 megapixels; one line that begins with the path.
+    """
+    from PIL import Image
+
+    if not Path(path).is_file():
+        raise UserError(f"{path}: the file is not there")
+    if Path(path).stat().st_size == 0:
+        raise UserError(f"{path}: the file has no bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large pictures and odd metadata; the limit here is MAX_PIXELS
+            with Image.open(path, formats=_FORMATS) as image:
+                _require_size(path, image)
+                if getattr(image, "is_animated", False) and image.format != "MPO":
+                    raise UserError(f"{path}: an animated picture; make a video of it first (ffmpeg -i IN.gif OUT.mp4) or save one frame")
+                return to_rgb(image)
+    except UserError:
+        raise
+    except Image.DecompressionBombError:
+        raise UserError(f"{path}: the picture is too large; at most {MAX_PIXELS / 1e6:.0f} megapixels are read") from None
+    except Image.UnidentifiedImageError:
+        raise UserError(f"{path}: not a picture that can be read (PNG, JPEG, WebP, TIFF, BMP ...)") from None
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+        raise UserError(f"{path}: the picture is damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def to_rgb(image: Any) -> np.ndarray:
+    """(H, W, 3) uint8 of a `PIL.Image.Image`, as `read_picture` describes."""
+    from PIL import Image, ImageOps
+
+    if max(image.size) > MAX_SIDE_PX:
+        image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))  # JPEG: decodes a half, a quarter or an eighth of the size
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    while max(image.size) > MAX_SIDE_PX:
+        image = image.reduce(2)
+    if image.mode in _SIXTEEN_BIT:
+        return _grey(np.asarray(image).astype(np.float64) / 257)
+    if image.mode == "F":
+        values = np.asarray(image, np.float64)
+        return _grey(values * (255 if np.nanmax(values, initial=0) <= 1 else 1))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.array(image.convert("RGB"))
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    """(H, W) in 0..255 -> (H, W, 3) uint8."""
+    grey = np.clip(np.round(np.nan_to_num(values)), 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _require_size(path: str | Path, image: Any) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UserError(f"{path}: {width}x{height} px; at most {MAX_PIXELS / 1e6:.0f} megapixels are read")
