@@ -1,0 +1,159 @@
+"""Judges one pair: canonical form, every metric, one row. A pair that cannot be judged is a row that says why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.evaluation.canonical import AnswerError, CanonicalClip, Canonicaliser
+from inference.evaluation.controls import CONTROLS
+from inference.evaluation.feature_store import FeatureStore, content_digest, key_of
+from inference.evaluation.metrics.base import ClipMetric, FeatureMetric, Judged
+from inference.evaluation.pairs import Pair
+from manifests.atomic import atomic_path
+
+ROW_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row to make.
+
+    Attributes:
+        method: name of the method or control.
+        pair: what was asked.
+        answer: the method's video; None for a control row, "" where the method has none.
+        target: the clip that drove it.
+        other_target: whose sound the `shuffled audio` control takes.
+        row_file: where the row goes.
+    """
+
+    method: str
+    pair: Pair
+    answer: str | None
+    target: str
+    other_target: str
+    row_file: Path
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Judge:
+    """Makes rows. Holds the networks and a decoding child: one a process.
+
+    Args:
+        metrics: scores of single pairs.
+        features: features whose distributions are compared.
+        store: where features go.
+    """
+
+    def __init__(self, canonicaliser: Canonicaliser, metrics: list[ClipMetric], features: list[FeatureMetric], store: FeatureStore):
+        self._canonicaliser = canonicaliser
+        self._metrics = metrics
+        self._features = features
+        self._store = store
+        self._last_target: tuple[str, CanonicalClip] | None = None
+        self._digests: dict[str, str] = {}
+
+    def judge(self, task: Task) -> dict[str, Any]:
+        """The row of a task, written to `task.row_file`; one that is there and was made from the same bytes in the same way is kept."""
+        key = self._key(task)
+        kept = read_row(task.row_file)
+        if kept is not None and kept["key"] == key:
+            return kept
+        row: dict[str, Any] = {
+            "key": key,
+            "method": task.method,
+            "pair_id": task.pair.pair_id,
+            "protocol": task.pair.protocol,
+            "identity": task.pair.identity,
+            **{f"set_{name}": value for name, value in task.pair.parameters.items()},
+        }
+        try:
+            row |= {"status": "scored", **self._measured(task)}
+        except AnswerError as error:
+            row |= {"status": "failed", "error_kind": error.kind, "error_message": error.message}
+        task.row_file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(task.row_file) as temporary:
+            temporary.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+        return row
+
+    def _measured(self, task: Task) -> dict[str, Any]:
+        target = self._target(task.target)
+        if task.answer is None:
+            other = target if task.method != "shuffled audio" else self._canonicaliser.real(task.other_target)
+            pair = CONTROLS[task.method](target, other)
+        elif not task.answer:
+            raise AnswerError("missing_file", f"the method has no video {task.pair.pair_id}.mp4")
+        else:
+            answer = self._canonicaliser.answer(task.answer, target)
+            pair = Judged(answer, target.first(len(answer)), bool(task.pair.real), notes=task.notes)
+        row: dict[str, Any] = {"n_frames": len(pair.answer), **{f"did_{name}": value for name, value in pair.answer.record.items()}}
+        for metric in self._metrics:
+            row |= {name: _plain(value) for name, value in metric.score(pair).items()}
+        row["features"] = {}
+        real_key = key_of(self._digest(task.target), self._canonicaliser.settings, len(pair.answer))
+        answer_key = key_of(self._answer_digest(task), self._digest(task.target), self._canonicaliser.settings, len(pair.answer))
+        if pair.answer.frames is pair.target.frames:  # a control that shows the real pictures
+            answer_key = real_key
+        for metric in self._features:
+            store = f"{metric.name}-{key_of(metric.version, metric.fingerprint)}"
+            self._store.get(store, answer_key, lambda m=metric: m.features(pair.answer.frames))
+            if pair.is_real:
+                self._store.get(store, real_key, lambda m=metric: m.features(pair.target.frames))
+                row["features"][metric.name] = {"store": store, "answer": answer_key, "real": real_key}
+        return row
+
+    def _target(self, path: str) -> CanonicalClip:
+        """The driving clip; the last one is kept, because the rows of a pair come one after the other."""
+        if self._last_target is None or self._last_target[0] != path:
+            try:
+                self._last_target = (path, self._canonicaliser.real(path))
+            except AnswerError as error:
+                raise AnswerError(error.kind, f"the driving clip: {error.message}") from error
+        return self._last_target[1]
+
+    def _key(self, task: Task) -> str:
+        metrics = [[metric.name, metric.version, metric.fingerprint] for metric in [*self._metrics, *self._features]]
+        return key_of(
+            ROW_VERSION,
+            self._answer_digest(task),
+            self._digest(task.target),
+            self._canonicaliser.settings,
+            metrics,
+            bool(task.pair.real),
+            dict(task.notes),
+        )
+
+    def _answer_digest(self, task: Task) -> str:
+        if task.answer is None:
+            other = self._digest(task.other_target) if task.method == "shuffled audio" else ""
+            return f"{task.method} {self._digest(task.target)} {other}"
+        return self._digest(task.answer)
+
+    def _digest(self, path: str) -> str:
+        if path not in self._digests:
+            try:
+                self._digests[path] = content_digest(path) if path else "missing"
+            except OSError:
+                self._digests[path] = "unreadable"
+        return self._digests[path]
+
+
+def read_row(file: Path) -> dict[str, Any] | None:
+    """A finished row; None if it is not there or damaged."""
+    try:
+        row = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return row if isinstance(row, dict) and {"key", "method", "pair_id", "status"} <= set(row) else None
+
+
+def _plain(value: Any) -> Any:
+    """A number that JSON has; NaN and infinities become null."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,57 @@
+"""The metrics by name, and which of them can run here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inference.evaluation.metrics.base import ClipMetric, FeatureMetric, UnavailableError
+from manifests import UserError
+from manifests.errors import did_you_mean
+
+_HERE = "inference.evaluation.metrics"
+METRICS: dict[str, tuple[str, str]] = {
+    "face_motion": (f"{_HERE}.face", "FaceMotion"),
+    "stability": (f"{_HERE}.stability", "Stability"),
+    "lipsync": (f"{_HERE}.lipsync", "LandmarkLipSync"),
+}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What runs, and why the rest does not.
+
+    Attributes:
+        unavailable: metric → reason.
+    """
+
+    clip: list[ClipMetric]
+    features: list[FeatureMetric]
+    unavailable: dict[str, str]
+
+
+def load_metrics(names: Iterable[str] | None = None, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Metrics:
+    """Load metrics.
+
+    Args:
+        names: of METRICS; None = all.
+        settings: keyword arguments by metric name, e.g. {"fid": {"device": "cuda"}}.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    settings = settings or {}
+    found = Metrics([], [], {})
+    for name in METRICS if names is None else names:
+        if name not in METRICS:
+            raise UserError(f"unknown metric {name!r}{did_you_mean(name, METRICS)}; known are {', '.join(METRICS)}")
+        module, kind = METRICS[name]
+        try:
+            metric = getattr(importlib.import_module(module), kind)(**settings.get(name, {}))
+        except UnavailableError as error:
+            found.unavailable[name] = str(error)
+            continue
+        (found.features if isinstance(metric, FeatureMetric) else found.clip).append(metric)
+    return found

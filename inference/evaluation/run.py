@@ -1,0 +1,188 @@
+"""An evaluation from start to end: pairs, methods, controls, rows. Killed at any moment, the same call continues."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from curation.landmarks import make_backend
+from inference.evaluation.canonical import LONGEST_MS, SIZE_PX, Canonicaliser, check_settings
+from inference.evaluation.controls import CONTROLS, GROUND_TRUTH
+from inference.evaluation.feature_store import FeatureStore
+from inference.evaluation.judge import Judge, Task
+from inference.evaluation.methods import VIDEO_SUFFIXES, Method, MethodFolder, read_method
+from inference.evaluation.metrics.registry import load_metrics
+from inference.evaluation.pairs import PAIRS_FILE, Pair, PairList, read_pairs
+from manifests import UserError
+from manifests.atomic import atomic_path
+
+RUN_FILE, ROWS_DIR, FEATURES_DIR = "run.json", "rows", "features"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an evaluation measures.
+
+    Attributes:
+        metrics: names; None = all that can run here.
+        size_px, longest_ms: of the canonical form.
+        landmarks: backend that finds them (facemesh, dwpose).
+        metric_settings: keyword arguments by metric.
+        workers: processes on Ray; 1 = this process.
+    """
+
+    metrics: tuple[str, ...] | None = None
+    size_px: int = SIZE_PX
+    longest_ms: int = LONGEST_MS
+    landmarks: str = "facemesh"
+    metric_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was evaluated; `run.json` in its directory."""
+
+    out: Path
+    methods: dict[str, Method]
+    rows: list[dict[str, Any]]
+    unavailable: dict[str, str]
+
+
+def evaluate(
+    predictions: Iterable[str | Path],
+    real: str | Path,
+    out: str | Path,
+    settings: Settings,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
+    """Judges methods against pairs and writes rows and features below `out`.
+
+    Args:
+        predictions: folders of `<pair_id>.mp4`, one a method.
+        real: a pair list (file or directory), or a folder of real videos whose stems are the pair ids.
+        say: gets one line of text now and then.
+
+    Raises:
+        UserError: a mistake of the user's, one line.
+    """
+    check_settings(settings.size_px, settings.longest_ms)
+    pairs = pairs_of(real)
+    ids = [pair.pair_id for pair in pairs]
+    folders = _methods(predictions, ids)
+    for folder in folders.values():
+        if folder.extra:
+            say(f"{folder.method.name}: {len(folder.extra)} files that no pair asks for are left out, e.g. {folder.extra[0]}")
+        if folder.missing:
+            say(
+                f"{folder.method.name}: {len(folder.missing)} of {len(ids)} pairs have no video and count as failures, e.g. {folder.missing[0]}"
+            )
+    out = Path(out)
+    tasks = _tasks(pairs, folders, out)
+    rows, unavailable = _judged(tasks, settings, out, say)
+    evaluation = Evaluation(out, {name: folder.method for name, folder in folders.items()}, rows, unavailable)
+    _write_run(evaluation, pairs, settings)
+    return evaluation
+
+
+def pairs_of(real: str | Path) -> PairList:
+    """A pair list, or the pairs that a plain folder of videos stands for: each is its own reference, driver and truth. Stems that differ in
+    their trailing digits only are one identity, as HDTF names its recordings."""
+    folder = Path(real)
+    if folder.is_file() or (folder / PAIRS_FILE).is_file():
+        return read_pairs(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is neither a pair list nor a folder of real videos")
+    videos = sorted(f for f in folder.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and f.is_file() and not f.name.startswith("."))
+    if not videos:
+        raise UserError(
+            f"{folder} holds neither {PAIRS_FILE} nor videos; `python -m inference.evaluation pairs` makes a pair list from a manifest"
+        )
+    pairs = []
+    for video in videos:
+        who = re.sub(r"[\d_-]+$", "", video.stem) or video.stem
+        given = {"reference": video.name, "driver": video.name, "audio": video.name, "real": video.name}
+        pairs.append(Pair(pair_id=video.stem, protocol="paper-like", identity=who, reference_identity=who, **given))
+    return PairList(folder, tuple(pairs))
+
+
+def read_run(out: str | Path) -> dict[str, Any]:
+    """`run.json` of an evaluation.
+
+    Raises:
+        UserError: there is none.
+    """
+    file = Path(out) / RUN_FILE
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{out} holds no evaluation ({RUN_FILE}); `python -m inference.evaluation run` makes one") from error
+
+
+def _methods(predictions: Iterable[str | Path], ids: list[str]) -> dict[str, MethodFolder]:
+    found: dict[str, MethodFolder] = {}
+    for path in predictions:
+        folder = read_method(path, ids)
+        name = folder.method.name
+        if name in found or name in CONTROLS:
+            raise UserError(f"{path}: there is a row called {name!r} already; give the method another name in method.yaml")
+        found[name] = folder
+    return found
+
+
+def _tasks(pairs: PairList, folders: dict[str, MethodFolder], out: Path) -> list[Task]:
+    """All rows to make, pair by pair, so that a driving clip is read once for all methods."""
+    tasks, listed = [], list(pairs)
+    for number, pair in enumerate(listed):
+        target = str(pairs.path(pair.real or pair.driver or pair.reference))
+        other = listed[(number + 1) % len(listed)]
+        base = Task("", pair, None, target, str(pairs.path(other.real or other.driver or other.reference)), Path())
+        for name in CONTROLS if pair.real else ():
+            tasks.append(replace(base, method=name, row_file=_row_file(out, name, pair.pair_id)))
+        for name, folder in folders.items():
+            answer = str(folder.videos.get(pair.pair_id, ""))
+            tasks.append(replace(base, method=name, answer=answer, notes=folder.method.notes, row_file=_row_file(out, name, pair.pair_id)))
+    return tasks
+
+
+def _row_file(out: Path, method: str, pair_id: str) -> Path:
+    return out / ROWS_DIR / re.sub(r"[^\w.+-]", "_", method) / f"{pair_id}.json"
+
+
+def _judged(tasks: list[Task], settings: Settings, out: Path, say: Callable[[str], None]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    metrics = load_metrics(settings.metrics, settings.metric_settings)
+    for name, reason in metrics.unavailable.items():
+        say(f"{name} stays empty: {reason}")
+    rows, began = [], time.monotonic()
+    with Canonicaliser(make_backend(settings.landmarks), settings.size_px, settings.longest_ms) as canonicaliser:
+        judge = Judge(canonicaliser, metrics.clip, metrics.features, FeatureStore(out / FEATURES_DIR))
+        for number, task in enumerate(tasks, 1):
+            rows.append(judge.judge(task))
+            if number % 10 == 0 or number == len(tasks):
+                rate = number / max(time.monotonic() - began, 1e-9)
+                say(f"{number} of {len(tasks)} rows, {rate:.2f} rows/s, {(len(tasks) - number) / rate:.0f} s left")
+    return rows, metrics.unavailable
+
+
+def _write_run(evaluation: Evaluation, pairs: PairList, settings: Settings) -> None:
+    document = {
+        "pairs": len(pairs),
+        "pairs_version": pairs.version,
+        "protocols": sorted({pair.protocol for pair in pairs}),
+        "settings": asdict(settings),
+        "methods": {
+            name: {**asdict(method), "parameters_b": method.parameters_b if method.parameters_b == method.parameters_b else None}
+            for name, method in evaluation.methods.items()
+        },
+        "controls": [name for name in CONTROLS if any(row["method"] == name for row in evaluation.rows)],
+        "ground_truth": GROUND_TRUTH,
+        "unavailable": evaluation.unavailable,
+    }
+    with atomic_path(evaluation.out / RUN_FILE) as temporary:
+        temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
