@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -156,6 +156,15 @@ class FaceTracker(Protocol):
     def finish(self) -> Faces: ...
 
 
+@runtime_checkable
+class SeesEveryFace(Protocol):
+    """What a `FaceTracker` offers besides if it can serve scorers that read "tracks"."""
+
+    def take_seen(self) -> list[np.ndarray]:
+        """(n, 68, 2) float32 points of every face, for each frame from the last call on for which they are known by now: frame after frame
+        without a hole, perhaps some frames late; after `finish`, all that are left."""
+
+
 class LandmarkBackend(Protocol):
     """Networks loaded once a worker. `name` names model and version and is written to `landmark_model`; `gpu_memory_mib` is what they may
     take of a GPU, 0 where they run on the CPU."""
@@ -191,7 +200,9 @@ class Scorer(ABC):
         name: stable name; the row records a hash of (name, version, settings) and is scored again when it changes.
         version: raise it when the same input would give other numbers.
         columns: what `finish` returns, as manifest columns (type, unit, meaning).
-        reads: which evidence it needs, of {"frames", "faces", "audio"}; "frames" means that re-scoring must decode the video again.
+        reads: which evidence it needs, of {"frames", "faces", "tracks", "audio"}; "frames" means that re-scoring must decode the video
+            again, "tracks" (every face on every frame, not only the main one) that it must find the landmarks again.
+        A field `runtime` says where and how it runs, not what it measures, and another one scores nothing again.
     """
 
     name: ClassVar[str]
@@ -209,12 +220,21 @@ class Scorer(ABC):
         """What its networks may take of a GPU; 0 where they run on the CPU, or there are none."""
         return 0
 
+    @property
+    def notice(self) -> str:
+        """One line for the start of a run: what it cannot measure, and the command that changes it; empty if nothing is missing."""
+        return ""
+
     def begin(self, info: MediaInfo) -> None:
         """A new clip starts."""
         return None
 
     def on_frame(self, frame: Frame) -> None:
         """A sampled frame; called only if `reads` has "frames"."""
+        return None
+
+    def on_faces(self, points_px: np.ndarray) -> None:
+        """(n, 68, 2) points of every face on the next frame, perhaps some frames after `on_frame`; called only if `reads` has "tracks"."""
         return None
 
     @abstractmethod

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from manifests.errors import UserError, did_you_mean
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,15 @@ COLUMNS: tuple[Column, ...] = (
         1,
     ),
     Column("sync_windows", _INT, "", "windows that SyncNet compared; few windows make its scores unsure", 1),
+    Column("sync_c_runner_up", _REAL, "", "SyncNet confidence of the second-best face track; null where there is none", 2),
+    Column("sync_tracks", _INT, "", "face tracks that SyncNet scored; sync_c is the best one's", 2),
+    Column(
+        "sync_track_scores",
+        _TEXT,
+        "",
+        "JSON list of every track: first frame and frames at 25 Hz, face centre and side (px), sync_c, sync_d, offset, windows",
+        2,
+    ),
     Column(
         "lipsync_conf",
         _REAL,

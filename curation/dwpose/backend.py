@@ -11,7 +11,7 @@ import numpy as np
 from curation.contracts import Clip, Faces, Frame, MediaInfo
 from curation.dwpose import pose
 from curation.dwpose.detector import SIZE_PX, Person, PersonDetector
-from curation.dwpose.people import PeopleFollower, PersonPath, faces_of
+from curation.dwpose.people import PeopleFollower, PersonPath, faces_of, faces_on
 from curation.dwpose.session import OnnxNetwork, require_provider
 from curation.dwpose.whole_body import save_whole_body
 from curation.landmarks.choice import choose_faces, main_paths
@@ -163,6 +163,8 @@ class DWPoseTracker:
         self._frames: dict[int, np.ndarray] = {}  # from the last look on
         self._looked = -1  # the last frame that was looked at
         self._jobs: list[tuple[PersonPath, int, np.ndarray, np.ndarray]] = []  # person, frame, box, crop
+        self._n_cut = 0  # frames whose people were cut out
+        self._n_told = 0  # frames that `take_seen` gave
 
     def on_frame(self, frame: Frame) -> None:
         self._frames[len(self._times_ms)] = np.array(frame.rgb)
@@ -181,6 +183,11 @@ class DWPoseTracker:
             save_whole_body(backend.whole_body_dir, self._clip.clip_id, times_ms, main)
         size_px = (self._info.width_px, self._info.height_px)
         return choose_faces(faces, times_ms, size_px, self._face_box_px, backend.min_relative_size)
+
+    def take_seen(self) -> list[np.ndarray]:
+        backend, done = self._backend, self._jobs[0][1] if self._jobs else self._n_cut
+        told, self._n_told = self._n_told, done
+        return [faces_on(self._follower.paths, i, backend.min_point_score, backend.min_face_points) for i in range(told, done)]
 
     def _look(self, last: bool = False) -> None:
         """Run the detector on the frames whose turn it is, and pose the people up to the last of them."""
@@ -224,6 +231,7 @@ class DWPoseTracker:
                     path.ends.add(frame)
                 if first or final or frame % every == 0:
                     self._jobs.append((path, frame, boxes[frame], pose.crop(self._frames[frame], boxes[frame])))
+            self._n_cut = frame + 1
             self._run_poses()
 
     def _run_poses(self, everything: bool = False) -> None:

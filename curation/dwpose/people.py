@@ -166,6 +166,16 @@ def faces_of(paths: Sequence[PersonPath], pose_every_frames: int, min_point_scor
     return faces
 
 
+def faces_on(paths: Sequence[PersonPath], frame: int, min_point_score: float, min_face_points: int) -> np.ndarray:
+    """(n, 68, 2) float32 face points of the people who were posed on `frame` and show a face; of two on one place, the older path's."""
+    faces: list[np.ndarray] = []
+    for path in paths:
+        points, scores = (face_part(values) for values in path.posed.get(frame, (np.zeros((0, 2)), np.zeros(0))))
+        if (scores >= min_point_score).sum() >= min_face_points and _is_free(point_box(points), [point_box(face) for face in faces]):
+            faces.append(points)
+    return np.array(faces, np.float32).reshape(-1, 68, 2)
+
+
 def _between(start: int, points: np.ndarray, scores: np.ndarray, stop: int, next_points: np.ndarray, next_scores: np.ndarray) -> dict:
     lower = np.minimum(scores, next_scores)
     shares = {frame: np.float32((frame - start) / (stop - start)) for frame in range(start + 1, stop)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ import manifests
 from curation import configuration, landmarks
 from curation.config import CurationConfig, digest
 from curation.configuration import ConfigError, nearest
-from curation.contracts import Clip, ClipError, Evidence, Faces, ScoredClip, Scorer
+from curation.contracts import Clip, ClipError, Evidence, Faces, FaceTracker, Frame, ScoredClip, Scorer, SeesEveryFace
 from curation.discovery import parts
 from curation.media import MediaReader
 from manifests import Column
@@ -45,9 +47,9 @@ def part_digests(config: CurationConfig, landmark_model: str) -> dict[str, str]:
     base = digest([landmark_model, measured_by, config.sample_hz])
     digests = {LANDMARKS_PART: base}
     for scorer in make_scorers(config):
-        digests[scorer.name] = digest(
-            [scorer.name, scorer.version, scorer.model_name, scorer, base if "faces" in scorer.reads else config.sample_hz]
-        )
+        measured_by = {key: value for key, value in configuration.to_tree(scorer).items() if key != "runtime"}
+        sampled = base if scorer.reads & {"faces", "tracks"} else config.sample_hz
+        digests[scorer.name] = digest([scorer.name, scorer.version, scorer.model_name, measured_by, sampled])
     return digests
 
 
@@ -126,10 +128,12 @@ class ClipScorer:
         """Decode what is needed and run `scorers`; `faces = None` finds the landmarks too."""
         reads = frozenset().union(*(scorer.reads for scorer in scorers))
         want_frames, want_audio = faces is None or "frames" in reads, "audio" in reads
-        on_frame = [scorer for scorer in scorers if "frames" in scorer.reads]
+        sync_s = 0.0
         with self._reader.read(clip, sample_hz=self.config.sample_hz, frames=want_frames, audio=want_audio) as stream:
             info = stream.info
-            tracker = self.backend.track(clip, info) if faces is None else None
+            tracker = self.backend.track(clip, info) if faces is None or "tracks" in reads else None
+            if "tracks" in reads and not isinstance(tracker, SeesEveryFace):
+                raise ConfigError(f"landmark backend {self.backend.name!r} tells of the main face only, and a scorer needs every face")
             for scorer in scorers:
                 scorer.begin(info)
             landmarks_s, n_sampled, end_ms = 0.0, 0, 0.0
@@ -139,13 +143,15 @@ class ClipScorer:
                     began = time.perf_counter()
                     tracker.on_frame(frame)
                     landmarks_s += time.perf_counter() - began
-                for scorer in on_frame:
-                    scorer.on_frame(frame)
+                sync_s += _shown(scorers, frame, tracker)
             audio, decode_ms = stream.audio, stream.decode_ms
+        found_now = faces is None
         if tracker is not None:
             if n_sampled == 0:
                 raise ClipError("no_frames", "the span holds no frame")
-            faces = _as_stored(tracker.finish())
+            found = tracker.finish()
+            sync_s += _shown(scorers, None, tracker)
+            faces = _as_stored(found) if found_now else faces
             end_ms += 1000.0 / self.config.sample_hz
         self.last_evidence = evidence = Evidence(clip, info, self.config.sample_hz, faces, audio)
         row: dict[str, Any] = {
@@ -159,14 +165,48 @@ class ClipScorer:
             "decode_ms": decode_ms,
             "landmarks_ms": landmarks_s * 1000,
         }
-        if tracker is not None:
+        if found_now:
             row |= {"n_frames": n_sampled, "duration_ms": round(end_ms)}
         for scorer in scorers:
             began = time.perf_counter()
             row |= _finished(scorer, evidence)
-            if any(column.name.startswith(("sync_", "lipsync_")) for column in scorer.columns):
-                row["sync_ms"] = row.get("sync_ms", 0.0) + (time.perf_counter() - began) * 1000
+            if _is_sync(scorer):
+                sync_s += time.perf_counter() - began
+        if any(_is_sync(scorer) for scorer in scorers):
+            row["sync_ms"] = sync_s * 1000
         return row, faces
+
+
+def _is_sync(scorer: Scorer) -> bool:
+    return any(column.name.startswith(("sync_", "lipsync_")) for column in scorer.columns)
+
+
+def _shown(scorers: list[Scorer], frame: Frame | None, tracker: FaceTracker | None) -> float:
+    """Show the scorers a frame, and the faces that the tracker knows by now; the seconds that those of lip sync took."""
+    seen = tracker.take_seen() if isinstance(tracker, SeesEveryFace) else []
+    sync_s = 0.0
+    for scorer in scorers:
+        began = time.perf_counter()
+        with _as_scorer_error(scorer):
+            if frame is not None and "frames" in scorer.reads:
+                scorer.on_frame(frame)
+            if "tracks" in scorer.reads:
+                for points_px in seen:
+                    scorer.on_faces(points_px)
+        if _is_sync(scorer):
+            sync_s += time.perf_counter() - began
+    return sync_s
+
+
+@contextmanager
+def _as_scorer_error(scorer: Scorer) -> Iterator[None]:
+    """A scorer that fails costs the clip, not the run."""
+    try:
+        yield
+    except (ClipError, ConfigError):
+        raise
+    except Exception as error:
+        raise ClipError("scorer_error", f"scorer {scorer.name}: {type(error).__name__}: {error}") from error
 
 
 def _spent(row: dict[str, Any]) -> dict[str, float]:
@@ -180,12 +220,8 @@ def _as_stored(faces: Faces) -> Faces:
 
 
 def _finished(scorer: Scorer, evidence: Evidence) -> dict[str, Any]:
-    try:
+    with _as_scorer_error(scorer):
         values = scorer.finish(evidence)
-    except ClipError:
-        raise
-    except Exception as error:
-        raise ClipError("scorer_error", f"scorer {scorer.name}: {type(error).__name__}: {error}") from error
     names = {column.name for column in scorer.columns}
     if unknown := set(values) - names:
         raise ClipError("scorer_error", f"scorer {scorer.name} fills undeclared columns: {', '.join(sorted(unknown))}")

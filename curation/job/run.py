@@ -72,6 +72,8 @@ def run(
     """
     manifests.preset(config.preset)
     wanted_parts = part_digests(config, landmarks.make_backend(config.landmarks, config.landmark_settings).name)
+    for notice in filter(None, (scorer.notice for scorer in make_scorers(config))):
+        say(notice)
     ledger = Ledger(out_dir)
     ledger.open()
     with ledger.lock():

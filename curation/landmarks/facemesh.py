@@ -130,9 +130,15 @@ class FaceMeshTracker:
         self._clip = clip
         self._info = info
         self._follower = FaceFollower(backend)
+        self._seen: list[np.ndarray] = []
 
     def on_frame(self, frame: Frame) -> None:
         self._follower.on_frame(frame)
+        self._seen.append(self._follower.seen_px)
+
+    def take_seen(self) -> list[np.ndarray]:
+        seen, self._seen = self._seen, []
+        return seen
 
     def finish(self) -> Faces:
         return choose_faces(

@@ -112,6 +112,11 @@ class FaceFollower:
         self._looks_to_search = 0
         self._search_gap = 1
 
+    @property
+    def seen_px(self) -> np.ndarray:
+        """(n, 68, 2) float32 points of the faces on the last frame."""
+        return np.array([track.points_px[-1] for track in self._live], np.float32).reshape(-1, 68, 2)
+
     def on_frame(self, frame: Frame) -> None:
         index = len(self.times_ms)
         self.times_ms.append(frame.time_ms)

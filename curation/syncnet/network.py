@@ -1,0 +1,136 @@
+"""SyncNet's two towers in the layout of the published `syncnet_v2.model`, and the form in which they run."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from curation.syncnet.score import MFCC_PER_FRAME, WINDOW_FRAMES
+
+CROP_PX = 224
+EMBEDDING = 1024
+_MFCC_WINDOW = MFCC_PER_FRAME * WINDOW_FRAMES
+
+
+class SyncNet(nn.Module):
+    """Names and shapes of the published weights (`joonson/syncnet_python`, SyncNetModel.S). It is run as `Embedder`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.netcnnaud = nn.Sequential(  # (B, 1, 13, 20) -> (B, 512, 1, 1)
+            *_conv2(1, 64, 3, 1),
+            nn.MaxPool2d(1, 1),
+            *_conv2(64, 192, 3, 1),
+            nn.MaxPool2d(3, (1, 2)),
+            *_conv2(192, 384, 3, 1),
+            *_conv2(384, 256, 3, 1),
+            *_conv2(256, 256, 3, 1),
+            nn.MaxPool2d(3, (2, 2)),
+            *_conv2(256, 512, (5, 4), 0),
+        )
+        self.netcnnlip = nn.Sequential(  # (B, 3, T, 224, 224) -> (B, 512, T - 4, 1, 1)
+            *_conv3(3, 96, (5, 7, 7), 0, stride=2),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
+            *_conv3(96, 256, (1, 5, 5), 1, stride=2),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+            *_conv3(256, 256, (1, 3, 3), 1),
+            *_conv3(256, 256, (1, 3, 3), 1),
+            *_conv3(256, 256, (1, 3, 3), 1),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
+            *_conv3(256, 512, (1, 6, 6), 0),
+        )
+        self.netfcaud = _head()
+        self.netfclip = _head()
+
+
+def _conv2(channels: int, out: int, taps: int | tuple[int, int], padding: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(channels, out, taps, padding=padding), nn.BatchNorm2d(out), nn.ReLU()
+
+
+def _conv3(channels: int, out: int, taps: tuple[int, int, int], padding: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    conv = nn.Conv3d(channels, out, taps, stride=(1, stride, stride), padding=(0, padding, padding))
+    return conv, nn.BatchNorm3d(out), nn.ReLU()
+
+
+def _head() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, EMBEDDING))
+
+
+class Embedder:
+    """SyncNet for whole clips: bytes go to the device and become numbers there.
+
+    Only the first layer of the lip tower looks along time, so its five frames are stacked as channels and the whole tower runs as
+    two-dimensional convolutions over all windows at once, with batch normalisation folded in. The sound tower pads each window with zeros
+    in time, so its windows cannot share work.
+
+    Args:
+        net: in evaluation mode; not changed.
+        device: a torch device.
+        windows_at_once: bounds the memory: about 8 MB a window.
+    """
+
+    def __init__(self, net: SyncNet, device: str = "cpu", windows_at_once: int = 32):
+        self.device = torch.device(device)
+        self.windows_at_once = windows_at_once
+        self._lips = _as_2d(net.netcnnlip).to(self.device, memory_format=torch.channels_last)
+        self._sound = _fused(net.netcnnaud).to(self.device, memory_format=torch.channels_last)
+        self._lip_head = copy.deepcopy(net.netfclip).to(self.device)
+        self._sound_head = copy.deepcopy(net.netfcaud).to(self.device)
+
+    @torch.inference_mode()
+    def lips(self, crops: np.ndarray) -> np.ndarray:
+        """(T, 224, 224, 3) uint8 BGR crops at 25 Hz to (T - 4, 1024) float32, one embedding a window of five frames."""
+        n = max(0, len(crops) - WINDOW_FRAMES + 1)
+        parts = [np.zeros((0, EMBEDDING), np.float32)]
+        for start in range(0, n, self.windows_at_once):
+            stop = min(n, start + self.windows_at_once)
+            frames = torch.from_numpy(np.ascontiguousarray(crops[start : stop + WINDOW_FRAMES - 1])).to(self.device)
+            frames = frames.permute(0, 3, 1, 2)
+            windows = torch.cat([frames[i : i + stop - start] for i in range(WINDOW_FRAMES)], dim=1)  # (n, 15, 224, 224) uint8
+            hidden = self._lips(windows.to(torch.float32, memory_format=torch.channels_last))
+            parts.append(self._lip_head(hidden.flatten(1)).cpu().numpy())
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def sound(self, mfcc: np.ndarray, n: int) -> np.ndarray:
+        """The first `n` windows of (M, 13) cepstra, 0.2 s each, one a video frame: (n, 1024) float32. M is at least 4 n + 16."""
+        parts = [np.zeros((0, EMBEDDING), np.float32)]
+        windows = np.lib.stride_tricks.sliding_window_view(mfcc.astype(np.float32), _MFCC_WINDOW, axis=0)[::MFCC_PER_FRAME]  # (M', 13, 20)
+        for start in range(0, n, 8 * self.windows_at_once):
+            chunk = torch.from_numpy(np.ascontiguousarray(windows[start : min(n, start + 8 * self.windows_at_once)])).to(self.device)
+            hidden = self._sound(chunk[:, None].contiguous(memory_format=torch.channels_last))
+            parts.append(self._sound_head(hidden.flatten(1)).cpu().numpy())
+        return np.concatenate(parts)
+
+
+def _fused(tower: nn.Sequential) -> nn.Sequential:
+    """The same map with each batch normalisation folded into the convolution before it."""
+    layers = list(tower)
+    fused = [
+        fuse_conv_bn_eval(layer, layers[i + 1]) if isinstance(layer, nn.Conv2d | nn.Conv3d) else layer
+        for i, layer in enumerate(layers)
+        if not isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d)
+    ]
+    return nn.Sequential(*fused).eval().requires_grad_(False)
+
+
+def _as_2d(tower: nn.Sequential) -> nn.Sequential:
+    """`tower` for windows whose frames are stacked as channels, in the order of time."""
+    layers: list[nn.Module] = []
+    for layer in _fused(tower):
+        if isinstance(layer, nn.Conv3d):
+            taps = layer.kernel_size[0]
+            flat = nn.Conv2d(layer.in_channels * taps, layer.out_channels, layer.kernel_size[1:], layer.stride[1:], layer.padding[1:])
+            flat.weight = nn.Parameter(layer.weight.permute(0, 2, 1, 3, 4).reshape(flat.weight.shape), requires_grad=False)
+            flat.bias = layer.bias
+            layers.append(flat)
+        elif isinstance(layer, nn.MaxPool3d):
+            padding = layer.padding if isinstance(layer.padding, int) else layer.padding[1:]
+            layers.append(nn.MaxPool2d(layer.kernel_size[1:], layer.stride[1:], padding))
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers).eval()

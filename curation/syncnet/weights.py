@@ -1,0 +1,35 @@
+"""Reads the published weights files without running what a pickle may hold."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from curation.models import ModelRefusedError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def load_weights(net: M, path: Path) -> M:
+    """Fill `net` from a state dictionary of exactly its layout and put it into evaluation mode.
+
+    Raises:
+        ModelRefusedError: the file is damaged, holds more than tensors, or has another layout.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelRefusedError(f"{path} is damaged or holds more than tensors, and is not opened: {reason}") from None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelRefusedError(f"{path} holds no state dictionary of tensors")
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise ModelRefusedError(f"{path} is no {type(net).__name__} in the published layout: {' '.join(lines[1:2])[:200]}") from None
+    return net.eval().requires_grad_(False)
