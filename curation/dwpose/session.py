@@ -56,10 +56,10 @@ def require_running(provider: str, running: Sequence[str]) -> None:
 
 
 class OnnxNetwork:
-    """A network with one image input (N, 3, H, W) float32, always run with the same N.
+    """A network with one image input (N, 3, H, W) float32, run with one N.
 
-    A graph whose N is fixed keeps it; of one whose N is free, `batch` is used. Smaller batches are padded with zeros: on CUDA each new
-    shape costs a new search for kernels and new memory.
+    A graph whose N is fixed keeps it; of one whose N is free, `batch` is used. Smaller batches are padded with zeros on CUDA, where each
+    new shape costs a new search for kernels and new memory; on the CPU, where only the work counts, they are not.
 
     Args:
         file: of the graph; verified by the caller.
@@ -67,13 +67,14 @@ class OnnxNetwork:
         batch: pictures a run.
         input_hw: the height and width that the caller will feed.
         arena_mib: bound of the session's memory on the GPU.
+        pad: whether smaller batches are padded; None decides by provider and graph.
 
     Raises:
         ProviderError: the session does not run where it was asked to.
         ConfigError: the file is no such network.
     """
 
-    def __init__(self, file: Path, provider: str, batch: int, input_hw: tuple[int, int], arena_mib: int):
+    def __init__(self, file: Path, provider: str, batch: int, input_hw: tuple[int, int], arena_mib: int, pad: bool | None = None):
         require_provider(provider)
         self.file = file
         self._session = _open(file, provider, arena_mib)
@@ -86,7 +87,9 @@ class OnnxNetwork:
             or any(isinstance(s, int) and s != w for s, w in zip(shape[1:], (3, *input_hw), strict=True))
         ):
             raise ConfigError(f"{file} takes {[i.shape for i in inputs]}, not one picture of (N, 3, {input_hw[0]}, {input_hw[1]})")
-        self.batch = shape[0] if isinstance(shape[0], int) else batch
+        fixed = isinstance(shape[0], int)
+        self.batch = shape[0] if fixed else batch
+        self._pad = fixed or (provider == "cuda" if pad is None else pad)
         self._name = inputs[0].name
         self._feed = np.zeros((self.batch, 3, *input_hw), np.float32)
         self.n_runs = 0
@@ -95,11 +98,12 @@ class OnnxNetwork:
         """The outputs of at most `batch` (3, H, W) pictures in the graph's own order, each (len(pictures), ...) float32."""
         if len(pictures) > self.batch:
             raise ValueError(f"{len(pictures)} pictures are more than the batch of {self.batch}")
+        n = len(pictures)
         for place, picture in zip(self._feed, pictures, strict=False):
             place[...] = picture
-        self._feed[len(pictures) :] = 0
+        self._feed[n:] = 0
         self.n_runs += 1
-        return [output[: len(pictures)] for output in self._session.run(None, {self._name: self._feed})]
+        return [output[:n] for output in self._session.run(None, {self._name: self._feed if self._pad else self._feed[:n]})]
 
     def batches(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         """`items` in pieces that `run` takes."""
