@@ -68,6 +68,7 @@ class InferenceConfig:
         model: sizes of the network.
         size_px: height and width of the pictures that it sees and makes.
         fps: frames a second of its training clips, and of videos made from sound alone.
+        landmarks: backend that finds the faces of portraits and drivers (`curation.landmarks`): facemesh or dwpose.
         crop_scale: side of the crop in units of the face's landmark box (`curation.face_crop`); None is that module's default.
     """
 
@@ -77,6 +78,7 @@ class InferenceConfig:
     audio: AudioConfig = field(default_factory=AudioConfig)
     size_px: int = 512
     fps: float = 25.0
+    landmarks: str = "facemesh"
     crop_scale: float | None = None
 
     def __post_init__(self) -> None:

@@ -137,6 +137,7 @@ class Denoiser:
         model: on the device and in the dtype to compute in.
         scheduler: a diffusers scheduler, configured; it is copied, never changed.
         plan: how.
+        device: to compute on; the model's if None.
         on_step_end: called with a segment, the step that it has just taken and its new latents; may return others.
         on_evaluation: called after each model call with the number of windows in it.
     """
@@ -146,13 +147,14 @@ class Denoiser:
         model: MegActorModel,
         scheduler: Any,
         plan: SamplingPlan,
+        device: torch.device | None = None,
         on_step_end: StepEnd | None = None,
         on_evaluation: Callable[[int], None] | None = None,
     ):
         self.model, self.plan = model, plan
-        self.device, self.dtype = model.device, model.dtype
+        self.device, self.dtype = device or model.device, model.dtype
         self._scheduler = scheduler
-        self._on_step_end, self._on_evaluation = on_step_end, on_evaluation
+        self.on_step_end, self.on_evaluation = on_step_end, on_evaluation
         self.timesteps = self._fresh_scheduler().timesteps
         self.num_steps = len(self.timesteps)  # some schedulers take more steps than asked for
         self._learned_variance = getattr(scheduler.config, "variance_type", None) in ("learned", "learned_range")
@@ -169,8 +171,8 @@ class Denoiser:
         while jobs := self._choose(tracks):
             for job, prediction in zip(jobs, self._predict(jobs), strict=True):
                 self._merge(job, prediction)
-            if self._on_evaluation is not None:
-                self._on_evaluation(len(jobs))
+            if self.on_evaluation is not None:
+                self.on_evaluation(len(jobs))
             for track in {id(job.track): job.track for job in jobs}.values():
                 yield from self._advance(track)
 
@@ -332,8 +334,8 @@ class Denoiser:
         segment.latents = scheduler.step(prediction, self.timesteps[step], segment.latents, **arguments).prev_sample.float()
         segment.level += 1
         segment.prediction = segment.weight = segment.scaled = None
-        if self._on_step_end is not None:
-            changed = self._on_step_end(segment, step, segment.latents)
+        if self.on_step_end is not None:
+            changed = self.on_step_end(segment, step, segment.latents)
             segment.latents = segment.latents if changed is None else changed
 
     @property

@@ -43,6 +43,11 @@ class VaeCodec:
         self.latent_channels = vae.config.latent_channels
         self.scale = vae.config.scaling_factor
 
+    @property
+    def module(self) -> AutoencoderKL:
+        """The network, for placing it on devices."""
+        return self._vae
+
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> VaeCodec:
         return cls(_load_autoencoder(AutoencoderKL, folder, dtype).to(device))
