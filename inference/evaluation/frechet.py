@@ -56,6 +56,9 @@ def extrapolated(
         identities: (N,) whose rows stay together in a subset; None takes every row for itself.
     """
     groups = _groups(identities if identities is not None else range(len(ours)))
+    measured = frechet_distance(ours, real)
+    if len(groups) < 4:  # no three subset sizes to lay a line through
+        return Extrapolated(measured, math.nan)
     rng = np.random.default_rng(seed)
     inverse_sizes, distances = [], []
     for share in np.linspace(0.5, 1.0, 6):
@@ -65,9 +68,6 @@ def extrapolated(
             if len(rows) >= 2:
                 inverse_sizes.append(1 / len(rows))
                 distances.append(frechet_distance(ours[rows], real[rows]))
-    measured = frechet_distance(ours, real)
-    if len(set(inverse_sizes)) < 3:
-        return Extrapolated(measured, math.nan)
     return Extrapolated(measured, float(np.polyfit(inverse_sizes, distances, 1)[1]))
 
 

@@ -80,9 +80,8 @@ def evaluate(
         if folder.extra:
             say(f"{folder.method.name}: {len(folder.extra)} files that no pair asks for are left out, e.g. {folder.extra[0]}")
         if folder.missing:
-            say(
-                f"{folder.method.name}: {len(folder.missing)} of {len(ids)} pairs have no video and count as failures, e.g. {folder.missing[0]}"
-            )
+            gaps = f"{len(folder.missing)} of {len(ids)} pairs have no video"
+            say(f"{folder.method.name}: {gaps} and count as failures, e.g. {folder.missing[0]}")
     out = Path(out)
     tasks = _tasks(pairs, folders, out)
     rows, unavailable = _judged(tasks, settings, out, say)

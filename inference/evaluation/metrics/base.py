@@ -81,7 +81,7 @@ class FeatureMetric(ABC):
     """Features of a clip; the number is a Fréchet distance between all answers and all real clips (`inference.evaluation.frechet`).
 
     Attributes:
-        column: the distance.
+        column: the distance; its name is the metric's.
     """
 
     name: ClassVar[str]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inference.evaluation.metrics.base import ClipMetric, FeatureMetric, UnavailableError
+from inference.evaluation.metrics.base import ClipMetric, FeatureMetric, MetricColumn, UnavailableError
 from manifests import UserError
 from manifests.errors import did_you_mean
 
@@ -47,11 +47,24 @@ def load_metrics(names: Iterable[str] | None = None, settings: Mapping[str, Mapp
     for name in METRICS if names is None else names:
         if name not in METRICS:
             raise UserError(f"unknown metric {name!r}{did_you_mean(name, METRICS)}; known are {', '.join(METRICS)}")
-        module, kind = METRICS[name]
         try:
-            metric = getattr(importlib.import_module(module), kind)(**settings.get(name, {}))
+            metric = _kind(name)(**settings.get(name, {}))
         except UnavailableError as error:
             found.unavailable[name] = str(error)
             continue
         (found.features if isinstance(metric, FeatureMetric) else found.clip).append(metric)
     return found
+
+
+def metric_columns() -> list[MetricColumn]:
+    """Every column of every metric, in the order of METRICS; a feature metric's column bears the metric's name."""
+    return [column for name in METRICS for column in _columns(_kind(name))]
+
+
+def _columns(kind: type[ClipMetric] | type[FeatureMetric]) -> tuple[MetricColumn, ...]:
+    return (kind.column,) if issubclass(kind, FeatureMetric) else kind.columns
+
+
+def _kind(name: str) -> type[ClipMetric] | type[FeatureMetric]:
+    module, kind = METRICS[name]
+    return getattr(importlib.import_module(module), kind)

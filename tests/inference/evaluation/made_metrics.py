@@ -9,7 +9,7 @@ from inference.evaluation.metrics.base import FeatureMetric, MetricColumn, Unava
 
 class MeanColour(FeatureMetric):
     name = "colour"
-    column = MetricColumn("colour_distance", "lower", "", "Fréchet distance of mean colours", "tests")
+    column = MetricColumn("colour", "lower", "", "Fréchet distance of mean colours", "tests")
     calls = 0
 
     def features(self, frames: np.ndarray) -> np.ndarray:

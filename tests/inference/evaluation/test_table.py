@@ -1,0 +1,96 @@
+"""Tables from rows whose numbers are planted."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.evaluation.feature_store import FeatureStore
+from inference.evaluation.frechet import frechet_distance
+from inference.evaluation.metrics.registry import METRICS
+from inference.evaluation.table import make_table, to_json
+from manifests import UserError
+
+N_IDENTITIES, CLIPS = 12, 2
+PAIRS = [f"p{who}_{clip}" for who in range(N_IDENTITIES) for clip in range(CLIPS)]
+
+
+@pytest.fixture(autouse=True)
+def _made_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "colour", ("made_metrics", "MeanColour"))
+
+
+def planted(out: Path, methods: dict[str, np.ndarray], failed: dict[str, set[str]] | None = None) -> np.ndarray:
+    """An evaluation's directory with these values of lmd_mouth; returns the real features."""
+    rng = np.random.default_rng(0)
+    store, real = FeatureStore(out / "features"), rng.standard_normal((len(PAIRS), 6, 3))
+    for name, values in methods.items():
+        for index, (pair_id, value) in enumerate(zip(PAIRS, values, strict=True)):
+            row = {"key": "k", "method": name, "pair_id": pair_id, "identity": pair_id.split("_")[0], "status": "scored"}
+            if pair_id in (failed or {}).get(name, set()):
+                row |= {"status": "failed", "error_kind": "missing_file", "error_message": "none"}
+            else:
+                store.get("colour-0", f"{name}{index}", lambda i=index, v=value: real[i] + v)
+                store.get("colour-0", f"real{index}", lambda i=index: real[i])
+                keys = {"store": "colour-0", "answer": f"{name}{index}", "real": f"real{index}"}
+                row |= {"lmd_mouth": float(value), "pose_range_ratio": 1.0, "features": {"colour": keys}}
+            file = out / "rows" / name / f"{pair_id}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(row))
+    run = {"pairs": len(PAIRS), "methods": {name: {} for name in methods}, "controls": [], "unavailable": {"fid": "no weights"}}
+    (out / "run.json").write_text(json.dumps(run))
+    return real.reshape(-1, 3)
+
+
+def test_means_ranks_intervals_and_comparisons(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    hard = rng.uniform(0, 1, len(PAIRS))  # what makes a clip hard for every method
+    good, bad = 0.1 + hard, 0.3 + hard + 0.02 * rng.standard_normal(len(PAIRS))
+    real = planted(tmp_path, {"good": good, "bad": bad, "copy": bad})
+    table = make_table(tmp_path, resamples=500, frechet_resamples=20)
+    assert table.frame().loc["good", "lmd_mouth"] == pytest.approx(good.mean())
+    cell = table.cells["good"]["lmd_mouth"]
+    assert cell.low < good.mean() < cell.high
+    assert [table.cells[name]["lmd_mouth"].rank for name in ("good", "bad", "copy")] == [1, 2, 2]
+    assert table.cells["good"]["pose_range_ratio"].rank is None
+    found = {(one.first, one.second): one for one in table.comparisons if one.metric == "lmd_mouth"}
+    assert found["good", "bad"].difference == pytest.approx(-0.2, abs=0.02)
+    assert found["good", "bad"].high < 0
+    assert found["good", "bad"].p_corrected < 0.05
+    assert found["bad", "copy"].p == 1
+    assert (table.n_pairs, table.n_identities) == (len(PAIRS), N_IDENTITIES)
+    features = np.repeat(good, 6)[:, None] + real
+    assert table.cells["good"]["colour"].mean == pytest.approx(
+        frechet_distance(features.astype(np.float32), real.astype(np.float32)), rel=1e-4
+    )
+    assert table.unavailable == {"fid": "no weights"}
+    assert json.loads(to_json(table))["cells"]["good"]["lmd_mouth"]["rank"] == 1
+
+
+def test_all_numbers_rest_on_the_pairs_that_every_method_answered(tmp_path: Path) -> None:
+    values = np.arange(len(PAIRS), dtype=float)
+    lost = set(PAIRS[-4:])
+    planted(tmp_path, {"whole": values, "gappy": values}, {"gappy": lost})
+    table = make_table(tmp_path, resamples=100, frechet_resamples=5)
+    assert table.n_pairs == len(PAIRS) - 4
+    assert table.cells["whole"]["lmd_mouth"].mean == table.cells["gappy"]["lmd_mouth"].mean == pytest.approx(values[:-4].mean())
+    assert table.coverage == {"whole": 1.0, "gappy": pytest.approx(1 - 4 / len(PAIRS))}
+
+
+def test_one_identity_has_means_but_no_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("test_table.PAIRS", ["p0_0", "p0_1", "p0_2"])
+    planted(tmp_path, {"ours": np.array([1.0, 2.0, 3.0])})
+    cell = make_table(tmp_path, resamples=100).cells["ours"]["lmd_mouth"]
+    assert cell.mean == 2
+    assert math.isnan(cell.low)
+
+
+def test_features_that_are_gone_and_empty_directories_are_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no evaluation"):
+        make_table(tmp_path)
+    planted(tmp_path, {"ours": np.ones(len(PAIRS))})
+    (tmp_path / "features" / "colour-0" / "ours3.safetensors").write_bytes(b"half")
+    with pytest.raises(UserError, match="run the evaluation again"):
+        make_table(tmp_path, resamples=100)
