@@ -34,7 +34,7 @@ $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt requirements-nodep
 
 $(VENV)/.train: $(VENV)/.core
 	@echo "adding torch and what the trainer and the tests need (several GB, some minutes)"
-	$(PIP) -e '.[train,dev]'
+	$(PIP) -e '.[train,eval,app,dev]'
 	@touch $@
 
 setup: $(VENV)/.core ## .venv with the embedded curation (no torch)
