@@ -22,7 +22,7 @@ REGION_CHOICES = {
     "none": frozenset(),
 }
 
-# Left, top, right, bottom, as parts of the distance between the eye centres. Upwards the eyes' margin holds the brows.
+# Left, top, right, bottom, as parts of the distance between the eye centres; the wider margin above the eyes reaches a lowered brow.
 EYE_MARGINS = np.array([0.16, 0.30, 0.16, 0.16])
 MOUTH_MARGINS = np.array([0.16, 0.16, 0.16, 0.20])
 
