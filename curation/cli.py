@@ -170,6 +170,30 @@ def materialise(
 
 
 @cli.command()
+@click.argument("manifest_paths", nargs=-1, required=True, metavar="MANIFEST...")
+@click.option("--preset", help="The filter (configs/curation/presets.yaml); default: that of the runs.")
+@click.option("--format", "form", default="text", show_default=True, type=click.Choice(["text", "markdown", "html", "csv"]))
+@click.option("--out", type=click.Path(dir_okay=False), help="Write to this file instead of the terminal.")
+def table1(manifest_paths: tuple[str, ...], preset: str | None, form: str, out: str | None) -> None:
+    """The paper's Table 1 beside ours: hours, facial resolution, Sync-C, Sync-D and head angle a source, before and after filtering.
+
+    MANIFEST may be several runs (outputs/*); what is none is passed over. A column that was not measured says why.
+    """
+    from curation.table1.figures import measure
+    from curation.table1.paper import load_paper
+    from curation.table1.show import render
+    from manifests.atomic import atomic_path
+
+    text = render(measure(manifest_paths, preset), load_paper(), form)
+    if out is None:
+        click.echo(text)
+        return
+    with atomic_path(out) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")
+    click.echo(out)
+
+
+@cli.command()
 @click.option("--out", default="outputs/samples", show_default=True, help="Directory for the clips and truth.csv.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other speech and motion.")
 def samples(out: str, seed: int) -> None:
