@@ -43,6 +43,7 @@ def make_loader(
     num_workers: int = 0,
     pin_memory: bool = False,
     augment: bool = True,
+    source: FrameSource | None = None,
 ) -> SampleLoader:
     """The stream of batches of one rank.
 
@@ -53,9 +54,9 @@ def make_loader(
         rank, world_size: batch k of rank r holds the indices start + (k · world_size + r) · batch_size and on.
         num_workers: processes that make samples; 0 makes them in this one.
         augment: False for validation.
+        source: of another loader of the same table and configuration, which then share one decoding child; None makes one.
     """
-    source = frame_source(data, inference, table)
-    dataset = TrainingDataset(data, inference, table, source, seed, stage, augment)
+    dataset = TrainingDataset(data, inference, table, source or frame_source(data, inference, table), seed, stage, augment)
     return SampleLoader(dataset, batch_size, start_index, rank, world_size, num_workers, pin_memory, data.max_skips)
 
 

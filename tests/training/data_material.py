@@ -118,10 +118,9 @@ def write_manifest(
 
 
 def rewrite(folder: Path, change) -> None:
-    """Applies `change` to the manifest's data frame."""
-    table = manifests.load(folder)
-    changed = change(table)
-    manifests.write(table if changed is None else changed, folder / "manifest.parquet")
+    """Applies `change` to the manifest's rows, a list of mappings; it may return another list."""
+    rows = manifests.read_table(folder).to_pylist()
+    manifests.write(change(rows) or rows, folder / "manifest.parquet")
 
 
 def embedded() -> InferenceConfig:
