@@ -162,7 +162,7 @@ def _source(name: str, group: pd.DataFrame) -> SourceFigures:
     scored = (group["status"] == "scored").to_numpy(bool)
     after = scored & group["accepted"].to_numpy(bool)
     return SourceFigures(
-        name, int((~scored).sum()), _figures(group[scored], "no clip was scored"), _figures(group[after], "no clip passed")
+        name, int((~scored).sum()), _figures(group[scored], "no clip was scored"), _figures(group[after], "no clip passed the filter")
     )
 
 
