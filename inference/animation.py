@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inference.models.codecs import LatentCodec
 
 DECODE_AT_ONCE = 16  # frames
+ROUNDING = 0.05  # of a frame: headers give the length of a sound in milliseconds
 
 
 @dataclass
@@ -157,4 +158,4 @@ def clip_conditions(
 
 def frames_of_sound(duration_s: float, fps: Fraction) -> int:
     """As many frames as the sound needs to be heard to its end."""
-    return max(1, math.ceil(duration_s * fps - 1e-6))
+    return max(1, math.ceil(duration_s * fps - ROUNDING))

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from curation.configuration import ConfigError
 from inference.guidance import Branch, Guidance
 from inference.models.attention import KeysValues
 from inference.models.megactor import MegActorModel
 from inference.noise import frame_noise, step_generators
+from inference.step_cache import BlockCache
 from inference.windows import WindowPlan, pyramid
 
 FramesOf = Callable[[int, int], torch.Tensor]
@@ -54,6 +56,7 @@ class SamplingPlan:
         num_steps: solver steps.
         window_batch: windows in one model call; every one brings as many rows as it has guidance branches.
         audio_scale: Eq. 3; 0 leaves the audio layers out.
+        cache_threshold: of `step_cache.BlockCache`; None evaluates every step in full.
     """
 
     num_steps: int = 25
@@ -63,6 +66,14 @@ class SamplingPlan:
     window_shift: int = 0
     window_batch: int = 1
     audio_scale: float = 1.0
+    cache_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cache_threshold is not None:
+            if not 0 <= self.cache_threshold <= 1:
+                raise ConfigError(f"step_cache is {self.cache_threshold}; it must lie in 0…1 (0.1 is careful)")
+            if self.window_shift or self.window_batch > 1:
+                raise ConfigError("step_cache compares a window with itself at the step before: it needs window_shift 0 and window_batch 1")
 
 
 @dataclass(eq=False)
@@ -108,6 +119,7 @@ class Track:
         self.segments: list[Segment] = []  # in flight, ascending
         self.num_opened = 0  # boundaries passed
         self.reference_keys: dict[int, tuple[KeysValues, ...]] = {}  # by step
+        self.caches: dict[int, BlockCache] = {}  # by start of the window
 
     def starts(self, step: int) -> list[int]:
         return self._starts[step % len(self._starts)]
@@ -216,6 +228,7 @@ class Denoiser:
             reference_present=reference_present,
             audio=audio,
             audio_gain=audio_gain,
+            block_cache=self._cache(jobs[0]),
         ).float()
         channels, predictions, row = self.model.sizes.latent_channels, [], 0
         for branches in branches_of:
@@ -279,6 +292,15 @@ class Denoiser:
             latents = track.clip.reference_latents[None].to(self.device, self.dtype)
             track.reference_keys[key] = self.model.reference_keys(latents, self.timesteps[step].reshape(1).to(self.device))
         return track.reference_keys[key]
+
+    def _cache(self, job: Job) -> BlockCache | None:
+        if self.plan.cache_threshold is None:
+            return None
+        caches = job.track.caches
+        cache = caches.setdefault(job.start, BlockCache(self.plan.cache_threshold))
+        if job.step == self.num_steps - 1:
+            del caches[job.start]
+        return cache
 
     def _open(self, track: Track, end: int) -> None:
         """Brings frames up to `end` into flight: noise, driving features, audio windows."""

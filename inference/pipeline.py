@@ -137,6 +137,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         window_overlap: int = 8,
         window_shift: int = 0,
         window_batch: int = 1,
+        step_cache: float | None = None,
         generator: torch.Generator | int | None = None,
         callback_on_step_end: StepCallback | None = None,
         output_type: str = "np",
@@ -156,6 +157,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             audio_guidance_scale: for sound alone; costs one more row a window.
             guidance_interval: fractions of the steps between which guidance acts.
             window_overlap, window_shift, window_batch: see `inference.windows` and `SamplingPlan`.
+            step_cache: threshold of `inference.step_cache`, or None; needs window_shift 0 and window_batch 1.
             generator: seed or torch generator; a clip's noise depends on seed and frame number alone.
             callback_on_step_end: called as `callback(pipe, step, timestep, {"latents": ..., "first_frame": ...})` each time a group of
                 frames has taken a step (one group in clips up to 16 frames); may return a dictionary with other `latents`.
@@ -179,6 +181,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             window_overlap=window_overlap,
             window_shift=window_shift,
             window_batch=window_batch,
+            step_cache=step_cache,
             generator=generator,
             callback_on_step_end=callback_on_step_end,
             on_progress=on_progress,
@@ -212,6 +215,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         window_overlap: int = 8,
         window_shift: int = 0,
         window_batch: int = 1,
+        step_cache: float | None = None,
         generator: torch.Generator | int | None = None,
         callback_on_step_end: StepCallback | None = None,
         on_progress: Callable[[Progress], None] | None = None,
@@ -226,6 +230,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             window_shift,
             window_batch,
             audio_scale,
+            step_cache,
         )
         image, portrait = self._reference(reference)
         driving, sound = self._inputs(driving, audio, motion, portrait)
@@ -264,6 +269,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
                 "guidance_interval": list(guidance_interval),
                 "window_overlap": denoiser.plan.window_overlap,
                 "window_shift": denoiser.plan.window_shift,
+                "step_cache": step_cache,
                 "sampler": type(self.scheduler).__name__,
                 "dtype": str(self.transformer.dtype).removeprefix("torch."),
             },
@@ -348,6 +354,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         window_shift: int,
         window_batch: int,
         audio_scale: float,
+        step_cache: float | None = None,
     ) -> SamplingPlan:
         """Checked settings; models without temporal modules see frames one by one, so nothing overlaps."""
         for name, value, low, high in (
@@ -366,6 +373,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             window_shift=window_shift if temporal else 0,
             window_batch=window_batch,
             audio_scale=audio_scale,
+            cache_threshold=step_cache,
         )
 
     def _window(self, num_frames: int) -> int:

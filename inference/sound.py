@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -131,29 +132,32 @@ class FileSound:
 
     def _frames(self) -> Iterator[tuple[Any, float]]:
         """Decoded frames with their time after the first video frame, or after the first sound in a file without video."""
+        with self._opened() as container:
+            origin_s = _first_picture_s(container)
+        with self._opened() as container:  # anew: seeking back may pass over sound that begins before the picture
+            yield from self._decoded(container, origin_s)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
         try:
             descriptor = open_descriptor(self.path)
+            try:
+                with open_container(descriptor, self._limits.max_frame_px) as container:
+                    yield container
+            finally:
+                os.close(descriptor)
         except DecodeError as error:
             raise UserError(f"{self.path}: {error}") from None
-        try:
-            with open_container(descriptor, self._limits.max_frame_px) as container:
-                yield from self._decoded(container)
-        except DecodeError as error:
-            raise UserError(f"{self.path}: {error}") from None
-        finally:
-            os.close(descriptor)
 
-    def _decoded(self, container: Any) -> Iterator[tuple[Any, float]]:
+    def _decoded(self, container: Any, origin_s: float | None) -> Iterator[tuple[Any, float]]:
         import av
 
         if not container.streams.audio:
             raise UserError(f"{self.path}: it has no sound")
         stream = container.streams.audio[0]
-        origin_s = _first_picture_s(container)
-        if origin_s is not None:
-            container.seek(0)
         self.rate_hz = self.rate_hz or stream.codec_context.sample_rate
         self.channels = self.channels or min(2, stream.codec_context.layout.nb_channels)
+        end_s = _declared_end_s(container, stream)
         started, packets, bad, heard_s, next_s = time.monotonic(), 0, 0, 0.0, None
         for packet in container.demux(stream):
             packets += 1
@@ -167,11 +171,34 @@ class FileSound:
                 origin_s = time_s if origin_s is None else origin_s
                 next_s = time_s + frame.samples / frame.sample_rate
                 heard_s += frame.samples / frame.sample_rate
-                yield frame, time_s - origin_s
+                if end_s is None or time_s < end_s:
+                    yield _shortened(frame, end_s - time_s if end_s is not None else None), time_s - origin_s
             if time.monotonic() - started > self._limits.deadline_base_s + self._limits.deadline_per_media_s * heard_s:
                 raise UserError(f"{self.path}: decoding its sound takes too long; convert it first (ffmpeg -i IN OUT.wav)")
         if bad > MAX_BAD_SHARE * packets:
             raise UserError(f"{self.path}: its sound track is damaged: {bad} of {packets} packets cannot be decoded")
+
+
+def _declared_end_s(container: Any, stream: Any) -> float | None:
+    """Where an MP4's sound ends: encoders fill the last packet, and the header says how much of it counts."""
+    if "mp4" not in container.format.name or not stream.duration:
+        return None
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+
+
+def _shortened(frame: Any, left_s: float | None) -> Any:
+    """The frame, or its beginning if only `left_s` of it count."""
+    if left_s is None or round(left_s * frame.sample_rate) >= frame.samples:
+        return frame
+    import av
+
+    planar = frame.format.is_planar
+    count = round(left_s * frame.sample_rate) * (1 if planar else frame.layout.nb_channels)
+    cut = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(frame.to_ndarray()[:, :count]), format=frame.format.name, layout=frame.layout.name
+    )
+    cut.sample_rate = frame.sample_rate
+    return cut
 
 
 def _first_picture_s(container: Any) -> float | None:

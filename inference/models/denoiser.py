@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers.models.normalization import AdaLayerNormSingle
@@ -15,6 +16,9 @@ from inference.models.masks import RegionMask
 from inference.models.positions import sinusoidal_positions
 from inference.models.reference import patch_embedding
 from inference.models.shapes import ShapeError, Shapes, require_multiple
+
+if TYPE_CHECKING:
+    from inference.step_cache import BlockCache
 
 
 class DenoisingTransformer(nn.Module):
@@ -61,6 +65,7 @@ class DenoisingTransformer(nn.Module):
         audio_gain: torch.Tensor | None = None,
         region_mask: RegionMask | None = None,
         frame_positions: bool = True,
+        block_cache: BlockCache | None = None,
     ) -> torch.Tensor:
         """
         Args:
@@ -73,6 +78,7 @@ class DenoisingTransformer(nn.Module):
             audio_gain: (B, F), what Eq. 3 multiplies the audio attention by: audio_scale · present. None means 1.
             region_mask: Eq. 2, see `eye_mouth_mask`; None in all batches that do not need it.
             frame_positions: False makes the temporal modules blind to the order of frames.
+            block_cache: may stand in for the blocks behind the first; a sampler keeps one a window.
 
         Returns:
             (B, F, 2C, h, w): noise prediction in the first C channels, variance interpolation in the rest.
@@ -95,6 +101,7 @@ class DenoisingTransformer(nn.Module):
             region_mask.with_reference(num_frames, reference_present) if region_mask is not None and reference is not None else None
         )
 
+        before_first, after_first = x, None
         for index, block in enumerate(self.transformer_blocks):
             reads = reference is not None and index in config.reference_blocks
             inputs = (
@@ -112,6 +119,14 @@ class DenoisingTransformer(nn.Module):
                 x = self._gradient_checkpointing_func(block, *inputs)
             else:
                 x = block(*inputs)
+            if index == 0 and block_cache is not None:
+                rest = block_cache.rest(x - before_first)
+                if rest is not None:
+                    x = x + rest
+                    break
+                after_first = x
+        if after_first is not None:
+            block_cache.keep(x - after_first)
 
         shift, scale = (self.scale_shift_table + embedded_timestep[:, None]).chunk(2, dim=1)
         x = self.proj_out(modulate(self.norm_out(x), shift[:, :, None], scale[:, :, None]))

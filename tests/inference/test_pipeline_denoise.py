@@ -213,3 +213,32 @@ def test_model_without_temporal_modules_sees_frames_alone(model) -> None:
     clip = ClipConditions(20, torch.randn(4, GRID, GRID), lambda a, b: frames[a:b], None, 0)
     wide, narrow = (sample(still, [clip], SamplingPlan(STEPS, window_size=size, window_overlap=0))[0] for size in (16, 1))
     assert_near(wide, narrow)
+
+
+def test_step_cache_at_zero_changes_nothing_and_skips_more_the_higher_it_is(model) -> None:
+    from inference.step_cache import BlockCache
+
+    plan = SamplingPlan(12)
+    exact = sample(model, [make_clip(24)], plan)[0]
+    assert torch.equal(exact, sample(model, [make_clip(24)], replace(plan, cache_threshold=0.0))[0])
+    errors, counts, calls = [], [], []
+    tail = model.denoiser.transformer_blocks[1]
+    handle = tail.register_forward_hook(lambda *_: calls.append(1))
+    for threshold in (0.0, 0.2, 1.0):
+        calls.clear()
+        found = sample(model, [make_clip(24)], replace(plan, cache_threshold=threshold))[0]
+        errors.append(((found - exact).abs().mean() / exact.abs().mean()).item())
+        counts.append(len(calls))
+    handle.remove()
+    assert 2 * 12 == counts[0] >= counts[1] >= counts[2] < 2 * 12  # two windows
+    assert errors[0] == 0 < errors[2]
+    cache = BlockCache(0.5)
+    first = torch.ones(1, 2, 16, 4)
+    assert cache.rest(first) is None
+    cache.keep(first * 3)
+    assert torch.equal(cache.rest(first * 1.4), first * 3)
+    assert cache.rest(first * 2) is None
+    assert (cache.evaluated, cache.skipped) == (2, 1)
+    for wrong in ({"window_shift": 3}, {"window_batch": 2}, {"cache_threshold": 2.0}):
+        with pytest.raises(ValueError, match="step_cache"):
+            replace(plan, **{"cache_threshold": 0.1, **wrong})
