@@ -96,12 +96,14 @@ class VideoConfig:
         every_steps: 0 = only at the end.
         frames: of each video.
         steps: of the sampler.
+        guidance_scale: over all conditions; 1 is none.
         at_end: also at the last step.
     """
 
     every_steps: int = 5000
     frames: int = 32
     steps: int = 25
+    guidance_scale: float = 2.0
     at_end: bool = True
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ class Meter:
         self._samples, self._flops, self._steps = 0, 0.0, 0
         self._begin = time.perf_counter()
         self._paused = 0.0
+        self._depth = 0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -49,12 +50,17 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves what happens inside (checkpoints, validation) out of the rates."""
+        """Leaves what happens inside (checkpoints, validation) out of the rates; may be nested."""
         self._synchronise()
         begin = time.perf_counter()
-        yield
-        self._synchronise()
-        self._paused += time.perf_counter() - begin
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._synchronise()
+            self._depth -= 1
+            if not self._depth:
+                self._paused += time.perf_counter() - begin
 
     def step(self, samples: int, flops: float) -> None:
         """One optimiser step is done; `samples` and `flops` (model FLOPs, recomputation left out) over all devices."""

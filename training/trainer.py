@@ -71,7 +71,7 @@ class Trainer:
             raise UserError("DeepSpeed is not supported: its engine owns the optimiser's state; choose FSDP2 in `accelerate config`")
         self.config, self.inference, self.run_dir = config, inference, Path(run_dir)
         self.accelerator, self.codec, self.observers = accelerator, codec, observers
-        self._batches, self._say = batches, say if accelerator.is_main_process else lambda line: None
+        self._batches, self.say = batches, say if accelerator.is_main_process else lambda line: None
         self._record = record or TrainingRecord(stage=config.stage)
         self.sizes = model.sizes
         self.micro_batch, self.accumulation = config.accumulation(accelerator.num_processes)
@@ -79,6 +79,8 @@ class Trainer:
         self.checkpoints = Checkpoints(self.run_dir, config.checkpoints.keep)
         self.state = TrainingState()
         self._saved_step = -1
+        self._passed_over = 0  # on this rank, since the last `_count_skips`
+        self._named: set[str] = set()
         self._prepare(model)
         frames = config.data.frames_of_stage(config.stage)
         work = Work(config.batch_size, frames, inference.size_px, inference.size_px, reference=True, audio=self.sizes.with_audio)
@@ -108,7 +110,7 @@ class Trainer:
         """
         config = self.config
         batches = self._batches(self.state.next_sample)
-        progress = Progress(config.steps, self._say)
+        progress = Progress(config.steps, self.say)
         with StopRequest() as stop:
             while self.state.step < config.steps:
                 begin = time.perf_counter()
@@ -195,14 +197,24 @@ class Trainer:
             )
 
     def _note_skips(self, batch: TrainingBatch) -> None:
+        """Counts them, and names each clip the first time."""
+        self._passed_over += len(batch.skips)
         for skip in batch.skips:
-            self.state = replace(self.state, clips_passed_over=self.state.clips_passed_over + 1)
-            self._event(f"sample {skip.sample_index}: passed over clip {skip.clip_id} ({skip.kind}: {skip.message})")
+            if skip.clip_id not in self._named:
+                self._named.add(skip.clip_id)
+                self._event(f"sample {skip.sample_index}: passed over clip {skip.clip_id} ({skip.kind}: {skip.message})", every_rank=True)
 
-    def _event(self, message: str) -> None:
-        self._say(message)
-        if self.is_main:
+    def _event(self, message: str, every_rank: bool = False) -> None:
+        self.say(message)
+        if self.is_main or every_rank:  # a line is appended in one write, so ranks do not mix theirs
             self.log.add("event", self.state.step, {"message": message})
+
+    def _count_skips(self) -> None:
+        """Sums over ranks what each passed over since the last time; all call it."""
+        new = torch.tensor(self._passed_over, device=self.device)
+        total = int(self.accelerator.reduce(new, "sum"))
+        self._passed_over = 0
+        self.state = replace(self.state, clips_passed_over=self.state.clips_passed_over + total)
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         asked = stop.asked
@@ -217,6 +229,7 @@ class Trainer:
     # --- records -------------------------------------------------------------------------------------------------------------------
 
     def _log_training(self, norm: float, progress: Progress) -> None:
+        self._count_skips()
         values = self.ledger.read() | self.meter.read()
         values |= {
             "lr": learning_rate(self.config.optimiser, self.state.step - 1, self.config.steps),
@@ -228,12 +241,14 @@ class Trainer:
         self.add_record("train", values)
         progress.report(self.state.step, values)
 
-    def add_record(self, kind: str, values: dict[str, float]) -> None:
-        """To `log.jsonl` and the trackers, on the main process."""
-        if self.is_main:
-            self.log.add(kind, self.state.step, values)
-        if self.accelerator.trackers:
-            self.accelerator.log({f"{kind}/{name}": value for name, value in values.items()}, step=self.state.step)
+    def add_record(self, kind: str, values: dict[str, Any]) -> None:
+        """To `log.jsonl`, numbers to the trackers too; on the main process, where others do nothing."""
+        if not self.is_main:
+            return
+        self.log.add(kind, self.state.step, values)
+        numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
+        for tracker in self.accelerator.trackers:
+            tracker.log(numbers, step=self.state.step)
 
     # --- checkpoints ---------------------------------------------------------------------------------------------------------------
 
@@ -242,6 +257,7 @@ class Trainer:
         if self._saved_step == self.state.step:
             return
         with self.meter.paused():
+            self._count_skips()
             tensors = model_tensors(self.network)
             averaged = tensors | {name: whole(shadow) for name, shadow in zip(self._parameters, self.average.shadow_params, strict=True)}
             moments = optimiser_tensors(self.optimiser, self._parameters)
@@ -290,7 +306,7 @@ class Trainer:
 
     def _prepare(self, model: MegActorModel) -> None:
         rows = stages.choose_trainable(model, self.config.stage)
-        self._say(f"stage {self.config.stage}, {stages.NAMES[self.config.stage]}:\n{stages.table(rows)}")
+        self.say(f"stage {self.config.stage}, {stages.NAMES[self.config.stage]}:\n{stages.table(rows)}")
         if self.config.hardware.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         if self.config.hardware.compile:

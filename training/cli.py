@@ -1,0 +1,120 @@
+"""`python -m training`: the command line. Each command does its work in a module of its own; mistakes of the user's exit with 2."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from curation.configuration import ConfigError
+from curation.contracts import ClipError
+from manifests import UserError
+from training.faults import StoppedError
+
+INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def configuration_options(command: Any) -> Any:
+    """Options that name a stage and its configuration."""
+    for option in reversed(
+        [
+            click.option("--stage", type=click.IntRange(1, 3), default=1, show_default=True, help="1 spatial, 2 modality, 3 motion."),
+            click.option("--config", default="embedded", show_default=True, help="configs/training/CONFIG.yaml, or a path."),
+            click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. optimiser.lr=2e-5, steps=500."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+class _TrainByDefault(click.Group):
+    """`python -m training --stage 1` is `python -m training train --stage 1`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["train", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_TrainByDefault, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def cli() -> None:
+    """Train MegActor-Σ in three stages from a manifest.
+
+    \b
+    python -m training --stage 1                              the sample clips' manifest, tiny model, minutes on a CPU: runs/s1
+    python -m training --stage 2                              continues from runs/s1 into runs/s2; then --stage 3
+    python -m training plan --stage 1 --config paper --gpu h100
+    accelerate launch --num_processes 8 -m training --stage 1 --config paper --manifest outputs/hdtf --out runs/hdtf-s1
+    python -m training report runs/s1                         curves, samples, configuration in one HTML file
+
+    Ctrl-C saves; the same command continues, after a kill too.
+    """
+
+
+@cli.command()
+@configuration_options
+@click.option("--manifest", default="outputs/curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
+@click.option("--out", help="The run's folder.  [default: runs/sSTAGE]")
+@click.option("--init", help="Stages 2 and 3: the run of the stage before, or one of its checkpoints.  [default: runs/sSTAGE-1]")
+def train(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str | None, init: str | None) -> None:
+    """Train one stage, or continue it."""
+    from training.config import load_training_config
+    from training.runner import train as run
+
+    settings = load_training_config(config, stage, overrides)
+    before = f"runs/s{stage - 1}" if stage > 1 else None
+    run(settings, manifest, out or f"runs/s{stage}", init=init, before=before, say=say)
+
+
+@cli.command()
+@configuration_options
+@click.option("--gpu", help="A GPU by name (h100, a100, 4090 as 'RTX 4090', …) instead of the device at hand.")
+@click.option("--gpus", default=1, show_default=True, type=click.IntRange(min=1), help="How many of them.")
+@click.option(
+    "--mfu",
+    default=0.45,
+    show_default=True,
+    type=click.FloatRange(0.01, 1),
+    help="Share of the peak assumed with --gpu, where nothing is measured.",
+)
+@click.option("--dollars-per-hour", type=click.FloatRange(min=0), help="Price of one GPU hour.")
+def plan(
+    stage: int, config: str, overrides: tuple[str, ...], gpu: str | None, gpus: int, mfu: float, dollars_per_hour: float | None
+) -> None:
+    """Say what a stage would cost before anything runs: parameters, memory, hours, dollars."""
+    from training.config import load_training_config
+    from training.plan import make_plan
+
+    click.echo(make_plan(load_training_config(config, stage, overrides), gpu, gpus, mfu, dollars_per_hour).text())
+
+
+@cli.command()
+@click.argument("run", type=click.Path(file_okay=False))
+def report(run: str) -> None:
+    """Write RUN/report.html (of a running run too)."""
+    from training.report import write_report
+
+    click.echo(write_report(run))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; mistakes of the user's end in one line and exit code 2."""
+    try:
+        cli.main(args=arguments, prog_name="python -m training", standalone_mode=False)
+    except (ConfigError, UserError, ClipError) as error:
+        say(f"error: {' '.join(str(error).split())}")
+        sys.exit(2)
+    except StoppedError as error:
+        say(f"\nstopped: {error}")
+        sys.exit(INTERRUPTED if error.interrupted else 1)
+    except click.ClickException as error:
+        say(f"error: {error.format_message()}")
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        say("\ninterrupted; the newest checkpoint stays, the same command continues from it")
+        sys.exit(INTERRUPTED)
