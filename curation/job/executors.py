@@ -10,6 +10,7 @@ from typing import Any
 from curation.configuration import ConfigError
 from curation.job.gpus import NO_GPU, GpuDemand
 from curation.job.worker import ShardTask, ShardWorker, Tally, WorkerSpec
+from manifests import UserError
 
 # Of a worker's core: a little is left so that Ray Data's own tasks always find a free slot, on one CPU too.
 ACTOR_CPU_SHARE = 0.9
@@ -58,28 +59,37 @@ def on_ray(
         # One row a block, built by the driver: no read tasks that could starve behind the actors.
         data = ray.data.from_items([{"task": task} for task in tasks], override_num_blocks=len(tasks))
         done = data.map_batches(
-            actor,
-            fn_constructor_args=arguments,
+            _Candid,
+            fn_constructor_args=(actor, arguments),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
             num_cpus=ACTOR_CPU_SHARE * min(1.0, n_cpus / workers),
             num_gpus=share or None,
         )
+        for row in done.iter_rows():
+            if row["mistake"]:
+                raise ConfigError(row["mistake"])
+            on_tally(Tally(**{name: row[name] for name in asdict(Tally())}))
+
+
+class _Candid:
+    """An actor that tells of the user's mistakes in its answer. As an exception, one would reach the driver as a page of Ray's own text."""
+
+    def __init__(self, actor: type, arguments: tuple):
+        self._mistake = ""
         try:
-            for row in done.iter_rows():
-                on_tally(Tally(**{name: row[name] for name in asdict(Tally())}))
-        except Exception as error:
-            raise _mistake_behind(error) or error from None
+            self._actor = actor(*arguments)
+        except (ConfigError, UserError) as error:
+            self._mistake = str(error)
 
-
-def _mistake_behind(error: BaseException | None) -> ConfigError | None:
-    """The user's mistake that an actor reported, below what Ray wrapped around it."""
-    while error is not None:
-        cause = getattr(error, "cause", None) or error.__cause__
-        if isinstance(error, ConfigError) and not isinstance(cause, ConfigError):
-            return error
-        error = cause
-    return None
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        n = len(batch["task"])
+        if not self._mistake:
+            try:
+                return {**self._actor(batch), "mistake": [""] * n}
+            except (ConfigError, UserError) as error:
+                self._mistake = str(error)
+        return {**{name: [value] * n for name, value in asdict(Tally()).items()}, "mistake": [self._mistake] * n}
 
 
 class _RayWorker:

@@ -1,0 +1,223 @@
+"""The paper profile from video files to the manifest, with networks whose answers are known; GPUs' shares on Ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from dot_networks import DotPerson, draw, write_models
+
+import manifests
+from curation import cli
+from curation.config import load_config
+from curation.configuration import ConfigError
+from curation.contracts import Clip
+from curation.job.clip_scorer import part_digests
+from curation.job.executors import on_ray
+from curation.job.gpus import NO_GPU, GpuDemand, gpu_memories_mib, share_of
+from curation.job.worker import Tally
+from curation.landmarks import make_backend
+from curation.media import MediaReader
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_people(path: Path, script: list[list[DotPerson]], size_px: tuple[int, int], rotation_deg: int = 0) -> None:
+    """An H.264 file that shows the script upright once a player turns it clockwise by `rotation_deg`."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "8", "threads": "1"})
+        turned = rotation_deg % 180 == 90
+        video.width, video.height = size_px[::-1] if turned else size_px
+        video.pix_fmt = "yuv420p"
+        if rotation_deg:
+            video.set_display_rotation(-rotation_deg)
+        for i, people in enumerate(script):
+            stored = np.rot90(draw(people, *size_px), rotation_deg // 90)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(stored), format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory) -> dict:
+    return {**write_models(tmp_path_factory.mktemp("models")), "detector_batch": 1, "pose_batch": 4}
+
+
+def settings(runtime: dict) -> list[str]:
+    return [part for key, value in runtime.items() for part in ("--set", f"landmark_settings.runtime.{key}={value}")]
+
+
+@pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
+def test_planted_points_come_back_from_1080p_video_however_it_is_turned(runtime, tmp_path, rotation_deg):
+    size = (1080, 1920) if rotation_deg % 180 == 90 else (1920, 1080)
+    script = [[DotPerson(size[0] / 2 + 4 * i, 480, 110, 3 * i)] for i in range(4)]
+    write_people(tmp_path / "a.mp4", script, size, rotation_deg)
+    clip, backend = Clip("folder", "a", "a", str(tmp_path / "a.mp4")), make_backend("dwpose", {"runtime": runtime})
+    with MediaReader() as reader, reader.read(clip, audio=False) as stream:
+        assert (stream.info.width_px, stream.info.height_px, stream.info.rotation_deg % 360) == (*size, rotation_deg)
+        tracker = backend.track(clip, stream.info)
+        for frame in stream.frames():
+            tracker.on_frame(frame)
+    faces = tracker.finish()
+    for points, (person,) in zip(faces.points_px, script, strict=True):
+        assert np.abs(points - person.face_px).max() < 1.0
+        assert np.abs((points - person.face_px).mean(axis=0)).max() < 0.5
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    size = (640, 480)
+    write_people(folder / "one.mp4", [[DotPerson(300 + i, 180, 50)] for i in range(12)], size)
+    write_people(folder / "two.mp4", [[DotPerson(170, 180, 45), DotPerson(480, 190, 40)] for _ in range(12)], size)
+    write_people(folder / "turned.mp4", [[DotPerson(240, 220, 60)] for _ in range(12)], size[::-1], 90)
+    write_people(folder / "nobody.mp4", [[] for _ in range(12)], size)
+    (folder / "empty.mp4").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paper_run(videos, runtime, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    where = ["--source", "folder", "--root", str(videos), "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "curation", "run", *where, "--profile", "paper", *settings(runtime)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_the_paper_profile_writes_rows_with_the_planted_faces(paper_run):
+    df = manifests.load(paper_run).set_index("source_key")
+    assert manifests.validate(df.reset_index()) == []
+    assert (df["profile"] == "paper").all()
+    assert df["landmark_model"].str.startswith("dwpose-1-").all()
+    assert df.loc["empty.mp4", "error_kind"] == "empty_file"
+    for name, person, n_faces in (("one.mp4", DotPerson(305.5, 180, 50), 1), ("turned.mp4", DotPerson(240, 220, 60), 1)):
+        row, size = df.loc[name], np.ptp(person.face_px, axis=0)
+        assert row["face_width_px"] == pytest.approx(size[0], abs=1)
+        assert row["face_height_px"] == pytest.approx(size[1], abs=1)
+        assert row["face_x0_px"] == pytest.approx(person.face_px[:, 0].min(), abs=1)
+        assert row["interocular_px_p5"] == pytest.approx(person.eye_distance_px, abs=1)
+        assert (row["valid_frame_ratio"], row["n_faces_max"]) == (1.0, n_faces)
+        assert row["head_rotation_deg"] < 3
+        assert row["landmarks_ms"] > 0
+    assert (df.loc["two.mp4", "n_faces_max"], df.loc["two.mp4", "valid_frame_ratio"]) == (2, 0.0)
+    assert (df.loc["nobody.mp4", "n_faces_max"], df.loc["nobody.mp4", "valid_frame_ratio"]) == (0, 0.0)
+    assert np.isnan(df.loc["nobody.mp4", "face_width_px"])
+
+
+def test_how_the_networks_run_makes_no_score_stale(runtime):
+    def digests(*overrides):
+        config = load_config("paper", overrides=(*(f"landmark_settings.runtime.{k}={v}" for k, v in runtime.items()), *overrides))
+        return part_digests(config, "dwpose-1")
+
+    assert digests() == digests("landmark_settings.runtime.pose_batch=9", "landmark_settings.runtime.provider=cuda")
+    assert digests() != digests("landmark_settings.detector_every_frames=3")
+
+
+@pytest.mark.parametrize(("extra", "message"), [((), "get them with `make models`"), (("provider=gpu",), "get them with `make models`")])
+def test_without_weights_the_run_ends_in_one_line_before_it_writes_anything(videos, tmp_path, monkeypatch, capfd, extra, message):
+    monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path))
+    monkeypatch.setattr("curation.models.store.user_directory", lambda: tmp_path)
+    out = tmp_path / "out"
+    sets = [part for text in extra for part in ("--set", f"landmark_settings.runtime.{text}")]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["run", "--source", "folder", "--root", str(videos), "--out", str(out), "--profile", "paper", *sets])
+    assert stopped.value.code == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+    assert message in line
+    assert not out.exists()
+
+
+def test_shares_of_a_gpu_leave_none_across_two():
+    assert share_of(5000, 81_000) == 0.0625  # 16 fit
+    assert share_of(5000, 24_000) == 0.25
+    assert share_of(5000, 5000) == 1.0
+    for need in range(900, 9000, 371):
+        share = share_of(need, 24_564)
+        assert int(1 / share) * need <= 24_564
+        assert round(share * 10_000) == pytest.approx(share * 10_000)
+    with pytest.raises(ConfigError, match="smallest GPU has 4096"):
+        share_of(5000, 4096)
+
+
+def test_what_a_worker_needs_of_a_gpu(runtime):
+    assert GpuDemand.of(load_config()) == NO_GPU
+    paper = [f"landmark_settings.runtime.{key}={value}" for key, value in runtime.items()]
+    assert GpuDemand.of(load_config("paper", overrides=(*paper, "job.gpus_per_worker=0.5"))) == GpuDemand(0, 0.5)
+    assert isinstance(gpu_memories_mib(), list)
+    with pytest.raises(ConfigError, match="gpus_per_worker"):
+        load_config(overrides=("job.gpus_per_worker=2",))
+
+
+def counting_actor() -> type:
+    """Stands in for a worker: tells, as `failed`, how many GPUs Ray gave it; complains about a task called "mistake".
+
+    Made in a function, so that it travels to Ray's workers whole: they cannot import this file.
+    """
+
+    class CountingActor:
+        def __call__(self, batch):
+            import ray
+
+            if "mistake" in batch["task"]:
+                raise ConfigError("the networks cannot run here")
+            return {name: [len(ray.get_gpu_ids()) if name == "failed" else 1] * len(batch["task"]) for name in asdict(Tally())}
+
+    return CountingActor
+
+
+@pytest.mark.slow
+def test_ray_gives_workers_their_share_and_passes_on_their_mistakes():
+    """In one Ray of our own, with GPUs that are only counted."""
+    import ray
+
+    ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        total = Tally()
+        on_ray(["a", "b", "c"], counting_actor(), (), 0, total.add, GpuDemand(1000, 0.5))
+        assert (total.clips, total.failed) == (3, 3)
+        total = Tally()
+        on_ray(["a"], counting_actor(), (), 0, total.add)
+        assert total.failed == 0
+        with pytest.raises(ConfigError, match=r"^the networks cannot run here$"):
+            on_ray(["mistake"], counting_actor(), (), 0, total.add, GpuDemand(1000, 0.5))
+        with pytest.raises(ConfigError, match=r"nvidia-smi tells of no GPU"):
+            on_ray(["a"], counting_actor(), (), 0, total.add, GpuDemand(1000))
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.slow
+def test_ray_without_a_gpu_says_so():
+    import ray
+
+    ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    try:
+        with pytest.raises(ConfigError, match="Ray sees no GPU"):
+            on_ray(["a"], counting_actor(), (), 0, Tally().add, GpuDemand(1000))
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.slow
+def test_the_paper_profile_on_ray_writes_the_same_rows(videos, runtime, paper_run, tmp_path):
+    command = [sys.executable, "-m", "curation", "run", "--source", "folder", "--root", str(videos), "--out", str(tmp_path)]
+    command += ["--profile", "paper", "--set", "job.executor=ray", "--set", "workers=2", *settings(runtime)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    ignored = (*manifests.TIMING_COLUMNS, "code_version")
+    difference = manifests.diff(manifests.load(paper_run), manifests.load(tmp_path), ignore=ignored)
+    assert not difference, str(difference)
