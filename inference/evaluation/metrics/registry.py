@@ -13,6 +13,9 @@ from manifests.errors import did_you_mean
 
 _HERE = "inference.evaluation.metrics"
 METRICS: dict[str, tuple[str, str]] = {
+    "fid": (f"{_HERE}.fid", "Fid"),
+    "lpips_alex": (f"{_HERE}.lpips_distance", "LpipsAlex"),
+    "lpips_vgg": (f"{_HERE}.lpips_distance", "LpipsVgg"),
     "face_motion": (f"{_HERE}.face", "FaceMotion"),
     "stability": (f"{_HERE}.stability", "Stability"),
     "lipsync": (f"{_HERE}.lipsync", "LandmarkLipSync"),
