@@ -33,7 +33,7 @@ class DrivingOptions:
         missing: frames without a face: `hold` repeats the patches of the last frame that shows it (of the first one, at the beginning),
             `skip` gives the model a black driven image there, `error` refuses the driver.
         smooth_ms: standard deviation of the Gaussian over the landmarks from which motion is measured; used only where the amplitude is
-            not 1, because there the jitter of the landmarks would shake the picture.
+            not 1, because there the jitter of the landmarks would shake the picture. Motion that is faster passes unscaled.
         crop_scale: side of the driver's own crop over its landmark box (retarget `none`, and pictures for people).
     """
 
@@ -42,7 +42,7 @@ class DrivingOptions:
     retarget: str = "face"
     estimator: str = "similarity"
     missing: str = "hold"
-    smooth_ms: float = 40.0
+    smooth_ms: float = 25.0
     crop_scale: float = HEAD_SCALE
 
     def __post_init__(self) -> None:

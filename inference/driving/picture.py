@@ -12,7 +12,7 @@ from manifests import UserError
 
 MAX_PIXELS = 100_000_000
 MAX_SIDE_PX = 4096  # larger pictures are halved on reading until they fit: no face crop needs more
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "MPO", "AVIF", "TGA")
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -20,6 +20,7 @@ def is_picture(path: str | Path) -> bool:
     """Whether the file's first bytes are a picture's."""
     from PIL import Image
 
+    Image.init()  # `formats` knows only the readers that are loaded
     try:
         with warnings.catch_warnings(), Image.open(path, formats=_FORMATS):
             return True
@@ -41,6 +42,7 @@ def read_picture(path: str | Path) -> np.ndarray:
         raise UserError(f"{path}: the file is not there")
     if Path(path).stat().st_size == 0:
         raise UserError(f"{path}: the file has no bytes")
+    Image.init()  # `formats` knows only the readers that are loaded
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large pictures and odd metadata; the limit here is MAX_PIXELS

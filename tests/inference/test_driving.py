@@ -9,7 +9,7 @@ import pytest
 from curation.face_crop import clip_square, crop_matrix, transform_points, warp
 from curation.landmarks.sixty_eight import RIGID
 from inference.driving import Amplitude, Driving, DrivingOptions, Reference, cut_patches, open_footage, region_boxes, save_template
-from inference.driving.amplitude import corrections
+from inference.driving.amplitude import Motion, corrections
 from inference.driving.estimator import estimate_motion
 from inference.driving.footage import exact_rate
 from inference.driving.retarget import retarget_matrix
@@ -316,56 +316,51 @@ def test_a_template_without_a_face_is_not_written(tmp_path):
 
 
 # Real footage ---------------------------------------------------------------------------------------------------------------------------
-REAL = ("lp_d6.mp4", "lp_d11.mp4", "lp_d19.mp4", "megactor_CHTF_2.mp4", "styletalk_Obama_clip2.mp4", "vox2_741400163.mp4")
-SECONDS = 8
+REAL = ("lp_d6.mp4", "lp_d11.mp4", "megactor_CHTF_2.mp4", "skyreels_5.mp4", "styletalk_Obama_clip2.mp4", "vox2_741400163.mp4")
+MAX_FRAMES = 150
+# Standard deviation of a part of the motion, on a picture of 512 px, from which on it is well above the landmarks' own error.
+LEAST = {"roll_deg": 1.5, "zoom_pct": 4.0, "x_px": 4.0, "y_px": 4.0}
 
 
 @pytest.mark.slow
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", REAL)
 def test_landmarks_found_again_at_half_amplitude_show_half_of_the_motion(name, corpus):
-    """Landmarks are detected on the warped pictures by the same network; the in-plane motion fitted to them is regressed on that of the
-    driver. Only motion that is well above the network's own noise is held to the figure."""
+    """Landmarks are detected on the warped pictures; the in-plane motion fitted to them is regressed on the driver's."""
     slopes = measured_slopes(corpus / "clips" / name, alpha=0.5)
+    print(name, {part: round(slope, 3) for part, slope in slopes.items()})
     assert slopes, "nothing moved"
     for part, slope in slopes.items():
         assert slope == pytest.approx(0.5, abs=0.05), (part, slopes)
 
 
 def measured_slopes(path, alpha: float) -> dict[str, float]:
+    """Of each part of the motion that is large enough: how much of the driver's the warped pictures show."""
+    from curation.contracts import Clip, Frame, MediaInfo
     from curation.landmarks import make_backend
-    from inference.driving.amplitude import Motion
-    from inference.driving.reference import find_face
 
     backend = make_backend("facemesh")
     footage = open_footage(path, backend)
-    n = min(footage.n_frames, int(SECONDS * footage.fps))
-    size_px = 512
-    with Driving(footage, options=DrivingOptions(retarget="none", amplitude=Amplitude.of(alpha)), size_px=size_px) as driving:
-        own, warped = [], []
+    n = min(footage.n_frames, MAX_FRAMES)
+    tracker = backend.track(Clip("warped", "", "", ""), MediaInfo(512, 512, float(footage.fps), n, 0.0, "", False, None))
+    with Driving(footage, options=DrivingOptions(retarget="none", amplitude=Amplitude.of(alpha)), size_px=512) as driving:
         for index, rgb in zip(range(n), footage.frames(), strict=False):
-            own.append(_found(find_face, warp(rgb, driving.own_matrix, size_px), backend))
-            warped.append(_found(find_face, warp(rgb, driving.matrices[index], size_px), backend))
-    own, warped = np.stack(own), np.stack(warped)
-    both = np.isfinite(own).all(axis=(1, 2)) & np.isfinite(warped).all(axis=(1, 2))
+            tracker.on_frame(Frame(index, float(1000 * index / footage.fps), warp(rgb, driving.matrices[index], 512)))
+        points = np.stack([transform_points(p, driving.own_matrix) for p in footage.points_px[:n]])
+    found = tracker.finish().points_px
+    both = np.isfinite(points).all(axis=(1, 2)) & np.isfinite(found).all(axis=(1, 2))
     assert both.mean() > 0.9
-    pivot = own[both][0][RIGID].mean(axis=0)
-
-    def parts(points):
-        estimate = estimate_motion(points[both])
-        motion = Motion.of(estimate.matrices, pivot)
-        return {
-            "roll_deg": np.degrees(motion.angle_rad),
-            "log_zoom_pct": 100 * np.log(motion.scale[:, 0]),
-            "x_px": motion.shift_px[:, 0],
-            "y_px": motion.shift_px[:, 1],
-        }
-
-    least = {"roll_deg": 1.5, "log_zoom_pct": 1.5, "x_px": 4.0, "y_px": 4.0}
-    driver, result = parts(own), parts(warped)
-    return {name: float(np.polyfit(driver[name], result[name], 1)[0]) for name in driver if driver[name].std() > least[name]}
+    driver, result = _parts(points[both]), _parts(found[both])
+    moving = [name for name in LEAST if driver[name].std() > LEAST[name]]
+    return {name: float(np.polyfit(driver[name], result[name], 1)[0]) for name in moving}
 
 
-def _found(find_face, rgb, backend):
-    points, _ = find_face(rgb, backend)
-    return np.full((68, 2), np.nan) if points is None else points
+def _parts(points: np.ndarray) -> dict[str, np.ndarray]:
+    estimate = estimate_motion(points)
+    motion = Motion.of(estimate.matrices, estimate.pivot_px)
+    return {
+        "roll_deg": np.degrees(motion.angle_rad),
+        "zoom_pct": 100 * np.log(motion.scale[:, 0]),
+        "x_px": motion.shift_px[:, 0],
+        "y_px": motion.shift_px[:, 1],
+    }
