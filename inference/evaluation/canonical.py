@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.contracts import AUDIO_RATE_HZ, Clip, ClipError, Faces, LandmarkBackend, MediaInfo
+from curation.contracts import AUDIO_RATE_HZ, Clip, ClipError, Faces, Frame, LandmarkBackend, MediaInfo
 from curation.face_crop import NoFaceError, clip_square, crop_matrix, transform_points, warp
 from curation.media import MediaReader
 from manifests import UserError
@@ -22,6 +22,7 @@ CANONICAL_HZ = 25.0
 SIZE_PX = 512
 LONGEST_MS = 10_000
 LENGTH_TOLERANCE_FRAMES = 2  # encoders round a clip's last frames; more is a failure
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 SAME_SHAPE = 0.01  # aspect ratios this close are one picture at another size
 _ALIGN_FRAMES = 25  # a face square is compared over the first second, in which heads have moved least
 
@@ -110,6 +111,37 @@ class Canonicaliser:
                 raise AnswerError("no_face", str(error)) from error
 
         return self._read(Path(path), choose)
+
+    def still(self, path: str | Path) -> CanonicalClip:
+        """A reference as a clip of one frame: a picture, or frame 0 of a video. Square pictures are taken whole, of others the face is cut.
+
+        Raises:
+            AnswerError: it cannot be read, or shows no face to cut.
+        """
+        import cv2
+
+        path = Path(path)
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
+            return self.real(path).first(1)
+        try:
+            picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+        except (OSError, cv2.error) as error:
+            raise AnswerError("unreadable", f"{path}: {getattr(error, 'strerror', None) or 'no picture'}") from error
+        if picture is None:
+            raise AnswerError("not_a_video", f"{path} is no picture that can be decoded")
+        height, width = picture.shape[:2]
+        info = MediaInfo(width, height, CANONICAL_HZ, 1, 1000 / CANONICAL_HZ, "picture", False, None)
+        tracker = self.backend.track(Clip("evaluation", path.name, path.name, str(path)), info)
+        tracker.on_frame(Frame(0, 0.0, picture))
+        faces = tracker.finish()
+        if abs(width / height - 1) <= SAME_SHAPE:
+            matrix = _whole(info, self.size_px)
+        elif faces.seen[0]:
+            matrix = crop_matrix(clip_square(faces.points_px), self.size_px)
+        else:
+            raise AnswerError("no_face", f"{path} shows no face to cut")
+        canonical = replace(faces, points_px=transform_points(faces.points_px, matrix).astype(np.float32))
+        return CanonicalClip(warp(picture, matrix, self.size_px)[None], None, canonical, matrix, info)
 
     def answer(self, path: str | Path, real: CanonicalClip) -> CanonicalClip:
         """A method's video, cropped as the real clip was and as long. A picture of another shape than the real one is a crop of the

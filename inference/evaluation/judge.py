@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Task:
         pair: what was asked.
         answer: the method's video; None for a control row, "" where the method has none.
         target: the clip that drove it.
+        reference: the still that was animated.
         other_target: whose sound the `shuffled audio` control takes.
         row_file: where the row goes.
     """
@@ -37,6 +38,7 @@ class Task:
     pair: Pair
     answer: str | None
     target: str
+    reference: str
     other_target: str
     row_file: Path
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class Judge:
         self._features = features
         self._store = store
         self._last_target: tuple[str, CanonicalClip] | None = None
+        self._last_still: tuple[str, CanonicalClip | None] | None = None
         self._digests: dict[str, str] = {}
 
     def judge(self, task: Task) -> dict[str, Any]:
@@ -92,6 +95,7 @@ class Judge:
         else:
             answer = self._canonicaliser.answer(task.answer, target)
             pair = Judged(answer, target.first(len(answer)), bool(task.pair.real), notes=task.notes)
+        pair = replace(pair, reference=self._still(task.reference))
         row: dict[str, Any] = {"n_frames": len(pair.answer), **{f"did_{name}": value for name, value in pair.answer.record.items()}}
         for metric in self._metrics:
             row |= {name: _plain(value) for name, value in metric.score(pair).items()}
@@ -117,12 +121,21 @@ class Judge:
                 raise AnswerError(error.kind, f"the driving clip: {error.message}") from error
         return self._last_target[1]
 
+    def _still(self, path: str) -> CanonicalClip | None:
+        if self._last_still is None or self._last_still[0] != path:
+            try:
+                self._last_still = (path, self._canonicaliser.still(path))
+            except AnswerError:
+                self._last_still = (path, None)
+        return self._last_still[1]
+
     def _key(self, task: Task) -> str:
         metrics = [[metric.name, metric.version, metric.fingerprint] for metric in [*self._metrics, *self._features]]
         return key_of(
             ROW_VERSION,
             self._answer_digest(task),
             self._digest(task.target),
+            self._digest(task.reference),
             self._canonicaliser.settings,
             metrics,
             bool(task.pair.real),

@@ -141,7 +141,8 @@ def _tasks(pairs: PairList, folders: dict[str, MethodFolder], out: Path) -> list
     for number, pair in enumerate(listed):
         target = str(pairs.path(pair.real or pair.driver or pair.reference))
         other = listed[(number + 1) % len(listed)]
-        base = Task("", pair, None, target, str(pairs.path(other.real or other.driver or other.reference)), Path())
+        lender = str(pairs.path(other.real or other.driver or other.reference))
+        base = Task("", pair, None, target, str(pairs.path(pair.reference)), lender, Path())
         for name in CONTROLS if pair.real else ():
             tasks.append(replace(base, method=name, row_file=_row_file(out, name, pair.pair_id)))
         for name, folder in folders.items():

@@ -45,14 +45,14 @@ class Judged:
         answer: the method's video.
         target: the clip that drove it, cut to the same length: the real clip, or in cross-reenactment the driver.
         is_real: a perfect answer equals `target`; metrics that compare pixels need it.
-        reference: (S, S, 3) uint8, the still that was animated, in the answer's crop; None if it could not be cropped.
+        reference: the still that was animated, as a clip of one frame; None if it could not be read.
         notes: the method's own notes, e.g. `window_stride`.
     """
 
     answer: CanonicalClip
     target: CanonicalClip
     is_real: bool = True
-    reference: np.ndarray | None = None
+    reference: CanonicalClip | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 

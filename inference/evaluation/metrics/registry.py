@@ -14,8 +14,11 @@ from manifests.errors import did_you_mean
 _HERE = "inference.evaluation.metrics"
 METRICS: dict[str, tuple[str, str]] = {
     "fid": (f"{_HERE}.fid", "Fid"),
+    "fvd": (f"{_HERE}.fvd", "FvdI3d"),
+    "fvd_videomae": (f"{_HERE}.fvd", "FvdVideoMae"),
     "lpips_alex": (f"{_HERE}.lpips_distance", "LpipsAlex"),
     "lpips_vgg": (f"{_HERE}.lpips_distance", "LpipsVgg"),
+    "csim": (f"{_HERE}.identity", "Csim"),
     "face_motion": (f"{_HERE}.face", "FaceMotion"),
     "stability": (f"{_HERE}.stability", "Stability"),
     "lipsync": (f"{_HERE}.lipsync", "LandmarkLipSync"),

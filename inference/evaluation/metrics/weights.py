@@ -26,8 +26,11 @@ def found(name: str, models_dir: str | None = None) -> Path:
         raise UnavailableError(str(error)) from error
 
 
-def state_dict(path: Path) -> dict[str, torch.Tensor]:
+def state_dict(path: Path, inside: tuple[str, ...] = ()) -> dict[str, torch.Tensor]:
     """The tensors of a .pth file.
+
+    Args:
+        inside: keys under which the tensors may lie, tried in order; the file itself if it has none of them.
 
     Raises:
         UnavailableError: it holds anything but tensors, or is damaged.
@@ -38,6 +41,10 @@ def state_dict(path: Path) -> dict[str, torch.Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise UnavailableError(f"{path} is refused: {' '.join(str(error).split())[:160]}") from error
+    for key in inside:
+        if isinstance(loaded, dict) and key in loaded:
+            loaded = loaded[key]
+            break
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise UnavailableError(f"{path} is refused: it holds more than named tensors")
     return loaded
