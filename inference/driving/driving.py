@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from curation.face_crop import HEAD_SCALE, clip_square, crop_matrix, transform_points, warp
 from inference.driving.amplitude import Amplitude, compose, corrections, inverse
-from inference.driving.estimator import ESTIMATORS, estimate_motion
+from inference.driving.estimator import ESTIMATORS, MotionEstimate, estimate_motion
 from inference.driving.footage import Footage
 from inference.driving.patch_store import PatchStore
 from inference.driving.reference import Reference
@@ -132,7 +133,8 @@ class Driving:
         self.boxes = _chosen(self.face_boxes, REGION_CHOICES[self.options.regions])
         self.report = self._report(motion.n_degenerate)
         self._store: PatchStore | None = None
-        self._decoding = None
+        self._decoding: Iterator[np.ndarray] | None = None
+        self._first_use = np.empty(0, np.int64)
         self._n_stored = 0
 
     def __enter__(self) -> Driving:
@@ -169,15 +171,11 @@ class Driving:
                     self._store.paste(source, picture)
         return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
 
-    def canvas_frames(self, indices: list[int]) -> np.ndarray:
-        """(n, S, S, 3) uint8: the warped driver before it is cut, for previews; black where a frame has none."""
-        out = np.zeros((len(indices), self.size_px, self.size_px, 3), np.uint8)
-        for picture, index in zip(out, indices, strict=True):
-            if self._shown[index] >= 0:
-                picture[:] = warp(self.footage.frame(int(self._shown[index])), self.matrices[index], self.size_px)
-        return out
+    def shown_frame(self, index: int) -> int | None:
+        """The driver's frame whose patches are shown at frame `index`; None for none."""
+        return int(self._shown[index]) if self._shown[index] >= 0 else None
 
-    def driver_pictures(self):
+    def driver_pictures(self) -> Iterator[np.ndarray]:
         """Every frame of the driver in order, (S, S, 3) uint8, in its own crop and with its own motion: what a person compares with."""
         for rgb in self.footage.frames():
             yield warp(rgb, self.own_matrix, self.size_px)
@@ -193,18 +191,18 @@ class Driving:
         self._n_stored = 0
 
     def _decode_until(self, stop: int) -> None:
+        """Decodes the driver's frames before `stop` and keeps the patches of those that are shown."""
         if self._store is None:
-            rectangles = np.concatenate([self.boxes.of(EYES), self.boxes.of(MOUTH)], axis=1)
-            # By source frame; a source that no frame shows has no patches.
-            by_source = np.zeros_like(rectangles)
-            by_source[self._shown[self._shown >= 0]] = rectangles[self._shown >= 0]
-            self._store = PatchStore(by_source)
-            self._by_source = np.full((self.n_frames,), -1)
-            self._by_source[self._shown[self._shown >= 0]] = np.flatnonzero(self._shown >= 0)
+            in_use = self._shown >= 0
+            self._first_use = np.full(self.n_frames, -1)  # of each of the driver's frames
+            self._first_use[self._shown[in_use][::-1]] = np.flatnonzero(in_use)[::-1]
+            rectangles = np.concatenate([self.boxes.of(EYES), self.boxes.of(MOUTH)], axis=1)[self._first_use]
+            rectangles[self._first_use < 0] = 0
+            self._store = PatchStore(rectangles)
             self._decoding = self.footage.frames()
         while self._n_stored < stop:
             rgb = next(self._decoding)
-            frame = self._by_source[self._n_stored]
+            frame = self._first_use[self._n_stored]
             if frame >= 0:
                 self._store.write(self._n_stored, warp(rgb, self.matrices[frame], self.size_px))
             self._n_stored += 1
@@ -267,7 +265,7 @@ def filled_share(boxes: RegionBoxes, matrices: np.ndarray, height_px: int, width
     return float(outside / total) if total else 0.0
 
 
-def _motion(footage: Footage, points: np.ndarray, estimator: str, smooth_frames: float):
+def _motion(footage: Footage, points: np.ndarray, estimator: str, smooth_frames: float) -> MotionEstimate:
     try:
         return estimate_motion(points, estimator, smooth_frames)
     except ValueError as error:

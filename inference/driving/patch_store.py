@@ -7,6 +7,8 @@ import tempfile
 
 import numpy as np
 
+from manifests import UserError
+
 
 class PatchStore:
     """Packed rectangles of F pictures in a temporary file that has no name: whatever happens, it is gone with the process.
@@ -30,9 +32,17 @@ class PatchStore:
         return int(self._sizes.sum())
 
     def write(self, index: int, picture: np.ndarray) -> None:
-        """Keeps the rectangles of an (H, W, 3) uint8 picture."""
+        """Keeps the rectangles of an (H, W, 3) uint8 picture.
+
+        Raises:
+            UserError: no room for temporary files.
+        """
         for (x0, y0, x1, y1), offset in zip(self._rectangles[index], self._offsets[index], strict=True):
-            _write_all(self._file.fileno(), np.ascontiguousarray(picture[y0:y1, x0:x1]).tobytes(), int(offset))
+            try:
+                _write_all(self._file.fileno(), np.ascontiguousarray(picture[y0:y1, x0:x1]).tobytes(), int(offset))
+            except OSError as error:
+                room = f"{self.n_bytes / 1e6:.0f} MB in {tempfile.gettempdir()}"
+                raise UserError(f"cannot keep the driver's patches ({room}): {error.strerror}; TMPDIR names another place") from None
 
     def paste(self, index: int, out: np.ndarray) -> None:
         """Puts them into an (H, W, 3) uint8 picture."""
