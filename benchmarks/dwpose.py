@@ -117,6 +117,50 @@ def peer(backend: DWPose, frames: Sequence[Frame], achieved_ms: float) -> list[s
     return [f"{'rtmlib, every frame':34} {ms:9.2f} ms/frame   {ms / achieved_ms:.1f} x ours (its sessions use all cores)"]
 
 
+def accuracy(folder: Path) -> list[str]:
+    """Largest error of a face point at 1080p, with the stand-ins: random pictures, random boxes and batches, video under all turns."""
+    from curation.dwpose import pose
+    from curation.media import MediaReader
+    from tests.curation.dot_networks import DotPerson, draw, write_models, write_people
+
+    backend = DWPose(runtime=Runtime(**{**write_models(folder), "detector_batch": 2, "pose_batch": 6}))
+    rng = np.random.default_rng(0)
+    of_pictures, of_boxes, of_batches, of_video = [], [], [], []
+    for _ in range(60):
+        eyes_px = rng.uniform(60, 190)
+        place = rng.uniform(2 * eyes_px, 1920 - 2 * eyes_px), rng.uniform(2.2 * eyes_px, 1080 - 2.5 * eyes_px)
+        person = DotPerson(*place, eyes_px, rng.uniform(-30, 30))
+        rgb = draw([person], 1920, 1080)
+        found = backend.detector.detect([rgb])[0][0].box_px
+        points = backend.poser.locate([crop(rgb, found)], [found])[0]
+        of_pictures.append(np.abs(points[:, pose.FACE] - person.face_px).max())
+        middle, half = (person.box_px[:2] + person.box_px[2:]) / 2, (person.box_px[2:] - person.box_px[:2]) / 2
+        boxes = []
+        for _ in range(rng.integers(1, 7)):
+            centre, reach = middle + rng.uniform(-0.15, 0.15, 2) * half, half * rng.uniform(0.85, 1.6, 2)
+            boxes.append(np.concatenate([centre - reach, centre + reach]))
+        batched = backend.poser.locate([crop(rgb, box) for box in boxes], boxes)[0]
+        of_boxes.append(np.abs(batched[:, pose.FACE] - person.face_px).max())
+        singles = [backend.poser.locate([crop(rgb, box)], [box])[0] for box in boxes]
+        of_batches.append(np.abs(np.concatenate(singles) - batched).max())
+    for turn_deg in (0, 90, 180, 270):
+        width, height = (1080, 1920) if turn_deg % 180 else (1920, 1080)
+        script = [[DotPerson(width / 2 + 4 * i, 480, 110, 3 * i)] for i in range(8)]
+        file = folder / f"{turn_deg}.mp4"
+        write_people(file, script, (width, height), turn_deg)
+        clip = Clip("benchmark", file.name, "dots", str(file))
+        with MediaReader() as reader, reader.read(clip, audio=False) as stream:
+            tracker = backend.track(clip, stream.info)
+            for frame in stream.frames():
+                tracker.on_frame(frame)
+        wanted = np.stack([people[0].face_px for people in script])
+        of_video.append(np.abs(tracker.finish().points_px - wanted).max())
+    return [
+        f"largest error of a face point: pictures {max(of_pictures):.2f} px, any box {max(of_boxes):.2f} px, video {max(of_video):.2f} px",
+        f"largest difference between batch and single: {max(of_batches):.4f} px",
+    ]
+
+
 def gpu_memory(backend: DWPose) -> list[str]:
     """What this process takes of the GPU after full batches of both networks."""
     for network, shape in ((backend.detector.network, (640, 640)), (backend.poser.network, (384, 288))):
@@ -134,10 +178,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--size", type=int, nargs=2, default=(1920, 1080), metavar=("WIDTH", "HEIGHT"), help="of the stand-ins' pictures")
     parser.add_argument("--batch", type=int, default=Runtime.pose_batch, help="of the pose network")
+    parser.add_argument("--accuracy", action="store_true", help="print how well planted points come back, and nothing else")
     parser.add_argument("--gpu-memory", action="store_true", help="print what the process takes of the GPU, and nothing else")
     options = parser.parse_args(argv)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
+        if options.accuracy:
+            print("\n".join(accuracy(Path(folder))))
+            return
         backend, published = backend_of(options.provider, options.batch, Path(folder))
         print(f"weights: {'published' if published else 'stand-ins'} ({backend.name}), provider {options.provider}")
         if options.gpu_memory:

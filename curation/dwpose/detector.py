@@ -36,7 +36,8 @@ def letterbox(rgb: np.ndarray) -> tuple[np.ndarray, float]:
     scale = min(SIZE_PX / height, SIZE_PX / width)
     new_height, new_width = max(1, int(height * scale)), max(1, int(width * scale))
     canvas = np.full((SIZE_PX, SIZE_PX, 3), PAD_GREY, np.uint8)
-    canvas[:new_height, :new_width] = cv2.resize(rgb, (new_width, new_height), interpolation=cv2.INTER_LINEAR)[..., ::-1]
+    small = cv2.resize(rgb, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    canvas[:new_height, :new_width] = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     return canvas, scale
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import onnx
 import yaml
@@ -225,3 +227,20 @@ def write_models(directory: Path, detector_batch: int | str = "batch", pose_batc
     }
     (directory / "table.yaml").write_text(yaml.safe_dump(table))
     return {"provider": "cpu", "models_dir": str(directory), "models_table": str(directory / "table.yaml")}
+
+
+def write_people(path: Path, script: list[list[DotPerson]], size_px: tuple[int, int], rotation_deg: int = 0) -> None:
+    """An H.264 file that shows the script upright once a player turns it clockwise by `rotation_deg`."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "8", "threads": "1"})
+        turned = rotation_deg % 180 == 90
+        video.width, video.height = size_px[::-1] if turned else size_px
+        video.pix_fmt = "yuv420p"
+        if rotation_deg:
+            video.set_display_rotation(-rotation_deg)
+        for i, people in enumerate(script):
+            stored = np.rot90(draw(people, *size_px), rotation_deg // 90)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(stored), format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))

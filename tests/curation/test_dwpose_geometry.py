@@ -103,7 +103,7 @@ def test_any_box_gives_the_same_points_and_batches_give_what_singles_give(dots, 
         boxes.append(np.concatenate([c - half * grow, c + half * grow]))
     singles = points_of(picture, boxes, dots[1], 1)
     for points in singles[0]:
-        np.testing.assert_allclose(points[pose.FACE], person.face_px, atol=0.5)  # at crops of up to 6 source px a pixel
+        np.testing.assert_allclose(points[pose.FACE], person.face_px, atol=0.3)
     batched = points_of(picture, boxes, dots[1], 4)
     np.testing.assert_allclose(batched[0], singles[0], atol=2e-3)
     np.testing.assert_allclose(batched[1], singles[1], atol=1e-5)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from dot_networks import DotPerson, draw, write_models
+from dot_networks import DotPerson, write_models, write_people
 
 import manifests
 from curation import cli
@@ -26,23 +24,6 @@ from curation.landmarks import make_backend
 from curation.media import MediaReader
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def write_people(path: Path, script: list[list[DotPerson]], size_px: tuple[int, int], rotation_deg: int = 0) -> None:
-    """An H.264 file that shows the script upright once a player turns it clockwise by `rotation_deg`."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "8", "threads": "1"})
-        turned = rotation_deg % 180 == 90
-        video.width, video.height = size_px[::-1] if turned else size_px
-        video.pix_fmt = "yuv420p"
-        if rotation_deg:
-            video.set_display_rotation(-rotation_deg)
-        for i, people in enumerate(script):
-            stored = np.rot90(draw(people, *size_px), rotation_deg // 90)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(stored), format="rgb24")
-            frame.pts, frame.time_base = i, Fraction(1, 25)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +48,7 @@ def test_planted_points_come_back_from_1080p_video_however_it_is_turned(runtime,
             tracker.on_frame(frame)
     faces = tracker.finish()
     for points, (person,) in zip(faces.points_px, script, strict=True):
-        assert np.abs(points - person.face_px).max() < 1.0
-        assert np.abs((points - person.face_px).mean(axis=0)).max() < 0.5
+        assert np.abs(points - person.face_px).max() < 0.5
 
 
 @pytest.fixture(scope="module")
