@@ -142,6 +142,7 @@ def report(out: str, preset: str | None) -> None:
 @click.option("--size", "size_px", default=512, show_default=True, help="Side of the square picture, px.")
 @click.option("--crop", default="fixed", show_default=True, help="fixed: one square a clip; smoothed: the square follows the head.")
 @click.option("--scale", type=float, help="Side of the square over that of the landmark box; default: the whole head.")
+@click.option("--within-picture", is_flag=True, help="Move or shrink the square rather than show black beyond the picture.")
 @click.option("--repair-offset", is_flag=True, help="Shift the sound by its measured offset: av_offset_frames, else lipsync_offset_frames.")
 @click.option("--audio", "audio_codec", default="aac", show_default=True, help="aac, or flac, which loses nothing.")
 @click.option("--crf", type=int, help="Quality of the picture, lower is better; default 17.")

@@ -85,6 +85,14 @@ def smoothed_squares(points_px: np.ndarray, scale: float = HEAD_SCALE, *, hz: fl
     return np.stack([tracks[:, 0], tracks[:, 1] - HAIR_SHIFT * face, np.maximum(scale * face, 1.0)], axis=1)
 
 
+def within_picture(squares: np.ndarray, width_px: int, height_px: int) -> np.ndarray:
+    """Squares (..., 3) moved, and made smaller where they must be, until they lie within the picture: no black, but not always centred."""
+    squares = np.asarray(squares, np.float64)
+    side = np.minimum(squares[..., 2], min(width_px, height_px))
+    x, y = (np.clip(squares[..., i], side / 2, size - side / 2) for i, size in ((0, width_px), (1, height_px)))
+    return np.stack([x, y, side], axis=-1)
+
+
 def crop_matrix(square: np.ndarray, size_px: int) -> np.ndarray:
     """(2, 3) float64: takes a point in source px to px of the crop of `square` at size_px x size_px, both with pixel i covering i..i+1."""
     x, y, side = (float(value) for value in square)

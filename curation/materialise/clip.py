@@ -15,7 +15,7 @@ import pyarrow as pa
 
 import manifests
 from curation.contracts import AUDIO_RATE_HZ, Clip, ClipError, Evidence, Faces, MediaInfo, ScoredClip
-from curation.face_crop import NoFaceError, clip_square, crop_matrix, smoothed_squares, transform_points, warp
+from curation.face_crop import NoFaceError, clip_square, crop_matrix, smoothed_squares, transform_points, warp, within_picture
 from curation.materialise.encoding import write_clip
 from curation.materialise.settings import FPS, MaterialiseSettings
 from curation.media import MediaReader
@@ -87,19 +87,28 @@ def new_names(row: dict[str, Any], settings_digest: str, settings: MaterialiseSe
     return key, manifests.clip_id(row["source"], key, 0, None)
 
 
-def squares(landmarks: ClipLandmarks, n_frames: int, settings: MaterialiseSettings) -> np.ndarray:
+def squares(landmarks: ClipLandmarks, n_frames: int, picture_px: tuple[int, int], settings: MaterialiseSettings) -> np.ndarray:
     """(n_frames, 3) float64: the square of each frame at 25 Hz.
+
+    Args:
+        picture_px: width and height of the source's picture.
 
     Raises:
         ClipError: no_face.
     """
     try:
         if settings.crop == "fixed":
-            return np.tile(clip_square(landmarks.points_px, settings.scale), (n_frames, 1))
-        hz = 1000 / float(np.median(np.diff(landmarks.times_ms))) if len(landmarks.times_ms) > 1 else FPS
-        sampled = smoothed_squares(landmarks.points_px, settings.scale, hz=hz)
+            found = np.tile(clip_square(landmarks.points_px, settings.scale), (n_frames, 1))
+        else:
+            found = _following(landmarks, n_frames, settings.scale)
     except NoFaceError as error:
         raise ClipError("no_face", str(error)) from None
+    return within_picture(found, *picture_px) if settings.within_picture else found
+
+
+def _following(landmarks: ClipLandmarks, n_frames: int, scale: float) -> np.ndarray:
+    hz = 1000 / float(np.median(np.diff(landmarks.times_ms))) if len(landmarks.times_ms) > 1 else FPS
+    sampled = smoothed_squares(landmarks.points_px, scale, hz=hz)
     times_ms = np.arange(n_frames) * FRAME_MS
     return np.stack([np.interp(times_ms, landmarks.times_ms, values) for values in sampled.T], axis=1)
 
@@ -141,7 +150,7 @@ class ClipCutter:
 
     def _encoded(self, row: dict[str, Any], landmarks: ClipLandmarks, target: Path, key: str, attempts: int) -> Cut:
         clip = Clip(row["source"], row["source_key"], row["identity"], true_path(row["video_path"]), row["start_ms"], row["end_ms"])
-        squares(landmarks, 1, self._settings)  # no face: found out before anything is decoded
+        squares(landmarks, 1, (1, 1), self._settings)  # no face: found out before anything is decoded
         sound, sound_ms = self._sound(clip, repair_ms(row, self._settings))
         with self._reader.read(clip, sample_hz=FPS, frames=True, audio=False) as stream:
             with atomic_path(target) as temporary:
@@ -151,11 +160,11 @@ class ClipCutter:
 
     def _pictures(self, stream: Any, landmarks: ClipLandmarks) -> Iterator[np.ndarray]:
         """Crops of the stream's frames. A square is needed for frames whose number is not known yet, so they are made in blocks."""
-        size_px, block = self._settings.size_px, np.empty((0, 3))
+        size_px, block, picture_px = self._settings.size_px, np.empty((0, 3)), (stream.info.width_px, stream.info.height_px)
         shown, matrix, crop = None, None, None
         for number, frame in enumerate(stream.frames()):
             if number >= len(block):
-                block = squares(landmarks, 2 * number + 1024, self._settings)
+                block = squares(landmarks, 2 * number + 1024, picture_px, self._settings)
             wanted = crop_matrix(block[number], size_px)
             if frame.rgb is not shown or not np.array_equal(wanted, matrix):
                 crop = warp(frame.rgb, wanted, size_px)
@@ -213,7 +222,7 @@ def finished(
     if cut.error_kind is not None:
         verdict = {"accepted": False, "reject_reasons": [f"failed:{cut.error_kind}"]}
         return ScoredClip(new | {"status": "failed", "error_kind": cut.error_kind, "error_message": cut.error_message} | verdict)
-    of_frames = squares(landmarks, cut.n_frames, settings)
+    of_frames = squares(landmarks, cut.n_frames, (cut.width_px, cut.height_px), settings)
     faces = moved(landmarks, of_frames, settings.size_px)
     info = MediaInfo(settings.size_px, settings.size_px, FPS, cut.n_frames, cut.n_frames * FRAME_MS, "h264", cut.has_audio, None)
     evidence = Evidence(Clip(row["source"], source_key, row["identity"], str(target)), info, FPS, faces, None)

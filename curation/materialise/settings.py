@@ -22,6 +22,7 @@ class MaterialiseSettings:
         size_px: side of the square picture; even.
         crop: `fixed`, one square a clip, or `smoothed`, a square that follows the head.
         scale: side of the square over the longer side of the landmark box (`curation.face_crop`).
+        within_picture: move the square, and make it smaller if it must be, so that it does not reach beyond the picture.
         repair_offset: shift the sound by the measured audio-video offset, so that it becomes 0.
         max_repair_frames: offsets that are larger (25 Hz frames) are left alone: so far from zero the measurement is rarely right.
         audio_codec: `aac`, or `flac`, which loses nothing and has no encoder delay.
@@ -35,6 +36,7 @@ class MaterialiseSettings:
     size_px: int = 512
     crop: str = "fixed"
     scale: float = HEAD_SCALE
+    within_picture: bool = False
     repair_offset: bool = False
     max_repair_frames: int = 6
     audio_codec: str = "aac"

@@ -15,6 +15,7 @@ from curation.face_crop import (
     smoothed_squares,
     transform_points,
     warp,
+    within_picture,
 )
 
 squares = st.tuples(st.floats(-500, 4000), st.floats(-500, 4000), st.floats(8, 4000)).map(np.array)
@@ -39,6 +40,16 @@ def test_points_go_there_and_back(square: np.ndarray, x: float, y: float):
     matrix = crop_matrix(square, 256)
     back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
     np.testing.assert_allclose(transform_points(transform_points([[x, y]], matrix), back), [[x, y]], atol=1e-6)
+
+
+@given(squares, st.integers(1, 3000), st.integers(1, 3000))
+def test_squares_within_the_picture(square: np.ndarray, width: int, height: int):
+    x, y, side = within_picture(square, width, height)
+    assert 0 < side <= min(square[2], width, height)
+    assert side / 2 - 1e-6 <= x <= width - side / 2 + 1e-6
+    assert side / 2 - 1e-6 <= y <= height - side / 2 + 1e-6
+    again = within_picture(np.array([x, y, side]), width, height)
+    np.testing.assert_allclose(again, [x, y, side], atol=1e-9)
 
 
 def test_nan_points_stay_nan_and_shapes_are_kept():

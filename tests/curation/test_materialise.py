@@ -121,6 +121,18 @@ def test_geometry_columns_are_those_of_the_crop(tmp_path):
     assert not row["has_audio"]
 
 
+def test_within_the_picture_nothing_is_black(tmp_path):
+    points = head_points(np.full((8, 2), [60.0, 180.0]))  # near the left edge
+    write_dot_video(tmp_path / "a.mp4", points, (480, 360))
+    parent = write_parent(tmp_path / "run", [Planted(tmp_path / "a.mp4", points)])
+    for within in (False, True):
+        materialise(str(parent), str(tmp_path / str(within)), MaterialiseSettings(size_px=128, within_picture=within), **SILENT)
+        row = new_rows(tmp_path / str(within)).iloc[0]
+        with MediaReader() as reader:
+            darkest = reader.pictures_at(row["video_path"], [0])[0].min()
+        assert (row["crop_inside_ratio"] == 1.0, darkest > 20) == (within, within)
+
+
 # --- sound ---------------------------------------------------------------------------------------------------------------------------
 
 SLOW_CASES = (("a.mp4", "flac"), ("a.mkv", "aac"), ("a.mkv", "flac"), ("thirty.mp4", "aac"))
