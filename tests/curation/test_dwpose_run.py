@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from curation import cli
 from curation.config import load_config
 from curation.configuration import ConfigError
 from curation.contracts import Clip
-from curation.job.clip_scorer import part_digests
+from curation.dwpose.backend import DWPoseTracker
+from curation.job.clip_scorer import ClipScorer, part_digests
 from curation.job.executors import on_ray
 from curation.job.gpus import NO_GPU, GpuDemand, gpu_memories_mib, share_of
 from curation.job.worker import Tally
@@ -96,6 +98,19 @@ def test_the_paper_profile_writes_rows_with_the_planted_faces(paper_run):
     assert (df.loc["two.mp4", "n_faces_max"], df.loc["two.mp4", "valid_frame_ratio"]) == (2, 0.0)
     assert (df.loc["nobody.mp4", "n_faces_max"], df.loc["nobody.mp4", "valid_frame_ratio"]) == (0, 0.0)
     assert np.isnan(df.loc["nobody.mp4", "face_width_px"])
+
+
+def test_what_a_backend_does_when_the_clip_ends_counts_as_landmarks(videos, runtime, monkeypatch):
+    overrides = [f"landmark_settings.runtime.{key}={value}" for key, value in (runtime | {"detector_batch": 8}).items()]
+    finish = DWPoseTracker.finish
+
+    def slow_finish(self):
+        time.sleep(0.3)
+        return finish(self)
+
+    monkeypatch.setattr(DWPoseTracker, "finish", slow_finish)
+    with ClipScorer(load_config("paper", overrides=tuple(overrides)), "0") as scorer:
+        assert scorer.score(Clip("folder", "one.mp4", "one", str(videos / "one.mp4"))).row["landmarks_ms"] > 300
 
 
 def test_how_the_networks_run_makes_no_score_stale(runtime):
