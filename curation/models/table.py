@@ -39,8 +39,8 @@ class Model:
             raise ValueError(f"file {self.file!r} must be a path below the models directory")
         if self.sha256 is not None and (len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef")):
             raise ValueError(f"sha256 of {self.file} must be 64 lower-case hexadecimal digits")
-        if not self.sources:
-            raise ValueError(f"{self.file} needs at least one source")
+        if not self.sources and not self.by_hand:
+            raise ValueError(f"{self.file} needs at least one source, or by_hand: how a person gets it")
 
 
 def load_table(file: Path = TABLE_FILE) -> dict[str, Model]:
