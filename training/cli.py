@@ -93,6 +93,35 @@ def plan(
     click.echo(make_plan(load_training_config(config, stage, overrides), gpu, gpus, mfu, dollars_per_hour).text())
 
 
+def job_options(command: Any) -> Any:
+    """Options of the offline jobs over clips."""
+    for option in reversed(
+        [
+            click.option("--executor", type=click.Choice(["auto", "inprocess", "ray"]), default="auto", show_default=True),
+            click.option(
+                "--workers", default=0, type=click.IntRange(min=0), help="Processes on Ray; 0 = one a core, or what the GPUs hold."
+            ),
+            click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+            click.option("--retry-failed", is_flag=True, help="Try clips again that are on record as failed."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command("cache-latents")
+@configuration_options
+@click.option("--manifest", default="outputs/curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
+@click.option("--out", default="outputs/cache/latents", show_default=True, help="The cache's folder.")
+@job_options
+def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str, **options: Any) -> None:
+    """Encode some frames of every clip once, so that training neither decodes nor encodes. Killed, the same command continues."""
+    from training.cache_job import cache_latents as run
+    from training.config import load_training_config
+
+    click.echo(run(load_training_config(config, stage, overrides), manifest, out, **options, say=say).text())
+
+
 @cli.command()
 @click.argument("run", type=click.Path(file_okay=False))
 def report(run: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -59,6 +59,18 @@ class ClipTable:
         for clip in self.clips:
             digest.update(f"{clip.clip_id}\n".encode())
         return digest.hexdigest()
+
+    def only(self, clip_ids: Set[str], otherwise: str) -> ClipTable:
+        """Those clips; the others are left out for the reason `otherwise`.
+
+        Raises:
+            UserError: none is left.
+        """
+        kept = tuple(clip for clip in self.clips if clip.clip_id in clip_ids)
+        if not kept:
+            raise UserError(f"all {len(self)} clips are {otherwise}")
+        gone = tuple(clip.clip_id for clip in self.clips if clip.clip_id not in clip_ids)
+        return ClipTable(kept, self.landmarks, self.left_out | ({otherwise: gone} if gone else {}))
 
     def describe(self) -> str:
         """One line for a person."""

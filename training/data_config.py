@@ -25,6 +25,7 @@ class DataConfig:
         crop_jitter: the others are moved and scaled by up to this part of the square's side.
         audio_cache: folder of sound features, filled on first use.
         latent_cache: folder that `python -m training cache-latents` filled; None reads the videos.
+        cached_frames: that command keeps about so many frames of each clip and square, in runs as long as a sample of its stage.
         variant_share: share of the samples whose driven frames come from an offline variant (face swap, stylisation), where the clip has
             one.
         max_skips: so many broken clips in a row for one sample end the training.
@@ -40,6 +41,7 @@ class DataConfig:
     crop_jitter: float = 0.05
     audio_cache: str = "outputs/cache/audio"
     latent_cache: str | None = None
+    cached_frames: int = 64
     variant_share: float = 0.5
     max_skips: int = 32
     modality: ModalityConfig = field(default_factory=ModalityConfig)
@@ -49,7 +51,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split is {self.split!r}; it must be one of {', '.join(SPLITS)}")
-        for name in ("num_frames", "frame_stride", "min_gap_frames", "crops_per_clip", "max_skips"):
+        for name in ("num_frames", "frame_stride", "min_gap_frames", "crops_per_clip", "cached_frames", "max_skips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if not 0 <= self.crop_jitter <= 0.5 or not 0 <= self.variant_share <= 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ from training.clips import ClipGeometry, ClipTable, TrainingClip, clip_geometry
 from training.data_config import DataConfig
 
 _GEOMETRIES_KEPT = 64
+_PICTURES_AT_ONCE = 16
 
 
 class ClipFrames(NamedTuple):
@@ -62,16 +63,16 @@ class VideoFrames:
     Each process that uses it has its own child and encoder; it may be handed to worker processes by fork or by pickle.
     """
 
-    def __init__(self, data: DataConfig, inference: InferenceConfig, table: ClipTable):
-        self._data, self._inference, self._table = data, inference, table
+    def __init__(self, data: DataConfig, inference: InferenceConfig, table: ClipTable, audio_device: str = "cpu"):
+        self._data, self._inference, self._table, self._audio_device = data, inference, table, audio_device
         self._geometries: OrderedDict[str, ClipGeometry] = OrderedDict()
         self._open_in: int | None = None  # process id
 
     def __getstate__(self) -> dict:
-        return {"_data": self._data, "_inference": self._inference, "_table": self._table}
+        return {"arguments": (self._data, self._inference, self._table, self._audio_device)}
 
     def __setstate__(self, state: dict) -> None:
-        self.__init__(state["_data"], state["_inference"], state["_table"])
+        self.__init__(*state["arguments"])
 
     def close(self) -> None:
         """Ends the child; it starts again when needed."""
@@ -105,17 +106,29 @@ class VideoFrames:
         Raises:
             ClipError: what `MediaReader.pictures_at` and `read` raise.
         """
-        geometry, size_px = self.geometry(clip), self._inference.size_px
-        matrix = face_crop.crop_matrix(geometry.squares[crop], size_px)
-        boxes = region_boxes(face_crop.transform_points(geometry.points_px[list(targets)], matrix), size_px)
-        cut = self._cut(clip.video_path, clip.start_ms, geometry.times_ms[[reference, *targets]], matrix)
+        geometry = self.geometry(clip)
+        matrix, boxes = self._placed(geometry, crop, targets)
+        pictures = self._pictures(clip.video_path, clip.start_ms + geometry.times_ms[[reference, *targets]])
+        cut = self._cut(pictures, matrix)
         driving = cut[1:]
         if variant is not None:
-            # A variant shows the clip's first square and nothing else.
-            first = face_crop.crop_matrix(geometry.squares[0], 1)
-            driving = self._cut(clip.variants[variant], 0, geometry.times_ms[list(targets)], matrix, unit_of_picture=first)
+            driving = self._cut_variant(clip.variants[variant], geometry, targets, matrix)
         audio = self.audio(clip, targets) if with_audio else None
         return ClipFrames(cut[1:], cut[0], driving, boxes, audio)
+
+    def cut_by_every_square(self, clip: TrainingClip, targets: Sequence[int]) -> Iterator[tuple[np.ndarray, RegionBoxes, list[np.ndarray]]]:
+        """For each of the clip's squares: (F, S, S, 3) uint8 pictures, the regions, and the same pictures of each variant. Decodes once a
+        square, so that no more than one square's pictures are in memory.
+
+        Raises:
+            ClipError: what `MediaReader.pictures_at` raises.
+        """
+        geometry = self.geometry(clip)
+        for crop in range(self._data.crops_per_clip):
+            matrix, boxes = self._placed(geometry, crop, targets)
+            pictures = self._cut_streamed(clip, geometry, targets, matrix)
+            variants = [self._cut_variant(path, geometry, targets, matrix) for path in clip.variants]
+            yield pictures, boxes, variants
 
     def audio(self, clip: TrainingClip, targets: Sequence[int]) -> np.ndarray:
         """(F, T, Ca) float16 windows of the target frames, from the cache of features.
@@ -127,17 +140,34 @@ class VideoFrames:
         first, end = targets[0], targets[-1] + 1
         return audio_windows(states, self._inference.fps, end - first, first)[[k - first for k in targets]].numpy()
 
-    def _cut(
-        self, path: str, start_ms: float, times_ms: np.ndarray, matrix: np.ndarray, unit_of_picture: np.ndarray | None = None
-    ) -> np.ndarray:
-        """(n, S, S, 3) uint8 crops. With `unit_of_picture` the picture is not the source but what this matrix takes to 0..1."""
-        pictures = self._reader.pictures_at(path, (start_ms + times_ms).tolist(), strict=True)
-        if unit_of_picture is not None:
-            height, width = pictures[0].shape[:2]
-            if height != width:
-                raise ClipError("decode_error", f"{path} is no variant of the clip: its pictures are {width} x {height} px, not square")
-            matrix = _after(matrix, _scaled(unit_of_picture, width))
+    def _placed(self, geometry: ClipGeometry, crop: int, targets: Sequence[int]) -> tuple[np.ndarray, RegionBoxes]:
+        """The matrix of a square, and the regions of the target frames in its crop."""
+        matrix = face_crop.crop_matrix(geometry.squares[crop], self._inference.size_px)
+        return matrix, region_boxes(face_crop.transform_points(geometry.points_px[list(targets)], matrix), self._inference.size_px)
+
+    def _pictures(self, path: str, times_ms: np.ndarray) -> list[np.ndarray]:
+        return self._reader.pictures_at(path, times_ms.tolist(), strict=True)
+
+    def _cut(self, pictures: Sequence[np.ndarray], matrix: np.ndarray) -> np.ndarray:
+        """(n, S, S, 3) uint8 crops."""
         return np.stack([face_crop.warp(picture, matrix, self._inference.size_px) for picture in pictures])
+
+    def _cut_streamed(self, clip: TrainingClip, geometry: ClipGeometry, targets: Sequence[int], matrix: np.ndarray) -> np.ndarray:
+        """As `_cut`, a few pictures at a time: those of a whole clip at source size would fill the memory."""
+        parts = []
+        for start in range(0, len(targets), _PICTURES_AT_ONCE):
+            times_ms = clip.start_ms + geometry.times_ms[list(targets[start : start + _PICTURES_AT_ONCE])]
+            parts.append(self._cut(self._pictures(clip.video_path, times_ms), matrix))
+        return np.concatenate(parts)
+
+    def _cut_variant(self, path: str, geometry: ClipGeometry, targets: Sequence[int], matrix: np.ndarray) -> np.ndarray:
+        """(F, S, S, 3) uint8 of a variant, which shows the clip's first square and nothing else."""
+        pictures = self._pictures(path, geometry.times_ms[list(targets)])
+        height, width = pictures[0].shape[:2]
+        if height != width:
+            raise ClipError("decode_error", f"{path} is no variant of the clip: its pictures are {width} x {height} px, not square")
+        shown = face_crop.crop_matrix(geometry.squares[0], width)
+        return self._cut(pictures, _after(matrix, shown))
 
     def _waveform(self, clip: TrainingClip) -> torch.Tensor:
         span = Clip("training", clip.clip_id, clip.identity, clip.video_path, clip.start_ms, clip.end_ms)
@@ -156,7 +186,7 @@ class VideoFrames:
     def _audio_features(self) -> AudioFeatureCache:
         self._open()
         if self._features is None:
-            self._features = AudioFeatureCache(self._data.audio_cache, build_audio_encoder(self._inference))
+            self._features = AudioFeatureCache(self._data.audio_cache, build_audio_encoder(self._inference, self._audio_device))
         return self._features
 
     def _open(self) -> None:
@@ -184,8 +214,3 @@ def _after(matrix: np.ndarray, first: np.ndarray) -> np.ndarray:
     inverse = np.linalg.inv(first[:, :2])
     linear = matrix[:, :2] @ inverse
     return np.column_stack([linear, matrix[:, 2] - linear @ first[:, 2]])
-
-
-def _scaled(unit: np.ndarray, size_px: int) -> np.ndarray:
-    """A matrix to 0..1 as one to 0..size_px."""
-    return unit * size_px

@@ -18,15 +18,17 @@ from training.clips import ClipTable, load_clips
 from training.data_config import DataConfig
 from training.dataset import Sample, TrainingDataset
 from training.frames import FrameSource, VideoFrames
+from training.latent_cache import CachedFrames, cached_clips
 
 
 def open_clips(data: DataConfig, inference: InferenceConfig, manifest: str | os.PathLike, stage: int) -> ClipTable:
-    """The clips of a manifest that this stage trains on.
+    """The clips of a manifest that this stage trains on; with a latent cache, those that it holds.
 
     Raises:
         UserError: see `training.clips.load_clips`.
     """
-    return load_clips(manifest, data.where, data.split, inference.fps, needs_audio=stage > 1)
+    table = load_clips(manifest, data.where, data.split, inference.fps, needs_audio=stage > 1)
+    return table if data.latent_cache is None else table.only(cached_clips(data.latent_cache), "not in the latent cache")
 
 
 def make_loader(
@@ -62,7 +64,7 @@ def make_loader(
 
 def frame_source(data: DataConfig, inference: InferenceConfig, table: ClipTable) -> FrameSource:
     """The latent cache where the configuration names one, else the videos."""
-    return VideoFrames(data, inference, table)
+    return VideoFrames(data, inference, table) if data.latent_cache is None else CachedFrames(data, inference)
 
 
 class SampleLoader:
