@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inference.models.audio_encoders import AudioEncoder
     from inference.models.codecs import LatentCodec
 
-DECODE_AT_ONCE = 16  # frames
+DECODE_AT_MOST = 32  # frames
 ROUNDING = 0.05  # of a frame: headers give the length of a sound in milliseconds
 
 
@@ -103,8 +103,8 @@ class Animation:
         """(S, S, 3) uint8 RGB, one a frame, as they finish. The first comes after about (steps × stride) frames' work."""
         self._started = time.perf_counter()
         self._denoiser.on_evaluation = self._evaluated
-        for latents in self.latents():
-            for piece in latents.split(DECODE_AT_ONCE):
+        for latents in _gathered(self.latents(), getattr(self._codec, "decode_at_once", 1)):
+            for piece in latents.split(DECODE_AT_MOST):
                 for rgb in to_uint8(self._codec.decode(piece)):
                     self._frames_out += 1
                     yield rgb
@@ -123,6 +123,18 @@ class Animation:
         if self._on_progress is not None:
             per_frame = None if per_evaluation is None else per_evaluation * self.report.evaluations / self.num_frames
             self._on_progress(Progress(self._done, self.report.evaluations, self._frames_out, now - self._started, per_frame, left))
+
+
+def _gathered(pieces: Iterator[torch.Tensor], at_least: int) -> Iterator[torch.Tensor]:
+    """The same frames in pieces of at least so many, but for the last."""
+    kept: list[torch.Tensor] = []
+    for piece in pieces:
+        kept.append(piece)
+        if sum(len(part) for part in kept) >= at_least:
+            yield torch.cat(kept)
+            kept.clear()
+    if kept:
+        yield torch.cat(kept)
 
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:

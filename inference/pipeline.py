@@ -24,6 +24,7 @@ from inference.models.audio_encoders import AudioEncoder
 from inference.models.codecs import LatentCodec, VaeCodec
 from inference.models.megactor import MegActorModel
 from inference.noise import seed_of
+from inference.offload import OffloadedCodec
 from inference.pipeline_folder import read_pipeline_file, save_pipeline
 from inference.samplers import make_scheduler
 from inference.sound import driver_sound, open_sound
@@ -63,7 +64,6 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         record: what the weights were trained with.
     """
 
-    model_cpu_offload_seq = "vae->transformer"
     _optional_components = ("vae",)
 
     def __init__(
@@ -79,6 +79,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         self.settings = settings or InferenceConfig(model=transformer.sizes)
         self.record = record or TrainingRecord(stage=transformer.sizes.stage)
         self._audio_encoder: AudioEncoder | None = None
+        self._landmarks: Any = None
         self._codec: LatentCodec = VaeCodec(vae) if vae is not None else build_codec(self.settings)
 
     @classmethod
@@ -121,6 +122,25 @@ class MegActorSigmaPipeline(DiffusionPipeline):
     def save_pretrained(self, save_directory: str | Path, max_shard_size: int | str = "5GB") -> None:
         """Writes the folder that `from_pretrained` reads; the VAE stays where it is and is named by its path."""
         save_pipeline(save_directory, self.transformer, self.settings, self.record, self.scheduler, max_shard_size)
+
+    def enable_offload(self, mode: str, device: torch.device | str) -> None:
+        """For small GPUs. `vae`: the VAE is on the device only while it works. `model`: VAE and transformer take turns there, frames are
+        decoded in larger groups. Block-DCT latents need neither. For less than the transformer itself, see
+        `pipe.transformer.enable_group_offload` of diffusers."""
+        if mode not in ("vae", "model"):
+            raise ConfigError(f"offload is {mode!r}; it must be vae or model")
+        device = torch.device(device)
+        self.transformer.to(device)
+        if self.vae is not None:
+            self._codec = OffloadedCodec(VaeCodec(self.vae), self.vae, device, self.transformer if mode == "model" else None)
+
+    def enable_model_cpu_offload(self, gpu_id: int | None = None, device: torch.device | str = "cuda") -> None:
+        """As diffusers names it; see `enable_offload`."""
+        self.enable_offload("model", device if gpu_id is None else f"{torch.device(device).type}:{gpu_id}")
+
+    @property
+    def _execution_device(self) -> torch.device:
+        return self.transformer.device
 
     @torch.no_grad()
     def __call__(
@@ -405,7 +425,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
 
             amplitude = motion if isinstance(motion, Amplitude) else Amplitude.of(float(motion))
             options = DrivingOptions(amplitude=amplitude, retarget="face" if portrait else "none")
-            footage = open_footage(driving, self._landmarks(), still_fps=self._own_fps)
+            footage = open_footage(driving, self.landmarks, still_fps=self._own_fps)
             driving = Patches(footage, portrait, options, self.settings.size_px)
         return driving, None if audio is None else open_sound(audio)
 
@@ -413,10 +433,14 @@ class MegActorSigmaPipeline(DiffusionPipeline):
     def _own_fps(self) -> Fraction:
         return Fraction(self.settings.fps).limit_denominator(1001)
 
-    def _landmarks(self) -> Any:
-        from curation.landmarks import make_backend
+    @property
+    def landmarks(self) -> Any:
+        """The backend that finds faces (`settings.landmarks`), loaded at first use."""
+        if self._landmarks is None:
+            from curation.landmarks import make_backend
 
-        return make_backend(self.settings.landmarks)
+            self._landmarks = make_backend(self.settings.landmarks)
+        return self._landmarks
 
     def _require_audio_layers(self, audio: Any) -> None:
         if audio is not None and not self.transformer.sizes.with_audio:
@@ -432,7 +456,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         if not isinstance(reference, Reference):
             reference = np.asarray(reference.convert("RGB")) if hasattr(reference, "convert") else reference
             scale = {} if self.settings.crop_scale is None else {"scale": self.settings.crop_scale}
-            reference = load_reference(reference, self._landmarks(), size, **scale)
+            reference = load_reference(reference, self.landmarks, size, **scale)
         if reference.size_px != size:
             raise ConfigError(f"the portrait was cut to {reference.size_px} px; this model makes {size} px")
         return reference.crop, reference

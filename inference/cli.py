@@ -1,0 +1,247 @@
+"""`python -m inference`: animate one portrait, many, or in the browser. Mistakes of the user's end in one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from curation.configuration import ConfigError
+from curation.contracts import ClipError
+from manifests import UserError
+
+INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _options(*options: Any) -> Any:
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+model_options = _options(
+    click.option("--model", help="A run's folder, a pipeline's folder or a Hub id.  [default: runs/s3, s2, s1, from `make train`]"),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps. Auto says what it took."),
+    click.option("--dtype", default="auto", show_default=True, help="auto (bfloat16 on a GPU, else float32), float32, bfloat16, float16."),
+    click.option("--compile", "compiled", is_flag=True, help="torch.compile every block: a slow start, then faster; for long videos."),
+    click.option("--offload", default="none", show_default=True, help="none, vae or model: what leaves the GPU while it does not work."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the pipeline, e.g. codec.path=models/vae."),
+)
+
+AMPLITUDE = (
+    click.option(
+        "--motion", type=float, default=1.0, show_default=True, help="How much of the driver's head motion to keep: 0 … 2 (Eq. 4)."
+    ),
+    click.option("--translation", type=float, help="The same for the head's shift alone."),
+    click.option("--roll", type=float, help="The same for its turn in the picture's plane."),
+    click.option("--zoom", type=float, help="The same for its size."),
+    click.option("--scale-mode", default="geometric", show_default=True, help="geometric, or keep the zoom as the paper prints Eq. 4."),
+    click.option("--regions", default="both", show_default=True, help="What of the driver is shown: eyes, mouth, both, none."),
+    click.option("--retarget", default="face", show_default=True, help="How its face is laid over the portrait's: face, box, none."),
+    click.option("--missing", default="hold", show_default=True, help="Driver's frames without a face: hold, skip, error."),
+)
+amplitude_options = _options(*AMPLITUDE)
+sampling_options = _options(
+    click.option("--preset", default="balanced", show_default=True, help="paper, balanced or fast (configs/inference/presets.yaml)."),
+    click.option("--audio-scale", type=float, default=1.0, show_default=True, help="How strongly sound moves the face: 0 … 2 (Eq. 3)."),
+    *AMPLITUDE,
+    click.option("--still-s", type=float, default=4.0, show_default=True, help="How long a single driving picture is shown."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the noise; the same seed gives the same video."),
+    click.option("--steps", "num_inference_steps", type=int, help="Solver steps, instead of the preset's."),
+    click.option("--guidance-scale", type=float, help="Guidance over all conditions; 1 is none and costs half."),
+    click.option("--audio-guidance-scale", type=float, help="A guidance of its own for sound; costs one more row a window."),
+    click.option("--guidance-interval", type=(float, float), help="Fractions of the steps between which guidance acts, e.g. 0 0.8."),
+    click.option("--sampler", help="dpmsolver++, unipc, ddim, euler, ancestral (the model's own variance; wants 100 steps)."),
+    click.option("--window-overlap", type=int, help="Frames that neighbouring windows of 16 share."),
+    click.option("--window-shift", type=int, help="Frames by which windows move from step to step."),
+    click.option("--window-batch", type=int, default=1, show_default=True, help="Windows in one model call."),
+    click.option("--step-cache", type=float, help="Skip blocks that change less than this, e.g. 0.1; with --window-shift 0."),
+    click.option("--side-by-side", is_flag=True, help="Portrait, driver and result beside each other."),
+    click.option("--paste-back", is_flag=True, help="Put the animated face back into the whole portrait."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 140})
+def cli() -> None:
+    """Animate a portrait by video, by speech, or by both.
+
+    \b
+    python -m inference animate -r me.png -d you.mp4 -o out.mp4                     eyes and mouth of a video
+    python -m inference animate -r me.png -a speech.wav -o out.mp4                  speech
+    python -m inference animate -r me.png -d you.mp4 -a speech.wav -o out.mp4 \\
+        --audio-scale 1.5 --motion 0.5 --preset fast                                both, amplitudes, a faster preset
+    python -m inference template you.mp4 you.safetensors                            keep a driver's motion, without its face
+    python -m inference batch pairs.jsonl --out outputs/batch                       many, resumable
+
+    The model makes people appear to do and say what they did not. Animate only faces whose owners agreed, and say that it is synthetic.
+    """
+
+
+@cli.command()
+@click.option("-r", "--reference", required=True, help="The portrait: a picture, or a video of which the first frame is taken.")
+@click.option("-d", "--driving", help="A video, a picture or a motion template (.safetensors).")
+@click.option("-a", "--audio", help="A sound or video file.")
+@click.option("-o", "--out", default="out.mp4", show_default=True, help=".mp4, .gif, or a name without suffix for a folder of PNGs.")
+@click.option("--report", "report_file", help="Write what was done as JSON.")
+@sampling_options
+@model_options
+def animate(report_file: str | None, **options: Any) -> None:
+    """Make one video: as many frames and as long as the driver, its sound kept; by sound alone, 25 frames a second."""
+    from inference.request import Request
+
+    load_options = _load_options(options)
+    request = Request.from_tree(_without_none(options))
+    _check_sources(request)
+    from inference.animate import animate as run
+    from inference.loading import load
+    from inference.progress import ProgressLine
+
+    report = run(load(load_options, say), request, say, ProgressLine())
+    if report_file:
+        _write_json(Path(report_file), report.to_tree())
+    click.echo(request.out)
+
+
+@cli.command()
+@click.argument("pairs", type=click.Path())
+@click.option("--out", required=True, help="Directory for ID.mp4, rows/ID.json and results.jsonl.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Ray actors, a GPU each; 0 is one by one, here.")
+@sampling_options
+@model_options
+def batch(pairs: str, out: str, workers: int, **options: Any) -> None:
+    """Animate every line of PAIRS, a JSONL file; continues where it was killed, tries failed lines again.
+
+    \b
+    {"id": "anna-1", "reference": "anna.png", "driving": "you.mp4", "audio_scale": 1.5}
+    {"id": "anna-2", "reference": "anna.png", "audio": "speech.wav", "preset": "fast"}
+
+    Paths count from the list's folder. Options of the command hold for every line that does not say otherwise. A pair list of the
+    evaluation (python -m inference evaluate) is taken as it is.
+    """
+    from inference.batch import RESULTS, run_batch
+
+    load_options = _load_options(options)
+    count = run_batch(pairs, out, load_options, _without_none(options), workers, say)
+    say(f"{count.done} made, {count.failed} failed, {count.kept} were there")
+    click.echo(Path(out) / RESULTS)
+
+
+@cli.command()
+@click.argument("driving", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option("--lossless", is_flag=True, help="PNG patches: the video's to the last bit, ten times as large.")
+@click.option("--landmarks", default="facemesh", show_default=True, help="facemesh or dwpose.")
+def template(driving: str, out: str, lossless: bool, landmarks: str) -> None:
+    """Keep what of a driver moves a portrait (patches of eyes and mouth, landmarks, sound) in one safetensors file."""
+    from curation.landmarks import make_backend
+    from inference.driving.footage import TEMPLATE_SUFFIX, open_footage
+    from inference.driving.template import save_template
+
+    if Path(out).suffix != TEMPLATE_SUFFIX:
+        raise UserError(f"{out}: a template's name ends in {TEMPLATE_SUFFIX}")
+    save_template(open_footage(driving, make_backend(landmarks)), out, lossless=lossless)
+    click.echo(out)
+
+
+@cli.command()
+@click.option("-r", "--reference", required=True, help="The portrait.")
+@click.option("-d", "--driving", required=True, help="A video, a picture or a motion template (.safetensors).")
+@click.option("-o", "--out", default="preview.png", show_default=True, help="PNG to write.")
+@click.option("--frames", type=click.IntRange(1, 64), default=4, show_default=True, help="Rows, spread over the driver.")
+@click.option("--size-px", type=click.IntRange(64, 1024), default=256, show_default=True, help="Side of each picture.")
+@amplitude_options
+def preview(reference: str, driving: str, out: str, frames: int, size_px: int, **options: Any) -> None:
+    """Show crop, warped driver and patches before anything is generated; needs no model."""
+    from inference.preview import preview_file
+
+    for note in preview_file(reference, driving, out, frames, size_px, **_without_none(options)):
+        say(f"note: {note}")
+    click.echo(out)
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets other machines in.")
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="0 takes a free one.")
+@model_options
+def app(host: str, port: int, **options: Any) -> None:
+    """Open the same in the browser, with a live preview of the driver's patches."""
+    from inference.app import launch
+
+    launch(_load_options(options), host, port, say)
+
+
+@cli.command("find-model")
+@click.option("--model", help="As animate's.")
+def find_model(model: str | None) -> None:
+    """Print the model that `animate` would load; exit code 2 if there is none."""
+    from inference.loading import find_model as find
+
+    click.echo(find(model))
+
+
+def _load_options(options: dict[str, Any]) -> Any:
+    """Takes the options of `model_options` out."""
+    from inference.loading import LoadOptions
+
+    names = {"model": "model", "device": "device", "dtype": "dtype", "compiled": "compile", "offload": "offload", "overrides": "overrides"}
+    return LoadOptions(**{field: options.pop(name) for name, field in names.items()})
+
+
+def _without_none(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _check_sources(request: Any) -> None:
+    """What can be said at once, before a model is loaded."""
+    from inference.video_writer import check_output
+
+    for name in ("reference", "driving", "audio"):
+        path = getattr(request, name)
+        if path and not Path(path).is_file():
+            raise UserError(f"{path}: the file is not there")
+    check_output(Path(request.out))
+    _ = request.chosen
+    request.amplitude()
+
+
+def _write_json(path: Path, tree: dict[str, Any]) -> None:
+    from manifests.atomic import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(tree, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; mistakes of the user's end in one line and exit code 2."""
+    try:
+        cli.main(args=arguments, prog_name="python -m inference", standalone_mode=False)
+    except (ConfigError, UserError, ClipError) as error:
+        _fail(error)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        say("\ninterrupted; nothing half-written is left")
+        sys.exit(INTERRUPTED)
+    except ValueError as error:
+        from inference.models.config import ModelConfigError
+        from inference.models.megactor import CheckpointError
+        from inference.models.weight_files import WeightsFileError
+
+        if not isinstance(error, ModelConfigError | CheckpointError | WeightsFileError):
+            raise
+        _fail(error)
+
+
+def _fail(error: object) -> None:
+    say(f"error: {' '.join(str(error).split())}")
+    sys.exit(2)
