@@ -74,6 +74,8 @@ class Judge:
             "pair_id": task.pair.pair_id,
             "protocol": task.pair.protocol,
             "identity": task.pair.identity,
+            "answer": task.answer,
+            "target": task.target,
             **{f"set_{name}": value for name, value in task.pair.parameters.items()},
         }
         try:

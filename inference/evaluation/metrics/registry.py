@@ -74,3 +74,13 @@ def _columns(kind: type[ClipMetric] | type[FeatureMetric]) -> tuple[MetricColumn
 def _kind(name: str) -> type[ClipMetric] | type[FeatureMetric]:
     module, kind = METRICS[name]
     return getattr(importlib.import_module(module), kind)
+
+
+def settings_for(device: str, models_dir: str | None) -> dict[str, dict[str, Any]]:
+    """Keyword arguments that put every network on one device and let it look into one models directory first."""
+    torch_based = ("fid", "fvd", "fvd_videomae", "lpips_alex", "lpips_vgg")
+    provider = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
+    return {
+        **{name: {"device": device, "models_dir": models_dir} for name in torch_based},
+        "csim": {"provider": provider, "models_dir": models_dir},
+    }
