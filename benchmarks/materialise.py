@@ -42,7 +42,7 @@ def floor(source: Path, target: Path, settings: MaterialiseSettings) -> None:
     """Decode, then scale and encode in YUV, all within FFmpeg."""
     with av.open(str(source)) as container, av.open(str(target), "w", format="mp4") as out:
         container.streams.video[0].codec_context.thread_count = 1
-        options = {"preset": settings.preset, "crf": str(settings.crf), "g": str(settings.key_every_frames)}
+        options = {"preset": settings.x264_preset, "crf": str(settings.crf), "g": str(settings.key_every_frames)}
         video = out.add_stream("libx264", rate=25, options=options)
         video.width = video.height = settings.size_px
         video.pix_fmt, video.codec_context.thread_count = "yuv420p", 1
@@ -75,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = MaterialiseSettings(size_px=arguments.size)
     print(
-        f"to {arguments.size} px, x264 {settings.preset} crf {settings.crf}; frames a second of one core's time, best of {arguments.rounds}"
+        f"to {arguments.size} px, x264 {settings.x264_preset} crf {settings.crf}; frames per s of processor time, best of {arguments.rounds}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for size_px in SIZES_PX:

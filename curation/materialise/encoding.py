@@ -60,7 +60,7 @@ def _colours(settings: MaterialiseSettings) -> tuple[str, int, int, int]:
 
 def _video_stream(container: Any, settings: MaterialiseSettings) -> Any:
     # flags=+bitexact leaves the library's version out of the file; a clip is one core's work, more cores take more clips.
-    options = {"preset": settings.preset, "crf": str(settings.crf), "g": str(settings.key_every_frames), "flags": "+bitexact"}
+    options = {"preset": settings.x264_preset, "crf": str(settings.crf), "g": str(settings.key_every_frames), "flags": "+bitexact"}
     video = container.add_stream("libx264", rate=FPS, options=options)
     context = video.codec_context
     context.width = context.height = settings.size_px

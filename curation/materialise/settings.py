@@ -11,7 +11,7 @@ from curation.media.limits import MediaLimits
 FPS = 25
 CROPS = ("fixed", "smoothed")
 AUDIO_CODECS = ("aac", "flac")
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+X264_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class MaterialiseSettings:
         max_repair_frames: offsets that are larger (25 Hz frames) are left alone: so far from zero the measurement is rarely right.
         audio_codec: `aac`, or `flac`, which loses nothing and has no encoder delay.
         crf: quality of x264, lower is better; 17 is hard to tell from the original.
-        preset: speed of x264.
+        x264_preset: speed of the encoder.
         key_every_frames: distance of key frames; a reader of single frames decodes half of it on average.
         decode_attempts: how often a clip is tried whose decoder hung or died.
         media: bounds of the decoder.
@@ -41,13 +41,13 @@ class MaterialiseSettings:
     max_repair_frames: int = 6
     audio_codec: str = "aac"
     crf: int = 17
-    preset: str = "veryfast"
+    x264_preset: str = "veryfast"
     key_every_frames: int = 25
     decode_attempts: int = 2
     media: MediaLimits = field(default_factory=MediaLimits)
 
     def __post_init__(self) -> None:
-        for name, known in (("crop", CROPS), ("audio_codec", AUDIO_CODECS), ("preset", PRESETS)):
+        for name, known in (("crop", CROPS), ("audio_codec", AUDIO_CODECS), ("x264_preset", X264_PRESETS)):
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} is {value!r}{nearest(value, known)}; one of {', '.join(known)}")
