@@ -75,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = MaterialiseSettings(size_px=arguments.size)
     print(
-        f"to {arguments.size} px, x264 {settings.x264_preset} crf {settings.crf}; frames per s of processor time, best of {arguments.rounds}"
+        f"to {arguments.size} px, x264 {settings.x264_preset} crf {settings.crf}; frames per CPU second, best of {arguments.rounds}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for size_px in SIZES_PX:
