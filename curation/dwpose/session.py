@@ -95,7 +95,11 @@ class OnnxNetwork:
         self.n_runs = 0
 
     def run(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The outputs of at most `batch` (3, H, W) pictures in the graph's own order, each (len(pictures), ...) float32."""
+        """The outputs of at most `batch` (3, H, W) pictures in the graph's own order, each (len(pictures), ...) float32.
+
+        Raises:
+            ConfigError: onnxruntime failed, as when the GPU's memory does not suffice: no clip's fault, so the run ends and can go on later.
+        """
         if len(pictures) > self.batch:
             raise ValueError(f"{len(pictures)} pictures are more than the batch of {self.batch}")
         n = len(pictures)
@@ -103,7 +107,14 @@ class OnnxNetwork:
             place[...] = picture
         self._feed[n:] = 0
         self.n_runs += 1
-        return [output[:n] for output in self._session.run(None, {self._name: self._feed if self._pad else self._feed[:n]})]
+        try:
+            outputs = self._session.run(None, {self._name: self._feed if self._pad else self._feed[:n]})
+        except Exception as error:  # onnxruntime raises classes of its own
+            raise ConfigError(
+                f"onnxruntime failed to run {self.file.name}: {' '.join(str(error).split())}; if memory is short, lower"
+                " landmark_settings.runtime.pose_batch and detector_batch, or raise pose_arena_mib and detector_arena_mib"
+            ) from None
+        return [output[:n] for output in outputs]
 
     def batches(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         """`items` in pieces that `run` takes."""

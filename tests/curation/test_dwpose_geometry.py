@@ -151,6 +151,18 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path):
         OnnxNetwork(tmp_path / "x.onnx", "cpu", 1, (640, 640), 64)
 
 
+def test_a_run_that_fails_is_one_line_that_names_the_settings(files, monkeypatch):
+    network = open_pose(files["pose"]).network
+
+    class OutOfMemory:
+        def run(self, *_):
+            raise RuntimeError("Failed to allocate memory\nfor requested buffer")
+
+    monkeypatch.setattr(network, "_session", OutOfMemory())
+    with pytest.raises(ConfigError, match=r"p\.onnx: Failed to allocate memory for requested buffer; if memory is short.*pose_batch"):
+        network.run([np.zeros((3, 384, 288), np.float32)])
+
+
 # rtmlib is another's implementation of both networks' pre- and post-processing.
 
 

@@ -1,4 +1,4 @@
-"""With the published weights, where somebody fetched them (`make models`): they see a face where MediaPipe does, and want the channels as fed."""
+"""The published weights, where somebody fetched them (`make models`): a face where MediaPipe sees it, and channels as they want them."""
 
 from __future__ import annotations
 
