@@ -98,7 +98,7 @@ class OnnxNetwork:
         """The outputs of at most `batch` (3, H, W) pictures in the graph's own order, each (len(pictures), ...) float32.
 
         Raises:
-            ConfigError: onnxruntime failed, as when the GPU's memory does not suffice: no clip's fault, so the run ends and can go on later.
+            ConfigError: onnxruntime failed, as when the GPU's memory does not suffice: no clip's fault, so the run ends, to go on later.
         """
         if len(pictures) > self.batch:
             raise ValueError(f"{len(pictures)} pictures are more than the batch of {self.batch}")
