@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,3 +103,27 @@ def write_preview(driving: Driving, reference: Reference, path: str | Path, n_fr
     rows = np.concatenate([preview(driving, reference, int(index)).sheet() for index in chosen])
     with atomic_path(path) as temporary:
         Image.fromarray(rows).save(temporary, "PNG")
+
+
+def preview_file(reference: str, driving: str, out: str | Path, n_frames: int, size_px: int, **settings: Any) -> tuple[str, ...]:
+    """`write_preview` from file names; returns lines for the user.
+
+    Args:
+        settings: motion, translation, roll, zoom, scale_mode, regions, retarget, missing, as `inference.request.Request` has them.
+
+    Raises:
+        UserError, ConfigError: one line.
+    """
+    from curation.landmarks import make_backend
+    from inference.driving.driving import DrivingOptions
+    from inference.driving.footage import open_footage
+    from inference.driving.reference import load_reference
+    from inference.request import Request
+
+    request = Request(reference=reference, out=str(out), driving=driving, **settings)
+    options = DrivingOptions(request.regions, request.amplitude(), request.retarget, missing=request.missing)
+    backend = make_backend("facemesh")
+    portrait = load_reference(reference, backend, size_px)
+    with closing(open_footage(driving, backend)) as footage, Driving(footage, portrait, options) as driver:
+        write_preview(driver, portrait, out, n_frames)
+        return (*portrait.notes, *driver.report.notes)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from curation.contracts import Clip, ClipError, LandmarkBackend
-from curation.media import MediaReader, random_frames
+from curation.media import MediaReader
 from inference.driving.picture import is_picture, read_picture
 from inference.driving.reference import find_face
 from manifests import UserError
@@ -51,6 +51,9 @@ class Footage(Protocol):
     def frame(self, index: int) -> np.ndarray:
         """One frame, (H, W, 3) uint8."""
 
+    def close(self) -> None:
+        """Lets go of what `frame` keeps open; it opens again when needed."""
+
 
 def open_footage(
     path: str | Path,
@@ -90,6 +93,7 @@ class VideoFootage:
         self.name = str(path)
         self.notes: tuple[str, ...] = ()
         self._clip = Clip("driving", self.name, "", self.name)
+        self._single: MediaReader | None = None  # single frames are asked for again and again: its decoder stays
         try:
             with MediaReader() as reader:
                 self._locate(reader, backend, progress)
@@ -131,10 +135,17 @@ class VideoFootage:
             raise UserError(f"{self.name}: the file changed while it was read: {n} frames instead of {self.n_frames}")
 
     def frame(self, index: int) -> np.ndarray:
+        if self._single is None:
+            self._single = MediaReader()
         try:
-            return random_frames(self.name, [float(1000 * index / self.fps)])[0]
+            return self._single.pictures_at(self.name, [float(1000 * index / self.fps)])[0]
         except ClipError as error:
             raise UserError(f"{self.name}: {error.message}") from None
+
+    def close(self) -> None:
+        if self._single is not None:
+            self._single.close()
+            self._single = None
 
 
 class StillFootage:
@@ -160,6 +171,9 @@ class StillFootage:
 
     def frame(self, index: int) -> np.ndarray:
         return self._rgb
+
+    def close(self) -> None:
+        pass
 
 
 def exact_rate(fps: float) -> Fraction:

@@ -144,6 +144,9 @@ class TemplateFootage:
                 rgb[y0:y1, x0:x1] = self._decoded(self._packed[int(begin) : int(end)].tobytes(), (int(x1 - x0), int(y1 - y0)))
         return rgb
 
+    def close(self) -> None:
+        pass
+
     def _decoded(self, data: bytes, size: tuple[int, int]) -> np.ndarray:
         from PIL import Image
 

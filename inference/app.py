@@ -1,0 +1,320 @@
+"""The browser app: portrait, driver and sound in; a live preview of the patches; the animation out. `python -m inference app`.
+
+`Studio` does the work and knows nothing of the browser; `build` lays out the page. gradio loads only there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curation.configuration import ConfigError
+from curation.contracts import ClipError, LandmarkBackend
+from inference.driving.driving import Driving, DrivingOptions
+from inference.driving.footage import Footage, open_footage
+from inference.driving.reference import Reference, load_reference
+from inference.driving.regions import REGION_CHOICES
+from inference.driving.retarget import RETARGETS
+from inference.preview import preview
+from inference.request import Request
+from manifests import UserError
+
+if TYPE_CHECKING:
+    from inference.animation import Progress, Report
+    from inference.loading import LoadOptions
+    from inference.pipeline import MegActorSigmaPipeline
+
+PREVIEW_PX = 256
+KEPT = 4  # drivers and portraits whose landmarks are remembered
+MISTAKES = (UserError, ConfigError, ClipError)
+INSTALL_HINT = "the app needs gradio: pip install -c constraints.txt 'megactor-sigma-open[app]'"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A preview: (S, 4 S, 3) uint8 portrait, driver, warped driver and patches; the driver's length; lines for the user."""
+
+    picture: np.ndarray
+    n_frames: int
+    fps: float
+    notes: tuple[str, ...]
+
+
+class Studio:
+    """What the app can do, for one user at a time.
+
+    Args:
+        options: which model, and where it runs; it is loaded when first needed.
+        say: takes lines for the terminal.
+    """
+
+    def __init__(self, options: LoadOptions, say: Callable[[str], None] = lambda line: None):
+        self._options, self._say = options, say
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._footage: OrderedDict[tuple, Footage] = OrderedDict()
+        self._references: OrderedDict[tuple, Reference] = OrderedDict()
+        self._frame: tuple[tuple, np.ndarray] | None = None
+
+    @cached_property
+    def backend(self) -> LandmarkBackend:
+        from curation.landmarks import make_backend
+
+        return make_backend("facemesh")
+
+    @cached_property
+    def pipe(self) -> MegActorSigmaPipeline:
+        from inference.loading import load
+
+        return load(self._options, self._say)
+
+    def preview(self, request: Request, frame: int, progress: Callable[[int, int], None] | None = None) -> Shown:
+        """The patches of one frame of the driver as the request's settings make them. No model is needed.
+
+        Raises:
+            UserError: portrait or driver cannot be used, or a setting is out of range.
+        """
+        if not request.driving:
+            raise UserError("no driver: sound alone moves the portrait")
+        options = DrivingOptions(request.regions, request.amplitude(), request.retarget, missing=request.missing)
+        with self._lock:
+            reference = _remembered(
+                self._references, request.reference, lambda: load_reference(request.reference, self.backend, PREVIEW_PX)
+            )
+            footage = _remembered(self._footage, request.driving, lambda: open_footage(request.driving, self.backend, progress=progress))
+            with Driving(footage, reference, options) as driving:
+                index = min(frame, driving.n_frames - 1)
+                pictures = preview(driving, reference, index, self._pixels(request.driving, driving, index))
+        return Shown(pictures.sheet(), footage.n_frames, float(footage.fps), (*reference.notes, *driving.report.notes))
+
+    def generate(self, request: Request, on_progress: Callable[[Progress], None]) -> Report:
+        """Writes the request's output.
+
+        Raises:
+            UserError, ConfigError: one line; nothing is left of the output.
+        """
+        from inference.animate import animate
+
+        self._stopped.clear()
+
+        def watched(progress: Progress) -> None:
+            if self._stopped.is_set():
+                raise UserError("stopped")
+            on_progress(progress)
+
+        return animate(self.pipe, request, self._say, watched)
+
+    def stop(self) -> None:
+        """Ends `generate` at its next step."""
+        self._stopped.set()
+
+    def _pixels(self, path: str, driving: Driving, index: int) -> np.ndarray:
+        """The driver's frame for a preview; the last one is remembered, because sliders ask for the same again and again."""
+        shown = driving.shown_frame(index)
+        source = index if shown is None else shown
+        key = (*_identity(path), source)
+        if self._frame is None or self._frame[0] != key:
+            self._frame = (key, driving.footage.frame(source))
+        return self._frame[1]
+
+
+def _identity(path: str) -> tuple:
+    try:
+        state = Path(path).stat()
+    except OSError as error:
+        raise UserError(f"{path}: the file cannot be read: {error.strerror}") from None
+    return (path, state.st_size, state.st_mtime_ns)
+
+
+def _remembered(kept: OrderedDict[tuple, Any], path: str, make: Callable[[], Any]) -> Any:
+    key = _identity(path)
+    if key not in kept:
+        kept[key] = make()
+        while len(kept) > KEPT:
+            _, oldest = kept.popitem(last=False)
+            if hasattr(oldest, "close"):
+                oldest.close()
+    kept.move_to_end(key)
+    return kept[key]
+
+
+def sample_examples(folder: Path = Path("outputs/samples")) -> list[list[str | None]]:
+    """[portrait, driver] pairs of the rendered sample clips that are there (`python -m curation samples`)."""
+    from curation.samples.portrait import portrait_path
+
+    names = ("clean_rolling", "clean_turning", "clean_nodding", "clean_frontal")
+    clips = [folder / f"{name}.mp4" for name in names]
+    try:
+        return [[str(portrait_path()), str(clip.resolve())] for clip in clips if clip.is_file()]
+    except UserError:
+        return []
+
+
+def build(studio: Studio, presets: dict[str, str]) -> Any:
+    """The page, a `gradio.Blocks`.
+
+    Args:
+        presets: name -> one line about it.
+
+    Raises:
+        UserError: gradio is not installed.
+    """
+    try:
+        import gradio as gr
+    except ImportError:
+        raise UserError(INSTALL_HINT) from None
+
+    with gr.Blocks(title="MegActor-Σ", analytics_enabled=False, delete_cache=(86_400, 86_400)) as page:
+        gr.Markdown(
+            "# MegActor-Σ\nA portrait moved by a video, by speech, or by both. Animate only faces whose owners agreed, and say that the "
+            "result is synthetic."
+        )
+        with gr.Row():
+            with gr.Column(scale=2):
+                with gr.Row():
+                    portrait = gr.Image(
+                        label="Portrait", type="filepath", sources=["upload", "clipboard", "webcam"], height=240, elem_id="portrait"
+                    )
+                    driver = gr.File(label="Driver: video, picture or motion template", type="filepath", height=240, elem_id="driver")
+                sound = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"], elem_id="speech")
+                motion = gr.Slider(
+                    0,
+                    2,
+                    1,
+                    step=0.05,
+                    label="Head motion",
+                    info="0 stills the head, 1 keeps the driver's; sets the three below",
+                    elem_id="motion",
+                )
+                with gr.Row():
+                    translation = gr.Slider(0, 2, 1, step=0.05, label="Shift", elem_id="translation")
+                    roll = gr.Slider(0, 2, 1, step=0.05, label="Roll", elem_id="roll")
+                    zoom = gr.Slider(0, 2, 1, step=0.05, label="Size", elem_id="zoom")
+                audio_scale = gr.Slider(
+                    0, 2, 1, step=0.05, label="Speech strength", info="how strongly sound moves the face", elem_id="audio-scale"
+                )
+                with gr.Row():
+                    regions = gr.Radio(list(REGION_CHOICES), value="both", label="Driver's parts")
+                    retarget = gr.Radio(list(RETARGETS), value="face", label="Place on the portrait")
+                with gr.Row():
+                    preset = gr.Dropdown(
+                        [(f"{name}: {line}", name) for name, line in presets.items()],
+                        value="fast" if "fast" in presets else None,
+                        label="Preset",
+                    )
+                    seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+            with gr.Column(scale=3):
+                picture = gr.Image(
+                    label="Portrait, driver, warped driver, patches that the model sees", interactive=False, elem_id="preview"
+                )
+                frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="frame")
+                notes = gr.Markdown(elem_id="notes")
+                with gr.Row():
+                    output = gr.Radio(["beside the driver", "face only", "whole portrait"], value="beside the driver", label="Result")
+                    go = gr.Button("Animate", variant="primary", elem_id="animate")
+                    stop = gr.Button("Stop", elem_id="stop")
+                result = gr.Video(label="Result", autoplay=True, elem_id="result")
+                told = gr.Markdown(elem_id="told")
+
+        def request(values: dict, out: str) -> Request:
+            sources = {"driving": values[driver], "audio": values[sound]}
+            return Request(
+                reference=values[portrait] or "",
+                out=out,
+                **sources,
+                seed=int(values[seed] or 0),
+                preset=values[preset] or "balanced",
+                audio_scale=values[audio_scale],
+                translation=values[translation],
+                roll=values[roll],
+                zoom=values[zoom],
+                regions=values[regions],
+                retarget=values[retarget],
+                side_by_side=values[output] == "beside the driver",
+                paste_back=values[output] == "whole portrait",
+            )
+
+        def show(values: dict, progress=gr.Progress()):  # noqa: B008  gradio's own convention
+            if not (values[portrait] and values[driver]):
+                return {picture: None, notes: "", frame: gr.Slider()}
+            try:
+                shown = studio.preview(
+                    request(values, "preview"),
+                    int(values[frame]),
+                    lambda n, total: progress((n, total), desc="Finding the face", unit="frames"),
+                )
+            except MISTAKES as error:
+                return {picture: None, notes: f"**{error}**", frame: gr.Slider()}
+            lines = [f"{shown.n_frames} frames at {shown.fps:.5g} a second", *shown.notes]
+            return {
+                picture: shown.picture,
+                notes: "\n".join(f"- {line}" for line in lines),
+                frame: gr.Slider(maximum=max(1, shown.n_frames - 1)),
+            }
+
+        def animate(values: dict, progress=gr.Progress()):  # noqa: B008
+            out = Path(tempfile.mkdtemp(prefix="megactor-")) / "animation.mp4"
+
+            def on_progress(done) -> None:
+                progress(done.done / max(1, done.total), desc=f"{done.frames_out} frames out")
+
+            try:
+                wanted = request(values, str(out))
+                if not wanted.driving and wanted.side_by_side:
+                    wanted = replace(wanted, side_by_side=False)
+                report = studio.generate(wanted, on_progress)
+            except MISTAKES as error:
+                return {result: None, told: f"**{error}**"}
+            lines = [
+                f"{report.mode}, {report.num_frames} frames, {report.duration_s:.2f} s; {report.seconds_per_frame:.3g} s a frame",
+                *report.warnings,
+            ]
+            return {result: str(out), told: "\n".join(f"- {line}" for line in lines)}
+
+        inputs = {portrait, driver, sound, motion, translation, roll, zoom, audio_scale, regions, retarget, preset, seed, frame, output}
+        shown_in = [picture, notes, frame]
+        settings = [s.change for s in (translation, roll, zoom, regions, retarget)]
+        motion.input(lambda value: (value, value, value), motion, [translation, roll, zoom], queue=False)
+        gr.on([portrait.change, driver.change], show, inputs, shown_in, concurrency_limit=1, concurrency_id="preview")
+        gr.on(
+            [*settings, frame.input],
+            show,
+            inputs,
+            shown_in,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            concurrency_limit=1,
+            concurrency_id="preview",
+        )
+        go.click(animate, inputs, [result, told], concurrency_limit=1)
+        stop.click(studio.stop, queue=False)
+        examples = sample_examples()
+        if examples:
+            gr.Examples(examples, [portrait, driver], label="Rendered sample clips")
+    return page
+
+
+def launch(options: LoadOptions, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serves the page until interrupted; nothing is sent anywhere, and no tunnel is opened."""
+    from inference.presets import load_presets
+
+    page = build(Studio(options, say), {name: preset.description for name, preset in load_presets().items()})
+    import gradio as gr
+
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none from a font server
+    try:
+        page.launch(
+            server_name=host, server_port=port or None, share=False, quiet=True, show_error=True, theme=theme, prevent_thread_lock=True
+        )
+    except OSError as error:
+        raise UserError(f"cannot listen on {host}:{port}: {error}; --port names another") from None
+    say(f"http://{host}:{page.server_port}  (Ctrl-C ends it)")
+    page.block_thread()
