@@ -43,6 +43,7 @@ def animate(
         ConfigError, UserError: what the user can put right, in one line. Nothing of the output is left then, nor after an interruption.
     """
     check_output(Path(request.out))
+    pipe.require_audio_layers(request.audio)
     reference = read_reference(pipe, request.reference)
     for note in reference.notes:
         say(f"note: {note}")

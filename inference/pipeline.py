@@ -334,7 +334,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             raise ConfigError(
                 f"{num_clips} clips with {len(reference_frames)} references and {len(seeds)} seeds; there must be one for each"
             )
-        self._require_audio_layers(audio)
+        self.require_audio_layers(audio)
         plan = self.sampling_plan(
             num_inference_steps, guidance_scale, audio_guidance_scale, (0.0, 1.0), window_overlap, 0, window_batch, audio_scale
         )
@@ -413,7 +413,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
     def _inputs(self, driving: Any, audio: Any, motion: Any, portrait: Reference | None) -> tuple[Driving | None, Sound | None]:
         if driving is None and audio is None:
             raise ConfigError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
-        self._require_audio_layers(audio)
+        self.require_audio_layers(audio)
         if isinstance(driving, Driving):
             if motion != 1.0:
                 raise ConfigError("motion belongs to a driver that is still to be read; this one is prepared: give it its amplitude there")
@@ -442,7 +442,8 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             self._landmarks = make_backend(self.settings.landmarks)
         return self._landmarks
 
-    def _require_audio_layers(self, audio: Any) -> None:
+    def require_audio_layers(self, audio: Any) -> None:
+        """Raises ConfigError if there is sound and the model cannot hear."""
         if audio is not None and not self.transformer.sizes.with_audio:
             raise ConfigError("this model is of stage 1 and has no audio layers; give one of stage 2 or 3, or leave the audio out")
 
