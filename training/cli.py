@@ -123,6 +123,22 @@ def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest:
 
 
 @cli.command()
+@click.option("--kind", type=click.Choice(["swap", "stylise"]), required=True, help="Another person's face, or another style.")
+@click.option("--manifest", default="outputs/curation", show_default=True, help="A run's folder, or its manifest.parquet; only read.")
+@click.option("--out", help="Folder of the new manifest and the videos.  [default: outputs/KIND]")
+@click.option("--where", default="accepted", show_default=True, help="A pandas query: which clips.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. size_px=128, stylise.strength=0.3.")
+@job_options
+def augment(kind: str, manifest: str, out: str | None, where: str, overrides: tuple[str, ...], **options: Any) -> None:
+    """Make variants of the clips for the driving image, and a manifest that names them. Killed, the same command continues."""
+    from curation import configuration
+    from training.augment.variants import VariantConfig, make_variants
+
+    config = configuration.load(VariantConfig, (), overrides)
+    click.echo(make_variants(config, kind, manifest, out or f"outputs/{kind}", where=where, **options, say=say).text())
+
+
+@cli.command()
 @click.argument("run", type=click.Path(file_okay=False))
 def report(run: str) -> None:
     """Write RUN/report.html (of a running run too)."""
