@@ -18,6 +18,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "fvd_videomae": (f"{_HERE}.fvd", "FvdVideoMae"),
     "lpips_alex": (f"{_HERE}.lpips_distance", "LpipsAlex"),
     "lpips_vgg": (f"{_HERE}.lpips_distance", "LpipsVgg"),
+    "syncnet": (f"{_HERE}.sync", "SyncNet"),
     "csim": (f"{_HERE}.identity", "Csim"),
     "face_motion": (f"{_HERE}.face", "FaceMotion"),
     "stability": (f"{_HERE}.stability", "Stability"),
@@ -78,7 +79,7 @@ def _kind(name: str) -> type[ClipMetric] | type[FeatureMetric]:
 
 def settings_for(device: str, models_dir: str | None) -> dict[str, dict[str, Any]]:
     """Keyword arguments that put every network on one device and let it look into one models directory first."""
-    torch_based = ("fid", "fvd", "fvd_videomae", "lpips_alex", "lpips_vgg")
+    torch_based = ("fid", "fvd", "fvd_videomae", "lpips_alex", "lpips_vgg", "syncnet")
     provider = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
     return {
         **{name: {"device": device, "models_dir": models_dir} for name in torch_based},
