@@ -66,8 +66,8 @@ class Plan:
         shape = f"{config.batch_size} samples" + (f" of {frames} frames" if frames > 1 else "")
         lines += [
             "",
-            f"a step: {shape}, {self.micro_batch} × {self.accumulation} accumulated × {self.devices} device{'s' * (self.devices > 1)}, {self.step_tflop:,.2f} TFLOP, "
-            f"{self.step_s:.3g} s ({config.batch_size / self.step_s:,.1f} samples/s)",
+            f"a step: {shape}, {self.micro_batch} × {self.accumulation} accumulated × {self.devices} device{'s' * (self.devices > 1)}, "
+            f"{self.step_tflop:,.2f} TFLOP, {self.step_s:.3g} s ({config.batch_size / self.step_s:,.1f} samples/s)",
             f"{config.steps:,} steps: {duration(round(self.hours * 3600))}, {self.hours * self.devices:,.1f} device hours"
             + ("" if self.dollars is None else f", {self.dollars:,.2f} dollars at {self.dollars_per_hour:g} an hour and device"),
             "not counted: autoencoder and sound encoder (cache them), checkpoints, validation, sample videos",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +132,40 @@ def weights_of(trainer) -> dict[str, torch.Tensor]:
     for name, parameter in trainer._parameters.items():
         found |= {f"{kind}.{name}": value.detach().clone() for kind, value in trainer.optimiser.state[parameter].items()}
     return found
+
+
+@dataclass
+class Forked:
+    """A child process that was forked from this one, so that it starts without importing torch again."""
+
+    pid: int
+    code: int | None = None
+
+    def running(self) -> bool:
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code is None
+
+    def wait(self) -> int:
+        """Its exit code; minus the signal if one ended it."""
+        if self.code is None:
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.code
+
+
+def forked(work) -> Forked:
+    """Runs `work()` in a child; an exception there is printed and ends it with code 1."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return Forked(pid)
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
