@@ -1,26 +1,40 @@
-"""Files that exist whole or not at all."""
+"""Files that exist whole or not at all, on a disk or in an object store."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from manifests.errors import UserError
+from manifests.places import is_url, one_line, place
+
+# Here an upload, in one part or many, appears under its name when its last byte has arrived, and not before.
+_WHOLE_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss", "memory"})
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; flushed to disk and renamed to `path` when the block ends without an error.
+def atomic_path(path: Any) -> Iterator[Path]:
+    """A local temporary file to write to, which becomes `path` when the block ends without an error.
 
-    The temporary name starts with a dot and ends in `.tmp`: readers pass over it, and a killed writer leaves nothing else behind.
+    On a disk: written beside `path`, flushed, renamed. The temporary name starts with a dot and ends in `.tmp`: readers pass over it, and a
+    killed writer leaves nothing else behind. Elsewhere (any fsspec URL): written to the temporary directory, then uploaded. Object stores
+    show an upload only when it is complete; on other file systems it goes to a temporary name and is moved.
 
     Raises:
-        UserError: the directory is missing, not writable or full.
+        UserError: the directory is missing, not writable or full; the store cannot be reached or refuses.
     """
-    target = Path(path)
+    if is_url(path):
+        with tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / "upload"
+            yield temporary
+            _upload(temporary, path)
+        return
+    target = place(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
@@ -32,6 +46,33 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def put(path: Any, data: bytes) -> None:
+    """`path` holds `data`, whole; makes the directory.
+
+    Raises:
+        UserError: as `atomic_path`.
+    """
+    if not is_url(path):
+        place(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _upload(file: Path, url: Any) -> None:
+    target = place(url)
+    store, remote = target.fs, target.path
+    passing = remote if target.protocol in _WHOLE_UPLOADS else f"{remote}.{secrets.token_hex(4)}.tmp"
+    try:
+        store.put_file(str(file), passing)
+        arrived, sent = store.info(passing)["size"], file.stat().st_size
+        if arrived != sent:
+            raise OSError(f"{arrived} of {sent} bytes arrived")
+        if passing != remote:
+            store.mv(passing, remote)
+    except Exception as error:  # each store's client raises errors of its own
+        raise UserError(f"cannot write {url}: {one_line(error) or type(error).__name__}") from error
 
 
 def _flush(path: Path) -> None:

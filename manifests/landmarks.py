@@ -108,7 +108,7 @@ def write_landmarks(path: str | os.PathLike, clips: Mapping[str, tuple[np.ndarra
     """Write a side table, atomically; the same clips give the same bytes.
 
     Args:
-        path: a local file; a run keeps one a shard, `<run>/landmarks/<shard>.parquet`.
+        path: a file, or any URL that fsspec can write to; a run keeps one a shard, `<run>/landmarks/<shard>.parquet`.
         clips: clip_id -> (times_ms (T,), n_faces (T,), points_px (T, 68, 2), confidence (T, 68)). Rounded as by `quantise`.
 
     Raises:

@@ -1,9 +1,10 @@
-"""Local paths and fsspec URLs as Arrow file systems; Parquet files opened with errors that a person understands."""
+"""Local paths and fsspec URLs alike: with `pathlib`'s methods and as Arrow file systems; Parquet opened with errors for a person."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,18 +12,56 @@ from pyarrow import fs
 
 from manifests.errors import UserError
 
+Place: TypeAlias = Any  # a pathlib.Path, or a upath.UPath, which has the same methods
+# What was listed once may have changed since: other workers write, and a run that resumes must see it.
+_FRESH = {"use_listings_cache": False}
 
-def filesystem_of(path: str | os.PathLike) -> tuple[fs.FileSystem, str]:
+
+def is_url(path: Any) -> bool:
+    """Whether `path` lies somewhere that fsspec has to reach; `file://` is local."""
+    text = text_of(path)
+    return "://" in text and not text.startswith("file://")
+
+
+def text_of(path: Any) -> str:
+    """A path or URL as text."""
+    return os.fspath(path) if isinstance(path, os.PathLike) else str(path)
+
+
+def place(path: Any) -> Place:
+    """A local path as `pathlib.Path`, any other URL that fsspec opens as `upath.UPath`, which has the same methods.
+
+    Raises:
+        UserError: no such protocol, or the package for it is not installed.
+    """
+    text = text_of(path)
+    if not is_url(text):
+        return Path(text.removeprefix("file://"))
+    from upath import UPath
+
+    try:
+        found = UPath(text, **_FRESH)
+        found.fs  # noqa: B018 - loads the protocol's package
+    except (ValueError, ImportError) as error:
+        raise UserError(f"cannot open {text}: {one_line(error)}") from error
+    return found
+
+
+def absolute(path: Any) -> str:
+    """The same place from any working directory."""
+    return text_of(path).rstrip("/") if is_url(path) else str(place(path).absolute())
+
+
+def filesystem_of(path: Any) -> tuple[fs.FileSystem, str]:
     """The file system that `path` (local, or any URL that fsspec opens) lies on, and the path within it."""
-    path = os.fspath(path)
-    if "://" not in path:
-        return fs.LocalFileSystem(), str(Path(path).expanduser())
+    if not is_url(path):
+        return fs.LocalFileSystem(), str(place(path).expanduser())
     import fsspec
 
     try:
-        filesystem, root = fsspec.core.url_to_fs(path)
+        filesystem, root = fsspec.core.url_to_fs(text_of(path), **_FRESH)
     except (ValueError, ImportError) as error:
-        raise UserError(f"cannot open {path}: {error}") from error
+        raise UserError(f"cannot open {text_of(path)}: {one_line(error)}") from error
     return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), root
 
 

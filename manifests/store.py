@@ -57,15 +57,13 @@ def write(
 
     Args:
         data: rows as mappings from column name to value (missing = null), a data frame, or an Arrow table; in any order.
-        path: a local file, in a directory that exists.
+        path: a file in a directory that exists, or any URL that fsspec can write to.
         run_config: what the run was made with, as JSON; `run_config(path)` gives it back.
         columns: columns beyond the schema, for example of a scorer of one's own: their unit and meaning are stored in the file.
 
     Raises:
         UserError: unknown columns, values that do not fit, or a path that cannot be written.
     """
-    if "://" in str(path):
-        raise UserError(f"manifests are written to local paths, not to {path}: write here, then copy")
     table = _sorted(to_table(data, columns))
     metadata = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _CONFIG_KEY: json.dumps(run_config or {}, sort_keys=True).encode()}
     repeated = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in _UNIQUE_TEXT]

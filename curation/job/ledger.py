@@ -1,4 +1,6 @@
-"""The ledger of a run: shards of rows that are committed whole, by rename, or not at all.
+"""The ledger of a run: shards of rows that are committed whole, by a rename or one upload, or not at all.
+
+The directory lies on a disk or in an object store (any URL that fsspec can write to).
 
 Layout of a run's directory::
 
@@ -12,7 +14,6 @@ Layout of a run's directory::
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +22,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -29,8 +29,10 @@ import yaml
 import manifests
 from curation.configuration import ConfigError
 from curation.contracts import Clip, Faces, ScoredClip
+from curation.job.lock import hold
 from manifests import Column
-from manifests.atomic import atomic_path
+from manifests.atomic import put
+from manifests.places import Place, is_url, one_line, place
 from manifests.tables import to_frame, to_table
 
 MAX_AUTO_SHARD_CLIPS = 128
@@ -57,53 +59,53 @@ def shard_count(n_clips: int, shard_clips: int) -> int:
     return max(1, -(-n_clips // size))
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Place | str, data: bytes) -> None:
     """The file appears whole or not at all; makes the directory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    put(path, data)
 
 
 class Ledger:
     """The committed shards below one output directory."""
 
-    def __init__(self, out_dir: Path | str):
-        self.out_dir = Path(out_dir)
+    def __init__(self, out_dir: Place | str):
+        self.out_dir = place(out_dir)
 
     @property
-    def run_file(self) -> Path:
+    def run_file(self) -> Place:
         return self.out_dir / "run.yaml"
 
     @property
-    def manifest_file(self) -> Path:
+    def manifest_file(self) -> Place:
         return self.out_dir / "manifest.parquet"
 
-    def shard_file(self, shard: int) -> Path:
+    def shard_file(self, shard: int) -> Place:
         return self.out_dir / "ledger" / f"{shard:05d}.parquet"
 
-    def landmarks_file(self, shard: int) -> Path:
+    def landmarks_file(self, shard: int) -> Place:
         return self.out_dir / "landmarks" / f"{shard:05d}.parquet"
 
-    def inflight_file(self, shard: int) -> Path:
+    def inflight_file(self, shard: int) -> Place:
         return self.out_dir / "inflight" / f"{shard:05d}.json"
 
     def open(self) -> None:
         """Create the directory; a clear error where that cannot be."""
         try:
+            if is_url(self.out_dir):  # there are no directories to create; only writing shows that one may write
+                put(self.out_dir / ".probe", b"")
+                (self.out_dir / ".probe").unlink()
+                return
             self.out_dir.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.out_dir):
                 pass
         except OSError as error:
-            raise ConfigError(f"cannot write to OUT {self.out_dir}: {error.strerror}") from None
+            raise ConfigError(f"cannot write to OUT {self.out_dir}: {error.strerror or one_line(error)}") from None
+        except manifests.UserError as error:
+            raise ConfigError(f"cannot write to OUT {self.out_dir}: {error}") from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for this process; the system lets go of it when the process dies."""
-        with (self.out_dir / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigError(f"another run is writing to {self.out_dir}; wait for it or choose another OUT") from None
+        """Hold the run for this process; a process that dies lets go of it."""
+        with hold(self.out_dir):
             yield
 
     def read_run(self) -> dict[str, Any] | None:
@@ -120,9 +122,13 @@ class Ledger:
 
     def states(self) -> dict[int, ShardState]:
         """Every committed shard, by reading footers only."""
-        files = sorted((self.out_dir / "ledger").glob("[0-9]*.parquet"))
+        files = self.shard_files()
         with ThreadPoolExecutor(8) as pool:
             return dict(zip((int(file.stem) for file in files), pool.map(_state, files), strict=True))
+
+    def shard_files(self) -> list[Place]:
+        """Files of the committed shards, sorted."""
+        return sorted((self.out_dir / "ledger").glob("[0-9]*.parquet"), key=str)
 
     def parts(self, shard: int) -> dict[str, str]:
         """Digests of the parts that the committed rows of a shard depend on."""
@@ -149,7 +155,7 @@ class Ledger:
         preset: str,
         columns: Sequence[Column] = (),
     ) -> None:
-        """Commit a whole shard, judged by `preset`: landmarks first, then the rows, whose rename is the commitment.
+        """Commit a whole shard, judged by `preset`: landmarks first, then the rows, whose appearance is the commitment.
 
         Args:
             parts: digests of what the rows depend on.
@@ -161,8 +167,9 @@ class Ledger:
             for item in scored
             if item.faces is not None
         }
-        self.landmarks_file(shard).parent.mkdir(parents=True, exist_ok=True)
-        self.shard_file(shard).parent.mkdir(parents=True, exist_ok=True)
+        if not is_url(self.out_dir):
+            self.landmarks_file(shard).parent.mkdir(parents=True, exist_ok=True)
+            self.shard_file(shard).parent.mkdir(parents=True, exist_ok=True)
         manifests.write_landmarks(self.landmarks_file(shard), table)
         state = {"parts": parts, "clips_digest": clips_digest(item.row["clip_id"] for item in scored), "n_rows": len(scored)}
         judged = manifests.apply(to_frame(to_table([item.row for item in scored], columns)), preset)
@@ -179,7 +186,7 @@ class Inflight:
 
     ACROSS_SESSIONS = 7
 
-    def __init__(self, file: Path, session: str, limit: int):
+    def __init__(self, file: Place, session: str, limit: int):
         self._file, self._session, self._limit = file, session, limit
         saved = _read_json(file)
         self._deaths: dict[str, int] = saved.get("deaths", {})
@@ -195,20 +202,24 @@ class Inflight:
         return True
 
     def _write(self, clip_id: str | None) -> None:
+        text = json.dumps({"session": self._session, "clip_id": clip_id, "deaths": self._deaths})
+        if is_url(self._file):
+            put(self._file, text.encode())
+            return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"session": self._session, "clip_id": clip_id, "deaths": self._deaths}))
+        temporary.write_text(text)
         temporary.replace(self._file)  # not flushed to disk: it must outlive a process, not the machine
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _read_json(file: Place) -> dict[str, Any]:
     try:
         return json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
 
 
-def _state(file: Path) -> ShardState:
+def _state(file: Place) -> ShardState:
     shard = manifests.run_config(file).get("shard")
     if not shard:
         raise ConfigError(f"{file} is not a shard of this program; move it away")

@@ -29,6 +29,7 @@ from curation.job.executors import choose, run_inprocess, run_ray
 from curation.job.ledger import Ledger, ShardState, clips_digest, shard_count
 from curation.job.progress import Progress
 from curation.job.worker import ShardTask, Tally, WorkerSpec
+from manifests.places import Place, absolute
 from manifests.tables import to_frame
 
 
@@ -36,7 +37,7 @@ from manifests.tables import to_frame
 class RunResult:
     """What a run did: `fresh` counts the clips that it scored, `table` holds every row of the manifest."""
 
-    manifest_file: Path
+    manifest_file: Place
     table: pa.Table
     fresh: Tally
     elapsed_s: float
@@ -90,7 +91,7 @@ def run(
         chosen = clips if limit is None else dict(islice(clips.items(), limit))
         tasks = _tasks(ledger, states, chosen, n_shards, wanted_parts, retry_where)
         n_clips = sum(len(task.clips) for task in tasks)
-        spec = WorkerSpec(config, str(Path(out_dir).absolute()), uuid.uuid4().hex, version_text, _run_config(source_name, root, config))
+        spec = WorkerSpec(config, absolute(out_dir), uuid.uuid4().hex, version_text, _run_config(source_name, root, config))
         progress = Progress(n_clips)
         if tasks:
             executor = choose(config.job.executor, config.workers, n_clips, config.job.ray_from_clips)
@@ -113,7 +114,7 @@ def preview(source: Source, limit: int | None) -> list[Clip]:
 def merge(ledger: Ledger, config: CurationConfig, run_config: dict[str, Any]) -> pa.Table:
     """All committed rows as one manifest, judged by the preset of `config`; written atomically."""
     with ThreadPoolExecutor(8) as pool:
-        tables = list(pool.map(manifests.read_table, sorted((ledger.out_dir / "ledger").glob("[0-9]*.parquet"))))
+        tables = list(pool.map(manifests.read_table, ledger.shard_files()))
     table = pa.concat_tables(tables, promote_options="permissive")
     judged = manifests.apply(to_frame(table), preset=config.preset)
     manifests.write(judged, ledger.manifest_file, run_config, scorer_columns(make_scorers(config)))
@@ -160,13 +161,13 @@ def _run_config(source_name: str, root: str, config: CurationConfig) -> dict[str
 def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, n_clips: int) -> int:
     """Save the run's file, or check that the directory holds a run of the same source; the number of shards."""
     old = ledger.read_run()
-    absolute = str(Path(root).absolute())
-    if old is not None and (old["source"], old["root"]) != (source_name, absolute):
+    root = absolute(root)
+    if old is not None and (old["source"], old["root"]) != (source_name, root):
         held = f"a run of source {old['source']!r} over {old['root']}"
-        raise ConfigError(f"{ledger.out_dir} holds {held}, not of {source_name!r} over {absolute}; choose another OUT")
+        raise ConfigError(f"{ledger.out_dir} holds {held}, not of {source_name!r} over {root}; choose another OUT")
     n_shards = old["n_shards"] if old else shard_count(n_clips, config.job.shard_clips)
     kept = {"last_session": old["last_session"]} if old and "last_session" in old else {}
-    ledger.write_run({**_run_config(source_name, absolute, config), "n_shards": n_shards, **kept})
+    ledger.write_run({**_run_config(source_name, root, config), "n_shards": n_shards, **kept})
     return n_shards
 
 

@@ -40,6 +40,8 @@ class Child:
         self._span: Any = None
         self._pictures: Iterator | None = None  # None once all are sent
         self._touched_bytes = 0
+        self._n_opened = 0
+        self._n_packets_before = 0  # of the open file, when `work` was asked last
 
     def probe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Opens the file; answers with the fields of `MediaInfo`."""
@@ -84,6 +86,13 @@ class Child:
         sound = self._span.sound()
         return {"points": points, "done": True, "has_sound": sound is not None, "payload": b"" if sound is None else sound.tobytes()}
 
+    def work(self) -> tuple[int, int]:
+        """(files opened, video packets read) since the last call."""
+        n_packets = self._file.playhead.n_packets_ever if self._file is not None else 0
+        done = (self._n_opened, max(0, n_packets - self._n_packets_before))
+        self._n_opened, self._n_packets_before = 0, n_packets
+        return done
+
     def drop(self) -> None:
         """Closes the file: after a failure its state is not to be trusted."""
         self._span = self._pictures = None
@@ -124,6 +133,8 @@ class Child:
             self.drop()
         if self._file is None:
             self._file = VideoFile(path, self._limits.max_frame_px)
+            self._n_opened += 1
+            self._n_packets_before = 0
             self._require_room()
 
     def _require_room(self) -> None:
@@ -148,7 +159,7 @@ def serve(channel: socket.socket, child: Child) -> None:
             reply = {"error": _kind_and_message(error)}
             child.drop()
         payload = reply.pop("payload", b"")
-        reply |= {"id": request["id"], "ms": 1000 * (time.perf_counter() - began)}
+        reply |= {"id": request["id"], "work": child.work(), "ms": 1000 * (time.perf_counter() - began)}
         try:
             wire.send(channel, reply, payload)
         except OSError:

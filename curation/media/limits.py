@@ -21,6 +21,8 @@ class MediaLimits:
         max_span_ms: spans that last longer are `too_large`.
         max_gap_ms: a pause between two frames above which the time stamps are taken to be damaged.
         child_memory_mib: address space of the child; what needs more is `too_large`.
+        remote_file_mib: a remote file is copied to the temporary directory, one at a time a worker; a larger one is `too_large`.
+        fetch_mib_per_s: a remote file may take `deadline_base_s` and its size over this rate.
         recycle_after_clips: the child is replaced after so many clips, so that leaks in native decoders stay small.
     """
 
@@ -35,6 +37,8 @@ class MediaLimits:
     max_span_ms: float = 4 * 3_600_000.0
     max_gap_ms: float = 10_000.0
     child_memory_mib: int = 3072
+    remote_file_mib: int = 8192
+    fetch_mib_per_s: float = 1.0
     recycle_after_clips: int = 500
 
     def __post_init__(self) -> None:

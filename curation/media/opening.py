@@ -113,7 +113,9 @@ def is_cut_off(descriptor: int) -> bool:
 
 
 def canonical_path(path: str) -> str:
-    """Absolute, so that it means the same in a process with another working directory."""
+    """Absolute, so that it means the same in a process with another working directory; a URL is."""
+    if "://" in path:  # `manifests.places.is_url`, which this module does not import: it would bring pandas into the decoding child
+        return path
     return str(Path(path).absolute()) if "\0" not in path else path
 
 

@@ -35,6 +35,7 @@ class Playhead:
         has_moved: more than the first frame was read.
         reached_s: how far the file is read, by the packets' time stamps.
         last_packet: (begin, end) of the latest picture among the packets read.
+        n_packets_ever: video packets read since the file was opened.
         n_packets, n_bad: video packets read since `frames_from` began, and how many packets or frames of these were damaged.
     """
 
@@ -47,6 +48,7 @@ class Playhead:
         self._with_sound = True
         self._listening_to: tuple[float, float] | None = None
         self.has_moved = False
+        self.n_packets_ever = 0
         self._restart()
         self.first = self._next_decoded()
         if self.first is not None:
@@ -213,6 +215,7 @@ class Playhead:
         from av.error import FFmpegError
 
         self.n_packets += 1
+        self.n_packets_ever += packet is not None
         try:
             frames = self._video.codec_context.decode(packet)
         except MemoryError:

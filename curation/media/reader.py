@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,17 @@ from curation.contracts import Clip, ClipError, Frame, MediaInfo
 from curation.media.limits import MediaLimits
 from curation.media.opening import canonical_path
 from curation.media.process import ChildDiedError, DecodeChild
+from curation.media.remote import LocalCopy
+from manifests.places import is_url
+
+
+@dataclass(frozen=True)
+class ReadCounts:
+    """Files opened, video packets read (each is decoded), and remote files fetched."""
+
+    n_opened: int = 0
+    n_packets: int = 0
+    n_fetched: int = 0
 
 
 class MediaReader:
@@ -31,8 +43,10 @@ class MediaReader:
         self._child: DecodeChild | None = None
         self._current: _Patience | None = None  # of the clip that is being read
         self._path = ""  # the file that the child has open
+        self._copy = LocalCopy(self._limits)
         self._n_clips = 0  # since the child was started
         self._n_requests = 0
+        self._counts = ReadCounts()
 
     def __enter__(self) -> MediaReader:
         return self
@@ -45,6 +59,12 @@ class MediaReader:
         if self._child is not None:
             self._child.kill()
             self._child = None
+        self._copy.drop()
+
+    @property
+    def counts(self) -> ReadCounts:
+        """What the children have done since the reader was made, as they report it."""
+        return self._counts
 
     @property
     def child_pid(self) -> int | None:
@@ -115,6 +135,10 @@ class MediaReader:
             if self._n_clips > self._limits.recycle_after_clips and message["path"] != self._path:  # not between two spans of a file
                 self.close()
             self._path = message["path"]
+            if is_url(self._path):
+                message = message | {"path": self._copy.path_of(self._path)}
+            else:
+                self._copy.drop()
             if self._child is None:
                 try:
                     self._child = DecodeChild(self._limits)
@@ -128,7 +152,7 @@ class MediaReader:
         except ChildDiedError as error:
             self.close()
             if fresh:  # it died between two clips: no clip's fault
-                return self._ask(patience, message, fresh=True)
+                return self._ask(patience, message | {"path": self._path}, fresh=True)
             raise ClipError("crash", str(error)) from error
         return self._n_requests
 
@@ -145,6 +169,9 @@ class MediaReader:
             except ChildDiedError as error:
                 self.close()
                 raise ClipError("crash", str(error)) from error
+            n_opened, n_packets = reply["work"]
+            counts = self._counts
+            self._counts = ReadCounts(counts.n_opened + n_opened, counts.n_packets + n_packets, self._copy.n_fetched)
             if reply["id"] == request:
                 if "error" in reply:
                     raise ClipError(*reply["error"])

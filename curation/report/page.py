@@ -10,11 +10,12 @@ from curation.report import charts, facts, gallery
 from curation.report.rundata import Reasons, RunData, read_run
 from curation.report.wording import clean, percent
 from manifests.atomic import atomic_path
+from manifests.places import Place, place
 
 REPORT_FILE = "report.html"
 
 
-def write_report(run_dir: Path | str, *, preset: str | None = None) -> Path:
+def write_report(run_dir: Place | str, *, preset: str | None = None) -> Place:
     """Write `report.html` into the directory of a finished or running run, whole or not at all.
 
     Args:
@@ -23,7 +24,7 @@ def write_report(run_dir: Path | str, *, preset: str | None = None) -> Path:
     Raises:
         UserError: no run there, an unknown preset, or a directory that cannot be written.
     """
-    run_dir = Path(run_dir)
+    run_dir = place(run_dir)
     numeric = (*charts.COLUMNS, *facts.COLUMNS, *(number[0] for number in gallery.NUMBERS), "start_ms")
     data = read_run(run_dir, preset, numeric)
     html = _template().render(_context(data))

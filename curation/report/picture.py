@@ -16,6 +16,7 @@ from curation.report.svg import ticks
 from curation.report.wording import number, shown
 from manifests import UserError
 from manifests.atomic import atomic_path
+from manifests.places import is_url, place
 
 WIDTH_PX, MARGIN_PX, GAP_PX = 1280, 28, 16
 PLOT_HEIGHT_PX = 330
@@ -100,7 +101,8 @@ def save_png(path: str | Path, rgb: np.ndarray) -> None:
     if not done:
         raise ValueError(f"cannot encode a picture of shape {rgb.shape} as PNG")
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if not is_url(path):
+            place(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     with atomic_path(path) as temporary:

@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from curation.contracts import Clip, IndexReport, Source
 from curation.sources.index_files import IndexLog, file_name, index_folder, json_entries, relative_path, shown
+from manifests.places import Place, is_url, place
 
 V1_INDEX = "CasualConversations.json"
 V2_INDEX = "CasualConversationsV2.json"
@@ -64,12 +64,12 @@ class CasualConversations1(Source):
         return self._log.report()
 
     def _clip(self, name: str, person: str) -> Clip:
-        path = Path(self.root) / name
-        if not os.path.lexists(path):
+        path = place(self.root) / name
+        if not (path.exists() if is_url(path) else os.path.lexists(path)):
             self._log.lacks(str(path))
         return Clip(self.name, name, f"ccv1:{person}", str(path), licence=self.licence)
 
-    def _index(self) -> Path:
+    def _index(self) -> Place:
         return index_folder(self.root, "CC_annotations", "annotations", ".", holds=V1_INDEX) / V1_INDEX
 
 
@@ -106,14 +106,14 @@ class CasualConversations2(Source):
             seen.add(name)
             path = files.get(name)
             if path is None:
-                path = str(Path(self.root) / name)
+                path = str(place(self.root) / name)
                 self._log.lacks(path)
             yield Clip(self.name, name, f"ccv2:{person}", path, licence=self.licence)
 
     def report(self) -> IndexReport:
         return self._log.report()
 
-    def _index(self) -> Path:
+    def _index(self) -> Place:
         return index_folder(self.root, "annotations", "CCv2_annotations", ".", holds=V2_INDEX) / V2_INDEX
 
 
@@ -143,11 +143,19 @@ def parse_record(value: Any) -> tuple[str, str]:
 
 
 def _videos_by_name(root: str) -> dict[str, str]:
-    """Path of every .mp4 below `root` by its name, the first in sorted order; the archives of single frames are passed over."""
+    """Place of every .mp4 below `root` by its name, the first in sorted order; the archives of single frames are passed over."""
     found: dict[str, str] = {}
+    if is_url(root):
+        top = place(root)
+        for path in sorted(top.fs.find(top.path)):
+            folder, _, name = path[len(top.path.rstrip("/")) :].rpartition("/")
+            hidden = any(part.startswith(".") or "frames" in part for part in folder.split("/"))
+            if name.lower().endswith(".mp4") and not hidden:
+                found.setdefault(name, top.fs.unstrip_protocol(path))
+        return found
     for folder, subfolders, files in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and "frames" not in name)
         for name in sorted(files):
             if name.lower().endswith(".mp4"):
-                found.setdefault(name, str(Path(folder) / name))
+                found.setdefault(name, str(place(folder) / name))
     return found

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
+from manifests.places import Place, is_url, place
 
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".flv", ".wmv", ".ogv", ".mxf"]
@@ -24,8 +25,9 @@ class Folder(Source):
     """Videos below `root`, or the clips of a CSV index.
 
     Args:
-        root: a directory, searched in full (symbolic links followed, loops noticed), or a `.csv` whose columns are among
-            `INDEX_COLUMNS` (only `path` is needed; paths are relative to the CSV's folder and must stay inside it).
+        root: a directory or any URL that fsspec lists (`s3://bucket/videos`), searched in full (symbolic links followed, loops noticed), or
+            a `.csv` whose columns are among `INDEX_COLUMNS` (only `path` is needed; paths are relative to the CSV's folder and must stay
+            inside it).
         identity: who is seen, where the index does not say: `file` = every file is a person of its own, `folder` = the files of one
             directory show one person.
         licence: written to every row that names none.
@@ -43,7 +45,7 @@ class Folder(Source):
     def __post_init__(self) -> None:
         if self.identity not in IDENTITY_RULES:
             raise ConfigError(f"source_settings.identity is {self.identity!r}{nearest(self.identity, IDENTITY_RULES)}")
-        root = Path(self.root)
+        root = place(self.root)
         if not root.exists():
             raise ConfigError(f"ROOT {self.root} does not exist: give a directory of videos or a .csv index")
         if root.is_file() and root.suffix.lower() != ".csv":
@@ -51,24 +53,25 @@ class Folder(Source):
 
     def clips(self) -> Iterator[Clip]:
         self._missing, self._malformed, self._n_named = [], [], 0
-        root = Path(self.root)
+        root = place(self.root)
         yield from self._indexed(root) if root.is_file() else self._found(root)
 
     def report(self) -> IndexReport:
         return IndexReport(self._n_named, tuple(self._missing), tuple(self._malformed))
 
-    def _found(self, root: Path) -> Iterator[Clip]:
-        for path in sorted(_videos_below(root), key=os.fsencode):
+    def _found(self, root: Place) -> Iterator[Clip]:
+        found = _remote_videos_below(root) if is_url(root) else ((os.path.relpath(path, root), path) for path in _videos_below(root))
+        for key, path in sorted(found, key=lambda item: os.fsencode(item[1])):
             self._n_named += 1
-            yield self._clip(os.path.relpath(path, root), path)
+            yield self._clip(key, path)
 
     def _clip(self, key: str, path: str, identity: str = "", licence: str = "", **known) -> Clip:
         printable = printable_text(key)
         person = identity or (str(PurePosixPath(printable).parent) if self.identity == "folder" else printable)
         return Clip(self.name, printable, person, path, licence=licence or self.licence, **known)
 
-    def _indexed(self, index: Path) -> Iterator[Clip]:
-        base = f"{str(index.parent.resolve()).rstrip('/')}/"
+    def _indexed(self, index: Place) -> Iterator[Clip]:
+        base = f"{str(index.parent if is_url(index) else index.parent.resolve()).rstrip('/')}/"
         seen: set[str] = set()
         on_disk = _Directories()
         with index.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
@@ -98,7 +101,8 @@ class Folder(Source):
         relative = row["path"] or ""
         if not relative:
             raise ValueError("no path")
-        path = os.path.normpath(base + relative)
+        store, mark, rest = base.rpartition("://")
+        path = f"{store}{mark}{os.path.normpath(rest + relative)}"
         if relative.startswith("/") or not path.startswith(base):
             raise ValueError(f"the path {relative!r} leaves the index's folder")
         start_ms, end_ms = int(text.get("start_ms") or 0), int(text["end_ms"]) if text.get("end_ms") else None
@@ -125,11 +129,27 @@ class _Directories:
     def __contains__(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
         if folder not in self._names:
-            try:
-                self._names[folder] = frozenset(os.listdir(folder or "/"))  # noqa: PTH208 - names only
-            except OSError:
-                self._names[folder] = frozenset()
+            self._names[folder] = frozenset(names_in(place(folder or "/")))
         return name in self._names[folder]
+
+
+def names_in(folder: Place) -> list[str]:
+    """Names in a directory; none where it is no directory that can be read."""
+    try:
+        if is_url(folder):
+            return [path.rstrip("/").rsplit("/", 1)[-1] for path in folder.fs.ls(folder.path, detail=False)]
+        return os.listdir(folder)  # noqa: PTH208 - names only
+    except OSError:
+        return []
+
+
+def _remote_videos_below(root: Place) -> Iterator[tuple[str, str]]:
+    """(path below `root`, URL)."""
+    base = root.path.rstrip("/")
+    for path in root.fs.find(root.path):
+        relative = path[len(base) :].lstrip("/")
+        if PurePosixPath(relative).suffix.lower() in VIDEO_SUFFIXES and not any(part.startswith(".") for part in relative.split("/")):
+            yield relative, root.fs.unstrip_protocol(path)
 
 
 def _videos_below(root: Path) -> Iterator[str]:

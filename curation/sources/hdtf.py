@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +13,7 @@ from curation.contracts import Clip, IndexReport, Source
 from curation.sources.index_files import Box, IndexLog, VideoFolder, box, file_name, index_folder, numbered_lines, span_ms, whole
 from curation.sources.index_files import youtube_name as checked_id
 from curation.sources.recordings import cut_key, video_key
+from manifests.places import Place, place
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class HDTF(Source):
         self._log = IndexLog()
         folder = self._lists()
         whole_videos = self._whole_videos()
-        files = VideoFolder(Path(self.root) / ("videos" if whole_videos else "clips"))
+        files = VideoFolder(place(self.root) / ("videos" if whole_videos else "clips"))
         for name in self.groups:
             times = folder / f"{name}_{TIMES_LIST}.txt"
             if times.is_file():
@@ -75,14 +75,14 @@ class HDTF(Source):
     def report(self) -> IndexReport:
         return self._log.report()
 
-    def _lists(self) -> Path:
+    def _lists(self) -> Place:
         return index_folder(self.root, "HDTF_dataset", ".", holds=f"*_{TIMES_LIST}.txt")
 
     def _whole_videos(self) -> bool:
-        has_clips, has_videos = ((Path(self.root) / name).is_dir() for name in ("clips", "videos"))
+        has_clips, has_videos = ((place(self.root) / name).is_dir() for name in ("clips", "videos"))
         return self.use == "videos" or (self.use == "auto" and (has_videos or not has_clips))
 
-    def _read_group(self, folder: Path, name: str) -> Group:
+    def _read_group(self, folder: Place, name: str) -> Group:
         heights_px = self._table(folder / f"{name}_resolution.txt", 2, lambda _, columns: whole(columns[0]))
         return Group(
             videos=self._table(folder / f"{name}_video_url.txt", 2, lambda _, columns: _video_of(columns[0])),
@@ -92,7 +92,7 @@ class HDTF(Source):
             ),
         )
 
-    def _table(self, path: Path, n_columns: int, value: Callable[[str, list[str]], T]) -> dict[str, T]:
+    def _table(self, path: Place, n_columns: int, value: Callable[[str, list[str]], T]) -> dict[str, T]:
         table: dict[str, T] = {}
         for where, line in numbered_lines(path, self._log):
             columns = line.split()
@@ -107,7 +107,7 @@ class HDTF(Source):
                 self._log.skip(where, error)
         return table
 
-    def _intervals(self, times: Path) -> Iterator[tuple[str, int, tuple[int, int]]]:
+    def _intervals(self, times: Place) -> Iterator[tuple[str, int, tuple[int, int]]]:
         """(video, k, span) of every clip; a broken interval keeps its number, so that the later ones keep theirs."""
         seen: set[str] = set()
         for where, line in numbered_lines(times, self._log):

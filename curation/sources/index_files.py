@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 from curation.configuration import ConfigError
 from curation.contracts import IndexReport
-from curation.sources.folder import VIDEO_SUFFIXES
+from curation.sources.folder import VIDEO_SUFFIXES, names_in
+from manifests.places import Place, place
 
 Box: TypeAlias = tuple[float, float, float, float]
 
@@ -51,7 +52,7 @@ class IndexLog:
 class VideoFolder:
     """The videos of one directory by stem; lists it once, on first use, because asking for every name by itself is slow on far disks."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Place):
         self._folder = folder
         self._names: dict[str, str] | None = None
 
@@ -71,30 +72,29 @@ class VideoFolder:
         return self._names
 
 
-def entries(folder: Path) -> list[str]:
+def entries(folder: Place) -> list[str]:
     """Names in a directory that do not start with a dot, sorted; none where it is no directory that can be read."""
-    try:
-        return sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=os.fsencode)  # noqa: PTH208 - names only
-    except OSError:
-        return []
+    return sorted((name for name in names_in(folder) if not name.startswith(".")), key=os.fsencode)
 
 
-def index_folder(root: str, *places: str, holds: str) -> Path:
+def index_folder(root: str, *places: str, holds: str) -> Place:
     """The first of `places` below `root` that has a file or folder matching the pattern `holds`.
 
     Raises:
         ConfigError: no such place.
     """
-    if not Path(root).is_dir():
+    top = place(root)
+    if not top.is_dir():
         raise ConfigError(f"ROOT {root} is no directory; docs/datasets.md shows what it must look like")
-    for place in places:
-        if next((Path(root) / place).glob(holds), None) is not None:
-            return Path(root) / place
-    looked = " or ".join(str(Path(root) / place) for place in places)
+    for name in places:
+        folder = top if name == "." else top / name
+        if next(iter(folder.glob(holds)), None) is not None:
+            return folder
+    looked = " or ".join(str(top / name) for name in places)
     raise ConfigError(f"no {holds} in {looked}; docs/datasets.md shows what ROOT must look like")
 
 
-def numbered_lines(path: Path, log: IndexLog, name: str = "") -> Iterator[tuple[str, str]]:
+def numbered_lines(path: Place, log: IndexLog, name: str = "") -> Iterator[tuple[str, str]]:
     """(`name:line`, text without surrounding blanks) of every line that is not blank."""
     name = name or path.name
     try:
@@ -103,10 +103,10 @@ def numbered_lines(path: Path, log: IndexLog, name: str = "") -> Iterator[tuple[
                 if text := line.strip():
                     yield f"{name}:{number}", text
     except OSError as error:
-        log.skip(name, f"cannot be read: {error.strerror}")
+        log.skip(name, f"cannot be read: {error.strerror or error}")
 
 
-def json_entries(path: Path, opening: str, log: IndexLog) -> Iterator[tuple[str, str, Any]]:
+def json_entries(path: Place, opening: str, log: IndexLog) -> Iterator[tuple[str, str, Any]]:
     """(`name:line`, key, value) of each member of the object (`opening = "{"`) or list (`"["`, key is empty) that a JSON file holds.
 
     Members before a broken one are still given, so a truncated file yields what arrived. Unlike `json.load` a repeated key is given twice.
@@ -114,7 +114,7 @@ def json_entries(path: Path, opening: str, log: IndexLog) -> Iterator[tuple[str,
     try:
         text = path.read_text("utf-8-sig", errors="replace")
     except OSError as error:
-        log.skip(path.name, f"cannot be read: {error.strerror}")
+        log.skip(path.name, f"cannot be read: {error.strerror or error}")
         return
     decoder, line, counted = json.JSONDecoder(), 1, 0
     closing = {"{": "}", "[": "]"}[opening]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
 from curation.sources.index_files import Box, IndexLog, VideoFolder, box, index_folder, json_entries, real, shown, span_ms, youtube_name
 from curation.sources.recordings import cut_key, video_key
+from manifests.places import Place, place
 
 USES = ("auto", "videos", "clips")
 _LANGUAGE = re.compile(r"[a-z]{2,20}")
@@ -62,20 +62,20 @@ class MultiTalk(Source):
         for path in self._annotations():
             language = path.stem
             if not self.languages or language in self.languages:
-                yield from self._language_clips(path, VideoFolder(Path(self.root) / folder / language), whole_videos)
+                yield from self._language_clips(path, VideoFolder(place(self.root) / folder / language), whole_videos)
 
     def report(self) -> IndexReport:
         return self._log.report()
 
-    def _annotations(self) -> list[Path]:
+    def _annotations(self) -> list[Place]:
         folder = index_folder(self.root, "annotations", ".", holds="*.json")
         return sorted(path for path in folder.glob("*.json") if _LANGUAGE.fullmatch(path.stem))
 
     def _whole_videos(self) -> bool:
-        has_clips, has_videos = ((Path(self.root) / name).is_dir() for name in ("multitalk_dataset", "raw_video"))
+        has_clips, has_videos = ((place(self.root) / name).is_dir() for name in ("multitalk_dataset", "raw_video"))
         return self.use == "videos" or (self.use == "auto" and (has_videos or not has_clips))
 
-    def _language_clips(self, annotations: Path, files: VideoFolder, whole_videos: bool) -> Iterator[Clip]:
+    def _language_clips(self, annotations: Place, files: VideoFolder, whole_videos: bool) -> Iterator[Clip]:
         seen: set[str] = set()
         for where, key, value in json_entries(annotations, "{", self._log):
             self._log.n_named += 1

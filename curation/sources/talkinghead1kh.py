@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 
 from curation.configuration import ConfigError
 from curation.contracts import Clip, ClipError, IndexReport, Source
 from curation.sources.index_files import Box, IndexLog, VideoFolder, box, index_folder, numbered_lines, span_ms, whole, youtube_name
 from curation.sources.recordings import cut_key
+from manifests.places import Place, place
 
 SETS = ("train", "val", "small")
 PIECE_MS = 60_000
@@ -75,7 +75,7 @@ class TalkingHead1KH(Source):
         seen: set[str] = set()
         with MediaReader() as reader:
             for name, path in self._lists():
-                pieces = VideoFolder(Path(self.root) / name / "1min_clips")
+                pieces = VideoFolder(place(self.root) / name / "1min_clips")
                 tubes = self._tubes(path, seen)
                 for _, group in groupby(tubes, key=lambda item: item[1].video):
                     yield from self._video_clips(list(group), pieces, reader)
@@ -83,7 +83,7 @@ class TalkingHead1KH(Source):
     def report(self) -> IndexReport:
         return self._log.report()
 
-    def _lists(self) -> list[tuple[str, Path]]:
+    def _lists(self) -> list[tuple[str, Place]]:
         folder = index_folder(self.root, "data_list", ".", holds="*_video_tubes.txt")
         found = [(name, folder / f"{name}_video_tubes.txt") for name in self.sets]
         found = [(name, path) for name, path in found if path.is_file()]
@@ -91,7 +91,7 @@ class TalkingHead1KH(Source):
             raise ConfigError(f"{folder} has none of {', '.join(f'{name}_video_tubes.txt' for name in self.sets)}")
         return found
 
-    def _tubes(self, path: Path, seen: set[str]) -> Iterator[tuple[str, Tube]]:
+    def _tubes(self, path: Place, seen: set[str]) -> Iterator[tuple[str, Tube]]:
         for where, line in numbered_lines(path, self._log):
             self._log.n_named += 1
             try:

@@ -8,7 +8,6 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 from curation.configuration import ConfigError, nearest
@@ -26,6 +25,7 @@ from curation.sources.index_files import (
     youtube_name,
 )
 from curation.sources.recordings import cut_key, video_key
+from manifests.places import Place, place
 
 USES = ("auto", "videos", "clips")
 SUBSETS = ("all", "dev", "test")
@@ -65,7 +65,7 @@ class _VoxCeleb(Source):
             raise ConfigError(f"source_settings.use is {self.use!r}{nearest(self.use, USES)}")
         if self.subset not in SUBSETS:
             raise ConfigError(f"source_settings.subset is {self.subset!r}{nearest(self.subset, SUBSETS)}")
-        root = Path(self.root)
+        root = place(self.root)
         if not root.is_dir():
             raise ConfigError(f"ROOT {self.root} is no directory; docs/datasets.md shows what it must look like")
         if not self._trees("txt") and not self._trees("mp4"):
@@ -76,7 +76,7 @@ class _VoxCeleb(Source):
     def clips(self) -> Iterator[Clip]:
         self._log = IndexLog()
         whole_videos = self._whole_videos()
-        videos = VideoFolder(Path(self.root) / "videos")
+        videos = VideoFolder(place(self.root) / "videos")
         tracks, crops = self._trees("txt"), [] if whole_videos else self._trees("mp4")
         subset_of = self._read_meta()
         places = self._identities([*tracks, *crops], subset_of)
@@ -87,23 +87,24 @@ class _VoxCeleb(Source):
         for identity in sorted(set(subset_of) - set(places)):
             if self.subset in ("all", subset_of[identity]):
                 self._log.n_named += 1
-                self._log.lacks(f"{Path(self.root) / 'txt' / identity} (a speaker in {self.meta_name})")
+                self._log.lacks(f"{place(self.root) / 'txt' / identity} (a speaker in {self.meta_name})")
 
     def report(self) -> IndexReport:
         return self._log.report()
 
-    def _trees(self, kind: str) -> list[Path]:
-        found = (Path(self.root) / place / kind for place in PLACES)
+    def _trees(self, kind: str) -> list[Place]:
+        root = place(self.root)
+        found = ((root if name == "." else root / name) / kind for name in PLACES)
         return [path for path in found if path.is_dir()]
 
     def _whole_videos(self) -> bool:
-        has_videos = (Path(self.root) / "videos").is_dir()
+        has_videos = (place(self.root) / "videos").is_dir()
         return self.use == "videos" or (self.use == "auto" and (has_videos or not self._trees("mp4")))
 
     def _read_meta(self) -> dict[str, str]:
         """`dev` or `test` by identity; empty without the file. Copies with tabs, commas and padding blanks are about."""
         subset_of: dict[str, str] = {}
-        path = Path(self.root) / self.meta_name
+        path = place(self.root) / self.meta_name
         if not path.is_file():
             return subset_of
         n_columns = 0
@@ -125,9 +126,9 @@ class _VoxCeleb(Source):
             subset_of[columns[0]] = columns[-1]
         return subset_of
 
-    def _identities(self, trees: list[Path], subset_of: dict[str, str]) -> dict[str, list[Path]]:
+    def _identities(self, trees: list[Place], subset_of: dict[str, str]) -> dict[str, list[Place]]:
         """Where each identity has a folder; folders of another name are reported."""
-        places: dict[str, list[Path]] = defaultdict(list)
+        places: dict[str, list[Place]] = defaultdict(list)
         for tree in trees:
             for name in entries(tree):
                 where = self._relative(tree / name)
@@ -139,7 +140,7 @@ class _VoxCeleb(Source):
                     places[name].append(tree / name)
         return places
 
-    def _identity_clips(self, identity: str, folders: list[Path], videos: VideoFolder | None) -> Iterator[Clip]:
+    def _identity_clips(self, identity: str, folders: list[Place], videos: VideoFolder | None) -> Iterator[Clip]:
         """The utterances of one person; `videos` is None where the crops are used."""
         for video in sorted({name for folder in folders for name in entries(folder)}):
             try:
@@ -161,10 +162,10 @@ class _VoxCeleb(Source):
                 elif track:
                     yield self._video_clip(track, identity, video, name, videos)
 
-    def _utterances(self, folders: list[Path], video: str) -> tuple[dict[str, Path], dict[str, Path]]:
+    def _utterances(self, folders: list[Place], video: str) -> tuple[dict[str, Place], dict[str, Place]]:
         """Track files and crops of one video by utterance; of two of a name the first is taken, the other reported."""
-        tracks: dict[str, Path] = {}
-        crops: dict[str, Path] = {}
+        tracks: dict[str, Place] = {}
+        crops: dict[str, Place] = {}
         for folder in folders:
             found, suffix = (tracks, ".txt") if folder.parent.name == "txt" else (crops, ".mp4")
             for name in entries(folder / video):
@@ -190,7 +191,7 @@ class _VoxCeleb(Source):
             face_box_height_px=size_px,
         )
 
-    def _track(self, path: Path, identity: str, video: str) -> Track | None:
+    def _track(self, path: Place, identity: str, video: str) -> Track | None:
         """The track, or None with a note. Rows that cannot be read are noted and left out."""
         name = self._relative(path)
         try:
@@ -221,8 +222,8 @@ class _VoxCeleb(Source):
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return Track(span_ms(frames[0] * FRAME_MS, (frames[-1] + 1) * FRAME_MS), (min(x0), min(y0), max(x1), max(y1)))
 
-    def _relative(self, path: Path) -> str:
-        return os.fsencode(path.relative_to(self.root)).decode("utf-8", "backslashreplace")
+    def _relative(self, path: Place) -> str:
+        return os.fsencode(str(path.relative_to(place(self.root)))).decode("utf-8", "backslashreplace")
 
 
 @dataclass
@@ -271,7 +272,7 @@ def parse_row(line: str) -> tuple[int, Box]:
     return frame, (x, y, x + width, y + height)
 
 
-def _crop_of(track: Path) -> Path:
+def _crop_of(track: Place) -> Place:
     """Where the crop of a track would lie: in `mp4` beside `txt`."""
     return track.parents[2].with_name("mp4") / track.parent.relative_to(track.parents[2]) / f"{track.stem}.mp4"
 

@@ -148,8 +148,24 @@ def test_urls_are_read_through_fsspec(tmp_path, rows):
         memory.rm("/store", recursive=True)
     with pytest.raises(manifests.UserError, match="nosuchprotocol"):
         manifests.load("nosuchprotocol://x/y")
-    with pytest.raises(manifests.UserError, match="local paths"):
-        manifests.write(rows, "memory://store/m.parquet")
+
+
+def test_urls_are_written_whole(tmp_path, rows):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    try:
+        manifests.write(rows, tmp_path / "m.parquet", {"a": 1})
+        manifests.write(rows, "memory://store/run/manifest.parquet", {"a": 1})
+        assert memory.cat_file("/store/run/manifest.parquet") == (tmp_path / "m.parquet").read_bytes()
+        with pytest.raises(manifests.UserError, match="wrong_column"):
+            manifests.write([{"wrong_column": 1}], "memory://store/run/manifest.parquet")
+        assert memory.find("/store") == ["/store/run/manifest.parquet"]
+        pd.testing.assert_frame_equal(manifests.load("memory://store/run"), manifests.load(tmp_path / "m.parquet"))
+    finally:
+        memory.rm("/store", recursive=True)
+    with pytest.raises(manifests.UserError, match="nosuchprotocol"):
+        manifests.write(rows, "nosuchprotocol://x/m.parquet")
 
 
 def test_a_path_with_key_value_directories_adds_no_column(tmp_path, rows):

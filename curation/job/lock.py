@@ -1,0 +1,105 @@
+"""One run at a time in one directory."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from curation.configuration import ConfigError
+from manifests import UserError
+from manifests.atomic import put
+from manifests.places import Place, is_url
+
+RENEW_S = 5.0
+PATIENCE_S = 20.0  # a lease that was not renewed for so long has lost its holder
+
+
+@contextmanager
+def hold(directory: Place) -> Iterator[None]:
+    """Hold the directory for this process; a process that dies lets go of it.
+
+    On a disk the system sees to that. In an object store a lease is renewed every 5 s: one whose holder ran on this machine and is dead is
+    taken over at once, another one after 20 s without renewal. The lease spares double work; it is not what keeps a run's rows right,
+    since two drivers would commit equal shards, each in one upload.
+
+    Raises:
+        ConfigError: another run has it.
+    """
+    busy = ConfigError(f"another run is writing to {directory}; wait for it or choose another OUT")
+    if is_url(directory):
+        with _lease(directory / ".lease", busy):
+            yield
+        return
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise busy from None
+        yield
+
+
+@contextmanager
+def _lease(file: Place, busy: ConfigError) -> Iterator[None]:
+    found = _read(file)
+    if found and not _is_dead(found):
+        give_up_at = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up_at:
+            time.sleep(RENEW_S / 5)
+            now = _read(file)
+            if now is None:
+                break
+            if now != found:
+                raise busy
+    holder, ended = uuid.uuid4().hex, threading.Event()
+    put(file, _lease_text(holder, 0))
+
+    def renew() -> None:
+        n = 0
+        while not ended.wait(RENEW_S):
+            n += 1
+            with suppress(UserError):  # the store may be away for a while
+                put(file, _lease_text(holder, n))
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        if (_read(file) or {}).get("holder") == holder:
+            with suppress(OSError):
+                file.unlink()
+
+
+def _lease_text(holder: str, n: int) -> bytes:
+    return json.dumps({"holder": holder, "n": n, "host": socket.gethostname(), "pid": os.getpid()}).encode()
+
+
+def _read(file: Place) -> dict[str, Any] | None:
+    try:
+        tree = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return tree if isinstance(tree, dict) else None
+
+
+def _is_dead(lease: dict[str, Any]) -> bool:
+    """Known for sure: its process ran on this machine and is gone."""
+    if lease.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(int(lease["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError):
+        return False
+    return False
