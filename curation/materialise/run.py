@@ -76,6 +76,7 @@ def materialise(
     ledger = Ledger(out_dir)
     ledger.open()
     with ledger.lock():
+        _sweep(ledger)
         what = {"manifest": str(Path(manifest).absolute()) if "://" not in manifest else manifest, "where": where}
         settings_digest = digest(_lasting(settings))
         n_shards = _start(ledger, what, settings, len(rows), shard_clips, _shards_of(manifest))
@@ -125,6 +126,13 @@ def table_hash(table: pa.Table) -> str:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
     return hashlib.blake2b(sink.getvalue(), digest_size=12).hexdigest()
+
+
+def _sweep(ledger: Ledger) -> None:
+    """Remove what writers that were killed left behind; the shards' own folders are swept by their workers."""
+    for folder in (ledger.out_dir, *(ledger.out_dir / name for name in ("ledger", "landmarks", "inflight"))):
+        for left_by_a_kill in folder.glob(".*.tmp"):
+            left_by_a_kill.unlink(missing_ok=True)
 
 
 def _landmarks_home(manifest: str) -> str:

@@ -303,6 +303,18 @@ def test_a_lost_clip_is_cut_again(several, tmp_path):
     assert digests(out / "clips") == before
 
 
+def test_what_killed_writers_left_is_removed(several, tmp_path):
+    materialise(str(several), str(tmp_path / "out"), SMALL, **SILENT)
+    shard = next((tmp_path / "out" / "ledger").glob("*.parquet"))
+    folder = tmp_path / "out" / "clips" / shard.stem
+    left = [path.with_name(f".{path.name}.17.ab.tmp") for path in (shard, tmp_path / "out" / "manifest.parquet", folder / "a.mp4")]
+    for file in left:
+        file.write_bytes(b"half")
+    shard.unlink()  # it was being committed
+    materialise(str(several), str(tmp_path / "out"), SMALL, **SILENT)
+    assert not any(file.exists() for file in left)
+
+
 def test_failures_can_be_tried_again(several, tmp_path):
     out = tmp_path / "out"
     materialise(str(several), str(out), SMALL, **SILENT)
