@@ -88,6 +88,10 @@ class Canonicaliser:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the decoding child."""
         self._reader.close()
 
     @property

@@ -72,8 +72,9 @@ def run(
     predictions: tuple[str, ...], real: str, out: str, metrics: tuple[str, ...], resamples: int, device: str, models_dir: str | None, **form
 ) -> None:
     """Score the method folders PREDICTIONS; writes OUT/report.html, table.md, summary.csv, table.tex, pairs.parquet."""
+    from inference.evaluation.judge import Settings
     from inference.evaluation.metrics.registry import settings_for
-    from inference.evaluation.run import Settings, evaluate
+    from inference.evaluation.run import evaluate
 
     settings = Settings(metrics=metrics or None, metric_settings=settings_for(device, models_dir), **form)
     evaluation = evaluate(predictions, real, out, settings, say=say)

@@ -6,18 +6,41 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from inference.evaluation.canonical import AnswerError, CanonicalClip, Canonicaliser
+from curation.landmarks import make_backend
+from inference.evaluation.canonical import LONGEST_MS, SIZE_PX, AnswerError, CanonicalClip, Canonicaliser
 from inference.evaluation.controls import CONTROLS
 from inference.evaluation.feature_store import FeatureStore, content_digest, key_of
 from inference.evaluation.metrics.base import ClipMetric, FeatureMetric, Judged
+from inference.evaluation.metrics.registry import Metrics
 from inference.evaluation.pairs import Pair
 from manifests.atomic import atomic_path
 
 ROW_VERSION = 1
+FEATURES_DIR = "features"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an evaluation measures.
+
+    Attributes:
+        metrics: names; None = all that can run here.
+        size_px, longest_ms: of the canonical form.
+        landmarks: backend that finds them (facemesh, dwpose).
+        metric_settings: keyword arguments by metric.
+        workers: processes on Ray; 1 = this process.
+    """
+
+    metrics: tuple[str, ...] | None = None
+    size_px: int = SIZE_PX
+    longest_ms: int = LONGEST_MS
+    landmarks: str = "facemesh"
+    metric_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,6 +84,18 @@ class Judge:
         self._last_target: tuple[str, CanonicalClip] | None = None
         self._last_still: tuple[str, CanonicalClip | None] | None = None
         self._digests: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, out: Path, metrics: Metrics) -> Self:
+        """A judge that keeps features below `out`."""
+        canonicaliser = Canonicaliser(make_backend(settings.landmarks), settings.size_px, settings.longest_ms)
+        return cls(canonicaliser, metrics.clip, metrics.features, FeatureStore(out / FEATURES_DIR))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._canonicaliser.close()
 
     def judge(self, task: Task) -> dict[str, Any]:
         """The row of a task, written to `task.row_file`; one that is there and was made from the same bytes in the same way is kept."""

@@ -6,42 +6,21 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from curation.landmarks import make_backend
-from inference.evaluation.canonical import LONGEST_MS, SIZE_PX, Canonicaliser, check_settings
+from inference.evaluation.canonical import check_settings
 from inference.evaluation.controls import CONTROLS, GROUND_TRUTH
-from inference.evaluation.feature_store import FeatureStore
-from inference.evaluation.judge import Judge, Task
+from inference.evaluation.judge import Judge, Settings, Task, read_row
 from inference.evaluation.methods import VIDEO_SUFFIXES, Method, MethodFolder, read_method
 from inference.evaluation.metrics.registry import load_metrics
+from inference.evaluation.on_ray import judge_on_ray
 from inference.evaluation.pairs import PAIRS_FILE, Pair, PairList, read_pairs
 from manifests import UserError
 from manifests.atomic import atomic_path
 
-RUN_FILE, ROWS_DIR, FEATURES_DIR = "run.json", "rows", "features"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How an evaluation measures.
-
-    Attributes:
-        metrics: names; None = all that can run here.
-        size_px, longest_ms: of the canonical form.
-        landmarks: backend that finds them (facemesh, dwpose).
-        metric_settings: keyword arguments by metric.
-        workers: processes on Ray; 1 = this process.
-    """
-
-    metrics: tuple[str, ...] | None = None
-    size_px: int = SIZE_PX
-    longest_ms: int = LONGEST_MS
-    landmarks: str = "facemesh"
-    metric_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    workers: int = 1
+RUN_FILE, ROWS_DIR = "run.json", "rows"
 
 
 @dataclass(frozen=True)
@@ -156,18 +135,33 @@ def _row_file(out: Path, method: str, pair_id: str) -> Path:
 
 
 def _judged(tasks: list[Task], settings: Settings, out: Path, say: Callable[[str], None]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The rows of all tasks, in their order, and the metrics that stay empty."""
     metrics = load_metrics(settings.metrics, settings.metric_settings)
     for name, reason in metrics.unavailable.items():
         say(f"{name} stays empty: {reason}")
-    rows, began = [], time.monotonic()
-    with Canonicaliser(make_backend(settings.landmarks), settings.size_px, settings.longest_ms) as canonicaliser:
-        judge = Judge(canonicaliser, metrics.clip, metrics.features, FeatureStore(out / FEATURES_DIR))
-        for number, task in enumerate(tasks, 1):
-            rows.append(judge.judge(task))
-            if number % 10 == 0 or number == len(tasks):
-                rate = number / max(time.monotonic() - began, 1e-9)
-                say(f"{number} of {len(tasks)} rows, {rate:.2f} rows/s, {(len(tasks) - number) / rate:.0f} s left")
+    progress = _Progress(len(tasks), say)
+    if settings.workers > 1:
+        judge_on_ray(tasks, settings, out, progress.add)
+    else:
+        with Judge.of(settings, out, metrics) as judge:
+            for task in tasks:
+                judge.judge(task)
+                progress.add(1)
+    rows = [row for task in tasks if (row := read_row(task.row_file)) is not None]
     return rows, metrics.unavailable
+
+
+class _Progress:
+    """A line for every tenth of the rows, with rate and time left."""
+
+    def __init__(self, total: int, say: Callable[[str], None]):
+        self._total, self._say, self._done, self._began = total, say, 0, time.monotonic()
+
+    def add(self, rows: int) -> None:
+        before, self._done = self._done, self._done + rows
+        if self._done * 10 // self._total > before * 10 // self._total:
+            rate = self._done / max(time.monotonic() - self._began, 1e-9)
+            self._say(f"{self._done} of {self._total} rows, {rate:.2f} rows/s, {(self._total - self._done) / rate:.0f} s left")
 
 
 def _write_run(evaluation: Evaluation, pairs: PairList, settings: Settings) -> None:

@@ -18,10 +18,10 @@ import pandas as pd
 
 from inference.evaluation.feature_store import FeatureStore
 from inference.evaluation.frechet import extrapolated, frechet_distance, frechet_interval
-from inference.evaluation.judge import read_row
+from inference.evaluation.judge import FEATURES_DIR, read_row
 from inference.evaluation.metrics.base import MetricColumn
 from inference.evaluation.metrics.registry import metric_columns
-from inference.evaluation.run import FEATURES_DIR, ROWS_DIR, read_run
+from inference.evaluation.run import ROWS_DIR, read_run
 from inference.evaluation.statistics import holm, mean_interval, paired_interval, sign_flip_p
 from manifests import UserError
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from made_metrics import MeanColour
 
 from inference.evaluation.controls import CONTROLS
 from inference.evaluation.feature_store import FeatureStore
+from inference.evaluation.judge import Settings
 from inference.evaluation.metrics.registry import METRICS, load_metrics
-from inference.evaluation.run import Settings, evaluate, pairs_of, read_run
+from inference.evaluation.run import evaluate, pairs_of, read_run
 from manifests import UserError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "curation"))
@@ -103,3 +105,17 @@ def test_mistakes_are_one_line(folders: Path, tmp_path: Path) -> None:
         evaluate([folders / "ours"], folders / "real", tmp_path, Settings(size_px=100))
     with pytest.raises(UserError, match="already"):
         evaluate([folders / "ours", folders / "ours"], folders / "real", tmp_path, SETTINGS)
+
+
+@pytest.mark.slow
+def test_on_ray_the_rows_are_the_same(folders: Path, tmp_path: Path) -> None:
+    settings = Settings(metrics=("face_motion", "stability"), size_px=96)
+    alone = evaluate([folders / "ours"], folders / "real", tmp_path / "alone", settings)
+    lines: list[str] = []
+    several = evaluate([folders / "ours"], folders / "real", tmp_path / "several", replace(settings, workers=2), say=lines.append)
+    for one, other in zip(several.rows, alone.rows, strict=True):  # processes may sum in another order
+        assert {k: v for k, v in one.items() if not isinstance(v, float)} == {k: v for k, v in other.items() if not isinstance(v, float)}
+        assert [v for v in one.values() if isinstance(v, float)] == pytest.approx(
+            [v for v in other.values() if isinstance(v, float)], abs=1e-6
+        )
+    assert any("20 of 20 rows" in line for line in lines)
