@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.config import digest
-from curation.configuration import ConfigError, nearest
+from curation.configuration import nearest
 from curation.contracts import Evidence, Frame, MediaInfo, Scorer
 from curation.models import Store
 from curation.syncnet.box_map import SHIPPED_MAP, BoxMap, load_map
@@ -152,17 +152,12 @@ class SyncNetScorer(Scorer):
         """
         if self.notice:
             return None
-        import torch
-
         from curation.syncnet.network import Embedder, SyncNet
         from curation.syncnet.s3fd import S3FD, FaceDetector
-        from curation.syncnet.weights import load_weights
+        from curation.syncnet.weights import load_weights, require_device
 
         device = self.runtime.device
-        if device != "cpu" and not torch.cuda.is_available():
-            raise ConfigError(
-                f"SyncNet was to run on {device}, but torch sees no GPU; ask for the slow device: --set scorers.syncnet.runtime.device=cpu"
-            )
+        require_device(device)
         embedder = Embedder(load_weights(SyncNet(), self.store.find("syncnet")), device, self.runtime.windows_at_once)
         detector = None
         if self.crop == "exact":

@@ -19,6 +19,14 @@ _SAME_FACE_IOU = 0.3
 _FOLDS = 5
 
 
+def video_files(paths: Sequence[str]) -> list[Path]:
+    """The files named, and those below the folders named, in a stable order."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        found += sorted(f for f in path.rglob("*") if f.suffix.lower() in VIDEO_SUFFIXES) if path.is_dir() else [path]
+    return found
+
+
 class Detector(Protocol):
     """Finds boxes on a picture; `name` goes into the map's facts."""
 
@@ -35,8 +43,9 @@ class S3FDBoxes:
     def __init__(self, models_dir: str | None = None, device: str = "cpu"):
         from curation.models import Store
         from curation.syncnet.s3fd import S3FD, FaceDetector
-        from curation.syncnet.weights import load_weights
+        from curation.syncnet.weights import load_weights, require_device
 
+        require_device(device)
         self._detector = FaceDetector(load_weights(S3FD(), Store.standard(models_dir).find("s3fd")), device)
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:

@@ -66,8 +66,8 @@ def talking_crops(n_frames: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
 
 
 @cache
-def brightness_syncnet() -> SyncNet:
-    """Lips: brightness of the middle frame / 64. Sound: about the log energy in the middle of the window less 14, over 2."""
+def brightness_syncnet(black: float = 0.0, white: float = 255.0) -> SyncNet:
+    """Lips: brightness of the middle frame, 0 at `black`, 4 at `white`. Sound: half of what its log energy, in the middle, exceeds 14."""
     net = SyncNet()
     with torch.no_grad():
         for layer in net.modules():
@@ -82,7 +82,8 @@ def brightness_syncnet() -> SyncNet:
         lips[18].weight[0, 0] = 1 / 36
         sound[-3].weight[0, 0].zero_()
         sound[-3].weight[0, 0, 0, 1:3] = 1 / 2
-        net.netfclip[3].weight[0, 0] = 1 / 64
+        lips[0].bias[0] = -black
+        net.netfclip[3].weight[0, 0] = 4 / (white - black)
         net.netfcaud[3].weight[0, 0] = 1 / 2
         net.netfcaud[3].bias[0] = -7
     return net.eval()
