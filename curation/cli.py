@@ -222,6 +222,31 @@ def train_lipsync(manifest: str, out: str, where: str, folds: int, steps: int | 
     click.echo(train(manifest, out, where=where, folds=folds, seed=seed, progress=say, **recipe))
 
 
+@cli.command("fit-sync-boxes")
+@click.argument("videos", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("--out", default="outputs/box_map.json", show_default=True, type=click.Path(dir_okay=False), help="Where to write the map.")
+@click.option("--detector", default="s3fd", show_default=True, type=click.Choice(["s3fd", "yunet"]), help="Whose boxes to learn.")
+@click.option("--weights", help="yunet: OpenCV's face_detection_yunet ONNX file.")
+@click.option("--models", "directory", help="s3fd: models directory; default: $MEGACTOR_MODELS, then the user's cache.")
+@click.option("--device", default="cpu", show_default=True, help="s3fd: cpu, cuda or cuda:N.")
+@click.option("--every-s", default=1.0, show_default=True, type=click.FloatRange(min=0.04), help="Seconds between two pictures of a video.")
+def fit_sync_boxes(
+    videos: tuple[str, ...], out: str, detector: str, weights: str | None, directory: str | None, device: str, every_s: float
+) -> None:
+    """Fit anew where SyncNet's `fast` mode crops: the map from landmarks to the face detector's boxes.
+
+    VIDEOS are files and folders. Use the map by `--set scorers.syncnet.box_map=OUT`. Prints how far it is off on videos left out.
+    """
+    from curation.syncnet.fit_boxes import S3FDBoxes, YuNetBoxes, fit_from_videos, video_files
+
+    boxes = YuNetBoxes(weights or "") if detector == "yunet" else S3FDBoxes(directory, device)
+    fitted = fit_from_videos(video_files(videos), boxes, every_s, say)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    fitted.save(Path(out))
+    click.echo("\n".join(f"{name}: {value}" for name, value in fitted.facts.items()))
+    click.echo(out)
+
+
 @cli.group()
 def models() -> None:
     """The weights that the `paper` profile needs: what is there, what is missing, and getting it."""
