@@ -195,9 +195,9 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                     elem_id="motion",
                 )
                 with gr.Row():
-                    translation = gr.Slider(0, 2, 1, step=0.05, label="Shift", elem_id="translation")
-                    roll = gr.Slider(0, 2, 1, step=0.05, label="Roll", elem_id="roll")
-                    zoom = gr.Slider(0, 2, 1, step=0.05, label="Size", elem_id="zoom")
+                    translation = gr.Slider(0, 2, 1, step=0.05, label="Shift", min_width=120, elem_id="translation")
+                    roll = gr.Slider(0, 2, 1, step=0.05, label="Roll", min_width=120, elem_id="roll")
+                    zoom = gr.Slider(0, 2, 1, step=0.05, label="Size", min_width=120, elem_id="zoom")
                 audio_scale = gr.Slider(
                     0, 2, 1, step=0.05, label="Speech strength", info="how strongly sound moves the face", elem_id="audio-scale"
                 )
@@ -212,9 +212,8 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                     )
                     seed = gr.Number(0, label="Seed", precision=0, minimum=0)
             with gr.Column(scale=3):
-                picture = gr.Image(
-                    label="Portrait, driver, warped driver, patches that the model sees", interactive=False, elem_id="preview"
-                )
+                gr.Markdown("Portrait, driver, warped driver, and the patches that the model sees")
+                picture = gr.Image(show_label=False, interactive=False, buttons=["fullscreen", "download"], elem_id="preview")
                 frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="frame")
                 notes = gr.Markdown(elem_id="notes")
                 with gr.Row():
