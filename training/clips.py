@@ -161,17 +161,17 @@ class ClipOrder:
 
     def __init__(self, num_clips: int, seed: int, stage: int):
         self._num_clips, self._seed, self._stage = num_clips, seed, stage
-        self._epoch, self._order = -1, np.zeros(0, np.int64)
+        self._kept = (-1, np.zeros(0, np.int64))  # the epoch in hand and its order; replaced as a whole, because threads share it
 
     def clip_of(self, sample_index: int, attempt: int = 0) -> int:
         """Position in the table; for a later attempt any clip."""
         if attempt:
             return int(draws(self._seed, self._stage, sample_index, "clip", attempt).integers(self._num_clips))
         epoch, place = divmod(sample_index, self._num_clips)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = draws(self._seed, self._stage, epoch, "clip order").permutation(self._num_clips)
-        return int(self._order[place])
+        kept = self._kept
+        if epoch != kept[0]:
+            kept = self._kept = (epoch, draws(self._seed, self._stage, epoch, "clip order").permutation(self._num_clips))
+        return int(kept[1][place])
 
 
 @dataclass(frozen=True)

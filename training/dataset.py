@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,11 @@ class TrainingDataset(Dataset):
             except UserError as error:
                 skips.append(Skip(sample_index, clip.clip_id, "no_landmarks", str(error)))
         return Sample(sample_index, None, tuple(skips))
+
+    def __getitems__(self, sample_indices: list[int]) -> list[Sample]:
+        """Two at a time, so that the decoding child works on the next sample while this process crops the last one."""
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(self.__getitem__, sample_indices))
 
     def _frames(self, clip: TrainingClip, sample_index: int, attempt: int) -> ClipFrames:
         """Draws which frames, and reads them."""

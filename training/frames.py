@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -67,6 +68,7 @@ class VideoFrames:
         self._data, self._inference, self._table, self._audio_device = data, inference, table, audio_device
         self._geometries: OrderedDict[str, ClipGeometry] = OrderedDict()
         self._open_in: int | None = None  # process id
+        self._lock = threading.RLock()  # of the child and of what is kept: two threads make samples
 
     def __getstate__(self) -> dict:
         return {"arguments": (self._data, self._inference, self._table, self._audio_device)}
@@ -76,8 +78,9 @@ class VideoFrames:
 
     def close(self) -> None:
         """Ends the child; it starts again when needed."""
-        if self._open_in == os.getpid():
-            self._media.close()
+        with self._lock:
+            if self._open_in == os.getpid():
+                self._media.close()
 
     def geometry(self, clip: TrainingClip) -> ClipGeometry:
         """Squares and landmarks; the last ones stay in memory.
@@ -89,9 +92,10 @@ class VideoFrames:
         if found is None:
             data = self._data
             found = clip_geometry(self._table.landmarks, clip.clip_id, self._inference.crop_scale, data.crops_per_clip, data.crop_jitter)
-            self._geometries[clip.clip_id] = found
-            if len(self._geometries) > _GEOMETRIES_KEPT:
-                self._geometries.popitem(last=False)
+            with self._lock:
+                self._geometries[clip.clip_id] = found
+                if len(self._geometries) > _GEOMETRIES_KEPT:
+                    self._geometries.popitem(last=False)
         return found
 
     def usable(self, clip: TrainingClip, crop: int) -> np.ndarray:
@@ -146,7 +150,8 @@ class VideoFrames:
         return matrix, region_boxes(face_crop.transform_points(geometry.points_px[list(targets)], matrix), self._inference.size_px)
 
     def _pictures(self, path: str, times_ms: np.ndarray) -> list[np.ndarray]:
-        return self._reader.pictures_at(path, times_ms.tolist(), strict=True)
+        with self._lock:
+            return self._reader.pictures_at(path, times_ms.tolist(), strict=True)
 
     def _cut(self, pictures: Sequence[np.ndarray], matrix: np.ndarray) -> np.ndarray:
         """(n, S, S, 3) uint8 crops."""
@@ -171,7 +176,7 @@ class VideoFrames:
 
     def _waveform(self, clip: TrainingClip) -> torch.Tensor:
         span = Clip("training", clip.clip_id, clip.identity, clip.video_path, clip.start_ms, clip.end_ms)
-        with self._reader.read(span, frames=False, audio=True) as stream:
+        with self._lock, self._reader.read(span, frames=False, audio=True) as stream:
             sound = stream.audio
         if sound is None or not len(sound):
             raise ClipError("no_frames", "the file has no sound")
@@ -184,10 +189,11 @@ class VideoFrames:
 
     @property
     def _audio_features(self) -> AudioFeatureCache:
-        self._open()
-        if self._features is None:
-            self._features = AudioFeatureCache(self._data.audio_cache, build_audio_encoder(self._inference, self._audio_device))
-        return self._features
+        with self._lock:
+            self._open()
+            if self._features is None:
+                self._features = AudioFeatureCache(self._data.audio_cache, build_audio_encoder(self._inference, self._audio_device))
+            return self._features
 
     def _open(self) -> None:
         """A forked worker must not speak with the child of the process that it came from."""

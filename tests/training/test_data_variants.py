@@ -288,7 +288,7 @@ def write_tiny_sdxl(folder: Path) -> Path:
     }
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
     (folder / "vocab.json").unlink()
     (folder / "merges.txt").unlink()
     text = CLIPTextConfig(
