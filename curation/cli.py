@@ -11,6 +11,7 @@ import click
 from curation.configuration import ConfigError
 from curation.contracts import ClipError
 from manifests import UserError
+from manifests.places import place
 
 INTERRUPTED = 130
 
@@ -99,13 +100,35 @@ def retry(out: str, where: str, overrides: tuple[str, ...]) -> None:
 @source_options
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of the source.")
 @click.option("--measure", default=3, show_default=True, type=click.IntRange(min=1), help="How many clips to score for the estimate.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Estimate for so many hours of video, e.g. 4670 (the paper's).")
+@click.option("--cores", type=click.IntRange(min=1), help="Cores of the hardware to estimate for; default: this machine's.")
+@click.option("--gpus", default=0, show_default=True, type=click.IntRange(min=0), help="GPUs of the hardware to estimate for.")
+@click.option("--core-price", default=0.0, help="Price of a core-hour.")
+@click.option("--gpu-price", default=0.0, help="Price of a GPU-hour.")
+@click.option("--assume-gpu", is_flag=True, help="The paper profile's networks at assumed GPU speeds, where none can be measured.")
 def plan(
-    source: str, root: str, profile: str, config_file: str | None, preset: str | None, overrides: tuple, limit: int | None, measure: int
+    source: str,
+    root: str,
+    profile: str,
+    config_file: str | None,
+    preset: str | None,
+    overrides: tuple,
+    limit: int | None,
+    measure: int,
+    hours: float | None,
+    cores: int | None,
+    **given: Any,
 ) -> None:
-    """Say what a run would cost before anything runs: clips, hours, bytes, time from a measured sample."""
-    from curation.job.plan import make_plan
+    """Say what a run would cost before anything runs: clips, hours, bytes, time from a measured sample; core-hours and GPU-hours by
+    resolution, the bottleneck, and what --hours of video take on --cores and --gpus."""
+    import os
 
-    click.echo(make_plan(source, root, _config(profile, config_file, preset, overrides), limit=limit, n_measured=measure, say=say).text())
+    from curation.job.plan import make_plan
+    from curation.scaling.estimate import Scale
+
+    config = _config(profile, config_file, preset, overrides)
+    scale = Scale(hours, cores or config.workers or os.cpu_count() or 1, **given) if hours else None
+    click.echo(make_plan(source, root, config, limit=limit, n_measured=measure, scale=scale, say=say).text())
 
 
 @cli.command()
@@ -119,7 +142,7 @@ def explain(out: str, clip_id: str, picture: str | None) -> None:
     """
     from curation.explain import explain_clip
 
-    text, file = explain_clip(Path(out), clip_id, _saved_run(out), Path(picture) if picture else None)
+    text, file = explain_clip(place(out), clip_id, _saved_run(out), Path(picture) if picture else None)
     click.echo(text)
     say(f"picture: {file}" if file else "no picture: the clip could not be decoded")
 
@@ -132,7 +155,7 @@ def report(out: str, preset: str | None) -> None:
     from curation.report import write_report
 
     _saved_run(out)
-    click.echo(write_report(Path(out), preset=preset))
+    click.echo(write_report(place(out), preset=preset))
 
 
 @cli.command()

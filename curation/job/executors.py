@@ -62,7 +62,7 @@ def on_ray(
             _Candid,
             fn_constructor_args=(actor, arguments),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),  # docs/scaling.md
             num_cpus=ACTOR_CPU_SHARE * min(1.0, n_cpus / workers),
             num_gpus=share or None,
         )

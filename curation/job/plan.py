@@ -7,15 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from curation.config import CurationConfig
 from curation.contracts import Clip, ClipError, IndexReport
 from curation.job.clip_scorer import ClipScorer
 from curation.job.executors import choose
+from curation.job.gpus import GpuDemand
 from curation.job.progress import STAGES, duration_text
 from curation.job.run import make_source, preview
 from curation.media import MediaReader
+from curation.scaling.estimate import Scale, Speed, estimate_lines, speeds_of
+from manifests.places import is_url, place
 
 N_PROBED = 40
 
@@ -36,6 +39,8 @@ class Plan:
     measured_media_s: float
     measured_wall_s: float
     stage_share: dict[str, float]
+    speeds: tuple[Speed, ...] = ()
+    scale: Scale | None = None
 
     @property
     def estimated_s(self) -> float | None:
@@ -59,6 +64,8 @@ class Plan:
             stages = ", ".join(f"{stage} {share:.0%}" for stage, share in self.stage_share.items())
             lines.append(f"measured   {speed:.1f}x real time a worker, over {self.measured_media_s:.0f} s of video ({stages})")
             lines.append(f"time       about {duration_text(self.estimated_s)}")
+        if self.speeds:
+            lines += ["", *estimate_lines(self.speeds, self.scale or Scale(hours=self.media_s / 3600, cores=self.workers))]
         return "\n".join(lines)
 
 
@@ -69,6 +76,7 @@ def make_plan(
     *,
     limit: int | None = None,
     n_measured: int = 3,
+    scale: Scale | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Plan:
     """List the clips of a source, probe up to 40 files spread over them, score `n_measured`; writes nothing."""
@@ -78,7 +86,7 @@ def make_plan(
     probed = _spread(clips, N_PROBED)
     durations_s, unreadable = _durations(probed)
     say(f"{len(clips)} clips listed, {len(probed)} probed; now scoring {n_measured} of them")
-    media_s, wall_s, shares = _measure(_spread([clip for clip in probed if clip.clip_id in durations_s], n_measured), config)
+    media_s, wall_s, shares, rows = _measure(_spread([clip for clip in probed if clip.clip_id in durations_s], n_measured), config)
     known_s = sum(durations_s.values())
     workers = config.workers or os.cpu_count() or 1
     executor = choose(config.job.executor, config.workers, len(clips), config.job.ray_from_clips)
@@ -95,12 +103,14 @@ def make_plan(
         measured_media_s=media_s,
         measured_wall_s=wall_s,
         stage_share=shares,
+        speeds=speeds_of(rows, n_gpu_stages=int(GpuDemand.of(config).memory_mib > 0)),
+        scale=scale,
     )
 
 
 def _size(path: str) -> int:
     try:
-        return Path(path).stat().st_size
+        return place(path).stat().st_size if is_url(path) else os.stat(path).st_size  # noqa: PTH116 - names may be no valid Unicode
     except OSError:
         return 0
 
@@ -125,9 +135,10 @@ def _durations(clips: Sequence[Clip]) -> tuple[dict[str, float], int]:
     return found, unreadable
 
 
-def _measure(clips: Sequence[Clip], config: CurationConfig) -> tuple[float, float, dict[str, float]]:
-    """Seconds of video, seconds of wall time and share of each stage over the clips that could be scored."""
+def _measure(clips: Sequence[Clip], config: CurationConfig) -> tuple[float, float, dict[str, float], list[dict[str, Any]]]:
+    """Seconds of video, seconds of wall time, share of each stage, and the rows, of the clips that could be scored."""
     media_s = wall_s = 0.0
+    rows = []
     cost: Counter[str] = Counter()
     with ClipScorer(config, "plan") as scorer:
         for clip in clips:
@@ -136,5 +147,6 @@ def _measure(clips: Sequence[Clip], config: CurationConfig) -> tuple[float, floa
             if row["status"] == "scored":
                 wall_s += time.perf_counter() - began
                 media_s += row["duration_ms"] / 1000
+                rows.append(row | {"wall_ms": (time.perf_counter() - began) * 1000})
                 cost.update({stage: row.get(name) or 0.0 for stage, name in STAGES.items()})
-    return media_s, wall_s, {stage: value / cost.total() for stage, value in cost.most_common()} if cost.total() else {}
+    return media_s, wall_s, {stage: value / cost.total() for stage, value in cost.most_common()} if cost.total() else {}, rows

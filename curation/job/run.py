@@ -213,7 +213,12 @@ def _tasks(
                 tasks.append(ShardTask(shard, tuple(members), frozenset(forced)))
         elif state is None or state.parts != wanted_parts or not _covers(ledger, shard, state.clips_digest, ids):
             tasks.append(ShardTask(shard, tuple(members)))
-    return tasks
+    return sorted(tasks, key=lambda task: -_length_ms(task.clips))  # longest first: what is left at the end is short (docs/scaling.md)
+
+
+def _length_ms(clips: Collection[Clip]) -> float:
+    """How long the clips are by their index; those that run to the end of their file count as ten seconds."""
+    return sum(clip.end_ms - clip.start_ms if clip.end_ms is not None else 10_000 for clip in clips)
 
 
 def _covers(ledger: Ledger, shard: int, digest: str, ids: Collection[str]) -> bool:

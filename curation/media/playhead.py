@@ -215,7 +215,7 @@ class Playhead:
         from av.error import FFmpegError
 
         self.n_packets += 1
-        self.n_packets_ever += packet is not None
+        self.n_packets_ever += packet is not None and packet.size > 0  # the last one is empty and flushes the decoder
         try:
             frames = self._video.codec_context.decode(packet)
         except MemoryError:
