@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from inference.models.config import PX_PER_CELL, ModelConfig
@@ -55,6 +56,7 @@ def estimate_memory(
     )
 
 
+@functools.cache
 def saved_bytes(sizes: ModelConfig, stage: int, frames: int, size_px: int, precision: str, checkpointing: bool) -> tuple[int, int, int]:
     """(bytes that autograd keeps for each sample, bytes whatever the number of samples, bytes a sample of one recomputed block).
 

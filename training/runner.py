@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from training.run_folder import code_version, open_run, read_run
 from training.start import Start, build_model, find_start
 
 VALIDATION_SEED = 20_260_101  # of its draws: fixed, so that curves of runs with other seeds can be compared
+AUTO_CACHE = "auto"  # of data.latent_cache: in the run's folder
 
 
 def inference_config(config: TrainingConfig) -> InferenceConfig:
@@ -46,7 +48,8 @@ def train(
 
     accelerator = make_accelerator(config, out)
     say = say if accelerator.is_main_process else _silent
-    table = open_clips(config.data, inference, manifest, config.stage)
+    own_cache = config.data.latent_cache == AUTO_CACHE
+    table = open_clips(replace(config.data, latent_cache=None) if own_cache else config.data, inference, manifest, config.stage)
     record = {
         "config": configuration.to_tree(config),
         "inference": inference.to_tree(),
@@ -62,6 +65,9 @@ def train(
     accelerator.wait_for_everyone()
     say(f"{'continues' if continues else 'starts'} {out} on {_device_text(accelerator)}, from {start.text()}")
     say(f"data: {table.describe()} ({manifest})")
+    if own_cache:
+        config = with_own_cache(config, manifest, out, accelerator, say)
+        table = open_clips(config.data, inference, manifest, config.stage)
     trainer = build_trainer(config, inference, out, accelerator, table, start, manifest, say)
     newest = trainer.checkpoints.newest()
     if newest is not None:
@@ -74,6 +80,19 @@ def train(
 
         say(f"trained {state.step:,} steps: weights in {out / 'pipeline'}, report in {write_report(out)}")
     return state
+
+
+def with_own_cache(config: TrainingConfig, manifest: str, out: Path, accelerator: Any, say: Callable[[str], None]) -> TrainingConfig:
+    """The configuration with a latent cache in the run's folder, filled now; for large data there is `python -m training cache-latents`."""
+    from training.cache_job import cache_latents
+
+    folder = out / "latents"
+    data = replace(config.data, latent_cache=str(folder))
+    if accelerator.is_main_process:
+        say("caches latents, driving patches and sound first")
+        cache_latents(replace(config, data=data), manifest, str(folder), executor="inprocess", say=say)
+    accelerator.wait_for_everyone()
+    return replace(config, data=data)
 
 
 def build_trainer(
@@ -129,8 +148,6 @@ def build_trainer(
 
 def held_out_clips(config: TrainingConfig, inference: InferenceConfig, manifest: str, say: Callable[[str], None]):
     """Clips of the split that is not trained on; None, with a word about it, where the manifest has none."""
-    from dataclasses import replace
-
     from training.loader import open_clips
 
     try:
@@ -145,8 +162,6 @@ def held_out_clips(config: TrainingConfig, inference: InferenceConfig, manifest:
 
 def validation_batches(config: TrainingConfig, inference: InferenceConfig, table: Any, micro: int) -> list[Any]:
     """The first samples of a stream of its own, without augmentation."""
-    from dataclasses import replace
-
     from training.loader import make_loader
 
     size = min(micro, config.validation.samples)
