@@ -63,7 +63,15 @@ def request(sources: Path, out: Path, **settings) -> Request:
     return Request.from_tree({"reference": str(sources / "me.png"), "out": str(out), "num_inference_steps": 1, **paths, **settings})
 
 
-@pytest.mark.parametrize("fps", [Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(50)], ids=str)
+@pytest.mark.parametrize(
+    "fps",
+    [
+        Fraction(30000, 1001),
+        Fraction(50),
+        *(pytest.param(Fraction(fps), marks=pytest.mark.slow) for fps in (24, 25, 30)),
+    ],
+    ids=str,
+)
 def test_the_result_has_the_drivers_frames_rate_length_and_sound(pipe, sources: Path, tmp_path: Path, fps: Fraction) -> None:
     report = animate(pipe, request(sources, tmp_path / "out.mp4", driving=f"you{fps.numerator}.mp4"))
     assert report.mode == "V"

@@ -91,6 +91,7 @@ def test_a_killed_batch_continues(place: Path, monkeypatch: pytest.MonkeyPatch) 
     assert calls == ["0", "1", "2", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_line_changes_only_its_own_result(place: Path) -> None:
     lines = [{"id": name, "reference": "me.png", "driving": "you.mp4"} for name in "ab"]
     run(place, write_list(place, *lines))

@@ -105,7 +105,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("num_frames", [1, 17, 41])
+@pytest.mark.parametrize("num_frames", [1, 41])
 def test_the_wave_equals_the_plain_loop(model, name: str, num_frames: int) -> None:
     clip = make_clip(num_frames)
     (found,) = sample(model, [clip], PLANS[name])
