@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from curation.configuration import ConfigError
 from curation.contracts import Clip, ClipError
 from curation.media import MediaReader
 from curation.samples.encode import FPS, write_mp4
@@ -15,6 +14,7 @@ from inference.components import InferenceConfig
 from inference.driving.regions import EYES, MOUTH, cut_patches
 from inference.pipeline import MegActorSigmaPipeline
 from manifests.atomic import atomic_path
+from manifests.errors import UserError
 from training.clips import ClipTable, TrainingClip, choose_frames
 from training.config import TrainingConfig
 from training.draws import draws
@@ -51,7 +51,7 @@ class SampleVideos:
         trainer.accelerator.wait_for_everyone()
 
     def _make(self, trainer: Trainer) -> None:
-        found = self._material()
+        found = find_material(self._config, self._inference, self._table)
         if found is None:
             trainer.say("  no sample video: no clip has enough frames with a face")
             return
@@ -92,24 +92,6 @@ class SampleVideos:
             found[mode] = video[0].permute(0, 2, 3, 1).numpy()
         return found
 
-    def _material(self) -> tuple[TrainingClip, np.ndarray, ClipFrames] | None:
-        """The first clip with so many frames in a row (or as many as there are, from 2 on)."""
-        source = VideoFrames(self._config.data, self._inference, self._table)
-        try:
-            for wanted in (self._config.videos.frames, 2):
-                for clip in self._table.clips:
-                    try:
-                        chosen = choose_frames(source.usable(clip, 0), wanted, 1, 1, draws(SEED, 0, 0, "sample video"))
-                        if chosen is not None:
-                            reference, targets = chosen
-                            frames = source.frames(clip, 0, reference, targets, self._config.stage > 1, None)
-                            return clip, source.geometry(clip).times_ms[list(targets)], frames
-                    except (ClipError, ConfigError):
-                        continue
-        finally:
-            source.close()
-        return None
-
     def _sound(self, clip: TrainingClip, first_ms: float, num_frames: int) -> np.ndarray | None:
         """(N,) int16 of the frames' time; None where there is none."""
         span = Clip("training", clip.clip_id, clip.identity, clip.video_path, clip.start_ms, clip.end_ms)
@@ -123,6 +105,27 @@ class SampleVideos:
         first = round(first_ms * 16)
         piece = sound[first : first + num_frames * 16_000 // FPS]
         return piece if len(piece) else None
+
+
+def find_material(
+    config: TrainingConfig, inference: InferenceConfig, table: ClipTable
+) -> tuple[TrainingClip, np.ndarray, ClipFrames] | None:
+    """The first clip with `videos.frames` frames in a row (or, if none has, with 2), their times in the clip, and what they show."""
+    source = VideoFrames(config.data, inference, table)
+    try:
+        for wanted in (config.videos.frames, 2):
+            for clip in table.clips:
+                try:
+                    chosen = choose_frames(source.usable(clip, 0), wanted, 1, 1, draws(SEED, 0, 0, "sample video"))
+                    if chosen is not None:
+                        reference, targets = chosen
+                        frames = source.frames(clip, 0, reference, targets, config.stage > 1, None)
+                        return clip, source.geometry(clip).times_ms[list(targets)], frames
+                except (ClipError, UserError):
+                    continue
+    finally:
+        source.close()
+    return None
 
 
 def psnr(target: np.ndarray, other: np.ndarray) -> float:
