@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.app import PREVIEW_PX, Studio
 from inference.loading import LoadOptions
 from inference.preview import crop_overlay, preview_file
 from inference.request import Request
+from inference.studio import PREVIEW_PX, Studio
 from manifests import UserError
 from tests.inference.moving_portrait import write_moving_portrait
 

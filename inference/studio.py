@@ -1,0 +1,137 @@
+"""What the app does, without its page: previews and animations from files and settings, landmarks sought once a file."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curation.contracts import LandmarkBackend
+from inference.driving.driving import Driving, DrivingOptions
+from inference.driving.footage import Footage, open_footage
+from inference.driving.reference import Reference, load_reference
+from inference.preview import preview
+from inference.request import Request
+from manifests import UserError
+
+if TYPE_CHECKING:
+    from inference.animation import Progress, Report
+    from inference.loading import LoadOptions
+    from inference.pipeline import MegActorSigmaPipeline
+
+PREVIEW_PX = 256
+KEPT = 4  # drivers and portraits whose landmarks are remembered
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A preview: (S, 4 S, 3) uint8 portrait, driver, warped driver and patches; the driver's length; lines for the user."""
+
+    picture: np.ndarray
+    n_frames: int
+    fps: float
+    notes: tuple[str, ...]
+
+
+class Studio:
+    """What the app can do, for one user at a time.
+
+    Args:
+        options: which model, and where it runs; it is loaded when first needed.
+        say: takes lines for the terminal.
+    """
+
+    def __init__(self, options: LoadOptions, say: Callable[[str], None] = lambda line: None):
+        self._options, self._say = options, say
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._footage: OrderedDict[tuple, Footage] = OrderedDict()
+        self._references: OrderedDict[tuple, Reference] = OrderedDict()
+        self._frame: tuple[tuple, np.ndarray] | None = None
+
+    @cached_property
+    def backend(self) -> LandmarkBackend:
+        from curation.landmarks import make_backend
+
+        return make_backend("facemesh")
+
+    @cached_property
+    def pipe(self) -> MegActorSigmaPipeline:
+        from inference.loading import load
+
+        return load(self._options, self._say)
+
+    def preview(self, request: Request, frame: int, progress: Callable[[int, int], None] | None = None) -> Shown:
+        """The patches of one frame of the driver as the request's settings make them. No model is needed.
+
+        Raises:
+            UserError: portrait or driver cannot be used, or a setting is out of range.
+        """
+        if not request.driving:
+            raise UserError("no driver: sound alone moves the portrait")
+        options = DrivingOptions(request.regions, request.amplitude(), request.retarget, missing=request.missing)
+        with self._lock:
+            reference = _remembered(
+                self._references, request.reference, lambda: load_reference(request.reference, self.backend, PREVIEW_PX)
+            )
+            footage = _remembered(self._footage, request.driving, lambda: open_footage(request.driving, self.backend, progress=progress))
+            with Driving(footage, reference, options) as driving:
+                index = min(frame, driving.n_frames - 1)
+                pictures = preview(driving, reference, index, self._pixels(request.driving, driving, index))
+        return Shown(pictures.sheet(), footage.n_frames, float(footage.fps), (*reference.notes, *driving.report.notes))
+
+    def generate(self, request: Request, on_progress: Callable[[Progress], None]) -> Report:
+        """Writes the request's output.
+
+        Raises:
+            UserError, ConfigError: one line; nothing is left of the output.
+        """
+        from inference.animate import animate
+
+        self._stopped.clear()
+
+        def watched(progress: Progress) -> None:
+            if self._stopped.is_set():
+                raise UserError("stopped")
+            on_progress(progress)
+
+        return animate(self.pipe, request, self._say, watched)
+
+    def stop(self) -> None:
+        """Ends `generate` at its next step."""
+        self._stopped.set()
+
+    def _pixels(self, path: str, driving: Driving, index: int) -> np.ndarray:
+        """The driver's frame for a preview; the last one is remembered, because sliders ask for the same again and again."""
+        shown = driving.shown_frame(index)
+        source = index if shown is None else shown
+        key = (*_identity(path), source)
+        if self._frame is None or self._frame[0] != key:
+            self._frame = (key, driving.footage.frame(source))
+        return self._frame[1]
+
+
+def _identity(path: str) -> tuple:
+    try:
+        state = Path(path).stat()
+    except OSError as error:
+        raise UserError(f"{path}: the file cannot be read: {error.strerror}") from None
+    return (path, state.st_size, state.st_mtime_ns)
+
+
+def _remembered(kept: OrderedDict[tuple, Any], path: str, make: Callable[[], Any]) -> Any:
+    key = _identity(path)
+    if key not in kept:
+        kept[key] = make()
+        while len(kept) > KEPT:
+            _, oldest = kept.popitem(last=False)
+            if hasattr(oldest, "close"):
+                oldest.close()
+    kept.move_to_end(key)
+    return kept[key]
