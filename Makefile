@@ -12,10 +12,18 @@ OUT ?= outputs/curation
 PROFILE ?= embedded
 ARGS ?=
 
-.PHONY: help setup setup-train curate samples plan models report test test-all lint bench-curation bench-model train-lipsync constraints clean
+STAGE ?= 1
+CONFIG ?= embedded
+MANIFEST ?= outputs/curation
+# OUT has a default of its own in every target but curation's: hand it on only where somebody chose it.
+given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($(1))')
+
+.PHONY: help setup setup-train setup-gpu curate samples plan models report table1 materialise train-lipsync \
+  train train-all plan-training animate app evaluate demo test test-all lint \
+  bench-curation bench-model bench-training bench-inference bench-evaluation constraints clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make curate SOURCE=folder ROOT=my/videos OUT=outputs/mine PROFILE=embedded ARGS='--set workers=2 --limit 100'"
 	@echo "  The same and more: $(BIN)/python -m curation --help"
@@ -37,6 +45,10 @@ $(VENV)/.train: $(VENV)/.core
 	$(PIP) -e '.[train,eval,app,dev]'
 	@touch $@
 
+setup-gpu: $(VENV)/.train ## the paper profile's CUDA runtime for onnxruntime, in place of the CPU's (they share one folder)
+	$(BIN)/python -m pip uninstall -q -y onnxruntime
+	$(PIP) -e '.[gpu]'
+
 setup: $(VENV)/.core ## .venv with the embedded curation (no torch)
 setup-train: $(VENV)/.train ## the same with torch, diffusers, transformers and the test tools
 
@@ -56,12 +68,60 @@ models: $(VENV)/.core ## fetch and verify the paper profile's weights; says what
 report: $(VENV)/.core ## write OUT/report.html again
 	$(BIN)/python -m curation report '$(OUT)' $(ARGS)
 
+table1: $(VENV)/.core ## the paper's Table 1 beside ours: make table1 ARGS="outputs/hdtf outputs/voxceleb2"
+	$(BIN)/python -m curation table1 $(or $(ARGS),outputs/curation)
+
+materialise: $(VENV)/.core ## face-centred clips of one size: make materialise MANIFEST=outputs/hdtf OUT=outputs/hdtf-512
+	$(BIN)/python -m curation materialise '$(MANIFEST)' --out '$(if $(call given,OUT,),$(OUT),outputs/materialised)' $(ARGS)
+
 train-lipsync: $(VENV)/.train ## train the landmark lip-sync network: make train-lipsync MANIFEST=outputs/mine OUT=outputs/lipsync
-	$(BIN)/python -m curation train-lipsync '$(MANIFEST)' --out '$(OUT)' $(ARGS)
+	$(BIN)/python -m curation train-lipsync '$(MANIFEST)' --out '$(if $(call given,OUT,),$(OUT),outputs/lipsync)' $(ARGS)
+
+# --- training ------------------------------------------------------------------------------------------------------------------------
+# Without a manifest the sample clips are curated first.
+outputs/curation/manifest.parquet:
+	$(MAKE) curate OUT=outputs/curation
+
+train: $(VENV)/.train $(if $(filter outputs/curation,$(MANIFEST)),outputs/curation/manifest.parquet) ## one stage: make train STAGE=1 [CONFIG=paper MANIFEST=outputs/hdtf OUT=runs/s1 INIT=runs/s0]
+	$(BIN)/python -m training --stage $(STAGE) --config '$(CONFIG)' --manifest '$(MANIFEST)' $(call given,OUT,--out) $(call given,INIT,--init) $(ARGS)
+
+train-all: ## the three stages one after the other (embedded: under 20 minutes on two cores)
+	$(MAKE) train STAGE=1
+	$(MAKE) train STAGE=2
+	$(MAKE) train STAGE=3
+
+plan-training: $(VENV)/.train ## what a stage would cost: make plan-training STAGE=1 CONFIG=paper ARGS="--gpu h100 --dollars-per-hour 2"
+	$(BIN)/python -m training plan --stage $(STAGE) --config '$(CONFIG)' $(ARGS)
+
+# --- inference -----------------------------------------------------------------------------------------------------------------------
+animate: $(VENV)/.train ## make animate REFERENCE=me.png [DRIVING=you.mp4] [AUDIO=speech.wav] [OUT=out.mp4] [ARGS="--motion 0.5"]
+	@$(BIN)/python -m inference find-model >/dev/null 2>&1 || [[ '$(ARGS)' == *--model* ]] \
+	  || { echo "no model in runs/ yet: training the embedded one first (under 20 minutes; --model names another)"; $(MAKE) train-all ARGS=; }
+	$(BIN)/python -m inference animate $(call given,REFERENCE,--reference) $(call given,DRIVING,--driving) $(call given,AUDIO,--audio) \
+	  --out '$(if $(call given,OUT,),$(OUT),out.mp4)' $(ARGS)
+
+app: $(VENV)/.train ## the same in the browser
+	$(BIN)/python -m inference app $(ARGS)
+
+evaluate: $(VENV)/.train ## score videos: make evaluate PRED=results/ours REAL=data/hdtf_test OUT=outputs/eval
+	$(BIN)/python -m inference.evaluation run $(PRED) --real '$(REAL)' --out '$(if $(call given,OUT,),$(OUT),outputs/eval)' $(ARGS)
+
+demo: $(VENV)/.train ## samples, curation, three stages, animation, evaluation: one page, outputs/demo/index.html (under 30 minutes)
+	$(BIN)/python -m training.demo --out '$(if $(call given,OUT,),$(OUT),outputs/demo)' $(ARGS)
 
 # --- model ---------------------------------------------------------------------------------------------------------------------------
 bench-model: $(VENV)/.train ## speed of the transformers beside the matrix-product ceiling and diffusers' PixArt
 	$(BIN)/python -m benchmarks.model $(ARGS)
+
+bench-training: $(VENV)/.train ## the trainer's loader and step beside their floors
+	$(BIN)/python -m benchmarks.training_loader $(ARGS)
+	$(BIN)/python -m benchmarks.training $(ARGS)
+
+bench-inference: $(VENV)/.train ## seconds a frame of every preset beside the FLOP floor
+	$(BIN)/python -m benchmarks.inference $(ARGS)
+
+bench-evaluation: $(VENV)/.train ## videos a second beside the decode and network floor
+	$(BIN)/python -m benchmarks.evaluation $(ARGS)
 
 # --- quality -------------------------------------------------------------------------------------------------------------------------
 test: $(VENV)/.train ## the test suite (what CI runs)
