@@ -12,7 +12,7 @@ pytest.importorskip("diffusers", reason="the pipeline needs diffusers: install t
 
 from curation.configuration import ConfigError  # noqa: E402
 from inference.pipeline import MegActorSigmaPipeline  # noqa: E402
-from tests.inference.animation_parts import SIZE_PX, make_driving, make_reference, make_speech, tiny_pipeline  # noqa: E402
+from tests.inference.animation_parts import SIZE_PX, SIZES, make_driving, make_reference, make_speech, tiny_pipeline  # noqa: E402
 
 FEW = {"num_inference_steps": 2, "generator": 3}
 
@@ -192,3 +192,35 @@ def test_importing_the_command_line_is_cheap() -> None:
         "import sys, inference.components, inference.windows; print([n for n in ('torch', 'diffusers', 'av', 'cv2') if n in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_vae_by_its_path_offloaded_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from diffusers import AutoencoderKL
+
+    from inference.components import CodecConfig, build_codec
+    from inference.models import MegActorModel
+
+    torch.manual_seed(0)
+    AutoencoderKL(
+        block_out_channels=(32,) * 4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+    ).save_pretrained(tmp_path / "models" / "sd-vae-ft-ema")
+    monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path / "models"))
+    monkeypatch.chdir(tmp_path)
+    pipe = tiny_pipeline()
+    model = MegActorModel(**{**SIZES, "latent_channels": 4}).eval()
+    settings = replace(pipe.settings, model=model.sizes, codec=CodecConfig("vae", "sd-vae-ft-ema"))
+    MegActorSigmaPipeline(model, pipe.scheduler, build_codec(settings).module, settings, pipe.record).save_pretrained("saved")
+    loaded = MegActorSigmaPipeline.from_pretrained("saved")
+    frames = loaded(make_reference(), make_driving(18), **FEW).frames
+    for mode in ("vae", "model"):
+        loaded.enable_offload(mode, "cpu")
+        assert np.array_equal(loaded(make_reference(), make_driving(18), **FEW).frames, frames)
+    with pytest.raises(ConfigError, match="hf download stabilityai/sd-vae-ft-ema"):
+        MegActorSigmaPipeline.from_pretrained("saved", overrides=["codec.path=elsewhere"])
+    with pytest.raises(ConfigError, match="latent channels"):
+        build_codec(replace(settings, model=replace(settings.model, latent_channels=16)))

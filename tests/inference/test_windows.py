@@ -22,7 +22,7 @@ def plans():
     )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(plans(), st.integers(0, 60))
 def test_windows_are_whole_ascending_anchored_and_cover_every_frame(plan: WindowPlan, step: int) -> None:
     starts = plan.starts(step)
@@ -32,7 +32,7 @@ def test_windows_are_whole_ascending_anchored_and_cover_every_frame(plan: Window
     assert all(b - a <= plan.stride for a, b in pairwise(starts))  # so neighbours touch or overlap
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(plans(), st.integers(1, 30))
 def test_every_start_of_every_step_is_a_boundary(plan: WindowPlan, num_steps: int) -> None:
     boundaries = plan.boundaries(num_steps)
