@@ -17,7 +17,7 @@ from curation.syncnet.s3fd import S3FD, FaceDetector
 from curation.syncnet.weights import load_weights
 
 
-@pytest.mark.parametrize("seconds", [3, 5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [3, 5, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_scores_equal_those_of_syncnet_python(seconds: int, tmp_path: Path) -> None:
     net = random_syncnet()
     torch.save(net.state_dict(), tmp_path / "syncnet_v2.model", _use_new_zipfile_serialization=False)  # as old as the published file
