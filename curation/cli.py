@@ -218,6 +218,28 @@ def table1(manifest_paths: tuple[str, ...], preset: str | None, form: str, out: 
 
 
 @cli.command()
+@click.argument("manifest_paths", nargs=-1, required=True, metavar="MANIFEST...")
+@click.option("--out", required=True, help="Write all rows, with the column duplicate_of, to this Parquet file.")
+def duplicates(manifest_paths: tuple[str, ...], out: str) -> None:
+    """Join manifests and mark the clips that repeat another data set's: one YouTube video, overlapping times.
+
+    Train on what is left: --where "accepted and duplicate_of.isna()".
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    import manifests
+    from curation.sources.recordings import mark_duplicates
+
+    rows = pd.concat([manifests.load(path) for path in manifest_paths], ignore_index=True)
+    rows["duplicate_of"] = mark_duplicates(rows)
+    meaning = "clip_id of the clip that this one repeats: one YouTube video, overlapping times; null where it repeats none"
+    config = {"joined": list(manifest_paths)}
+    manifests.write(rows, out, config, [manifests.Column("duplicate_of", pa.string(), "", meaning, 0)])
+    click.echo(f"{rows['duplicate_of'].notna().sum()} of {len(rows)} clips repeat another\n{out}")
+
+
+@cli.command()
 @click.option("--out", default="outputs/samples", show_default=True, help="Directory for the clips and truth.csv.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other speech and motion.")
 def samples(out: str, seed: int) -> None:

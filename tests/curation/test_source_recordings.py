@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import manifests
 from curation.contracts import Clip
 from curation.sources.recordings import PREFERENCE, cut_key, mark_duplicates, video_key, youtube_id
 
@@ -141,3 +142,19 @@ def test_face_boxes_in_other_pictures_and_through_the_ledger():
     box = tree.pop("face_box_px")
     assert Clip(**tree, face_box_px=tuple(box)) == clip
     assert np.isfinite(clip.face_box_in(640, 360)).all()
+
+
+def test_duplicates_of_two_runs_by_command(tmp_path, capsys):
+    from curation import cli
+
+    for source, length_ms in (("hdtf", 9000), ("voxceleb2", 8000)):
+        clip = Clip(source, video_key(A, source), "p", "v.mp4", 0, length_ms)
+        scored = {"clip_id": clip.clip_id, "source": source, "source_key": clip.source_key, "identity": "p", "video_path": "v.mp4"}
+        more = {"start_ms": 0, "end_ms": length_ms, "split": "train", "status": "scored", "attempts": 1, "accepted": True}
+        manifests.write([scored | more], tmp_path / f"{source}.parquet")
+    cli.main(["duplicates", str(tmp_path / "hdtf.parquet"), str(tmp_path / "voxceleb2.parquet"), "--out", str(tmp_path / "all.parquet")])
+    assert "1 of 2 clips" in capsys.readouterr().out
+    joined = manifests.load(tmp_path / "all.parquet").set_index("source")
+    assert joined.loc["voxceleb2", "duplicate_of"] == joined.loc["hdtf", "clip_id"]
+    assert joined["duplicate_of"].isna().sum() == 1
+    assert manifests.validate(manifests.load(tmp_path / "all.parquet")) == []
