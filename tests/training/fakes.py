@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ from training.config import TrainingConfig, load_training_config
 from training.draws import batch_noise, draws
 from training.modality import MIXED
 
+torch.set_num_threads(1)  # sums in one order, so runs can be compared bit for bit
 SIZE = 32
 TINY = (
     "model.num_layers=2", "model.num_attention_heads=2", "model.attention_head_dim=16", "model.first_reference_block=1",
@@ -148,9 +151,12 @@ class Forked:
         return self.code is None
 
     def wait(self) -> int:
-        """Its exit code; minus the signal if one ended it."""
-        if self.code is None:
-            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        """Its exit code; minus the signal if one ended it. Killed after four minutes."""
+        deadline = time.monotonic() + 240
+        while self.running():
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.02)
         return self.code
 
 
@@ -162,6 +168,7 @@ def forked(work) -> Forked:
         return Forked(pid)
     code = 1
     try:
+        torch.set_num_threads(1)  # the parent's OpenMP threads do not exist here, and waiting for them would never end
         work()
         code = 0
     except BaseException:

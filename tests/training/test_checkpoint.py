@@ -228,9 +228,9 @@ def test_stages_lie_over_the_rest_and_overrides_over_them() -> None:
     assert (one.batch_size, three.batch_size, three.steps, three.stage) == (64, 8, 7, 3)
     assert three.hardware.gradient_checkpointing
     assert three.hardware.compile is one.hardware.compile is True
-    assert one.accumulation(1) == (16, 4)
-    assert one.accumulation(4) == (16, 1)
-    with pytest.raises(ConfigError, match="batch_size 64 is not made of whole micro-batches of 16 on 3 devices"):
+    assert one.accumulation(1) == (8, 8)
+    assert one.accumulation(4) == (8, 2)
+    with pytest.raises(ConfigError, match="batch_size 64 is not made of whole micro-batches of 8 on 3 devices"):
         one.accumulation(3)
 
 
