@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import av
 import pytest
+from dot_networks import write_models
 
 from curation.config import load_config
 from curation.contracts import Clip
@@ -18,13 +19,17 @@ def n_packets(path) -> int:
         return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
 
-@pytest.mark.parametrize("profile", ["embedded"])
+@pytest.mark.parametrize("profile", ["embedded", "paper"])
 def test_all_scorers_share_one_decode(tmp_path, profile):
     files = [tmp_path / f"{n}.mp4" for n in FRAMES]
     for seed, (file, n) in enumerate(zip(files, FRAMES, strict=True)):
         write_face_clip(file, seed=seed, n_frames=n)
     assert [n_packets(file) for file in files] == list(FRAMES)
-    with ClipScorer(load_config(profile), "test") as scorer:
+    overrides = ()
+    if profile == "paper":  # networks of the same inputs and outputs as the published ones
+        runtime = write_models(tmp_path, 1, 4) | {"detector_batch": 1, "pose_batch": 4}
+        overrides = tuple(f"landmark_settings.runtime.{name}={value}" for name, value in runtime.items())
+    with ClipScorer(load_config(profile, None, overrides), "test") as scorer:
         assert len(scorer.scorers) >= 6
         for file in files:
             assert scorer.score(Clip("folder", file.name, "p", str(file))).row["status"] == "scored"

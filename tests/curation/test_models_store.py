@@ -1,6 +1,9 @@
 import hashlib
 import http.server
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,6 +13,7 @@ from curation.configuration import ConfigError
 from curation.models import Model, ModelMissingError, ModelRefusedError, Store, load_table
 from curation.models.store import download, status_lines
 
+ROOT = Path(__file__).resolve().parents[2]
 DATA = bytes(range(256)) * 4000
 SHA = hashlib.sha256(DATA).hexdigest()
 
@@ -18,11 +22,13 @@ class Server(http.server.BaseHTTPRequestHandler):
     """Serves DATA; /cut ends early, /norange ignores ranges, /wrong serves something else."""
 
     asked: ClassVar[list] = []
+    data: ClassVar[bytes] = DATA
+    released: ClassVar[threading.Event] = threading.Event()
 
     def do_GET(self):
         wanted = self.headers.get("Range")
         Server.asked.append((self.path, wanted))
-        data = DATA[::-1] if self.path == "/wrong" else DATA
+        data = DATA[::-1] if self.path == "/wrong" else Server.data
         start = int(wanted.split("=")[1].rstrip("-")) if wanted and self.path != "/norange" else 0
         if start >= len(data):
             self.send_error(416)
@@ -31,6 +37,11 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.path == "/slow" and not start:  # half at once, the rest after the test has killed who asked
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            Server.released.wait(60)
+            return
         if self.path == "/cut":
             self.wfile.write(body[: max(1, len(body) // 2)])
             self.wfile.flush()
@@ -82,6 +93,30 @@ def test_a_killed_download_continues_even_from_a_server_without_ranges(tmp_path,
             part.write_bytes(DATA[:have])
             download(f"{url}{path}", part)
             assert part.read_bytes() == DATA
+
+
+def test_a_process_killed_during_download_continues(tmp_path, url):
+    """kill -9 while bytes arrive; the next fetch asks for the rest alone and ends with the right digest."""
+    big = DATA * 6
+    code = "import sys; from pathlib import Path; from curation.models.store import download; download(sys.argv[1], Path(sys.argv[2]))"
+    part = tmp_path / "a" / "net.bin.part"
+    part.parent.mkdir()
+    chosen = store(tmp_path, f"{url}/slow", sha256=hashlib.sha256(big).hexdigest())
+    Server.data, Server.released = big, threading.Event()
+    try:
+        victim = subprocess.Popen([sys.executable, "-c", code, f"{url}/slow", str(part)], cwd=ROOT)
+        deadline = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        victim.kill()
+        victim.wait()
+        Server.released.set()
+        arrived = part.stat().st_size
+        assert 0 < arrived < len(big)
+        assert chosen.fetch("net").read_bytes() == big
+    finally:
+        Server.data = DATA
+    assert Server.asked[-1] == ("/slow", f"bytes={arrived}-")
 
 
 def test_wrong_digest_and_wrong_size_are_thrown_away(tmp_path, url):
