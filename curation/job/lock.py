@@ -54,9 +54,9 @@ def _lease(file: Place, busy: ConfigError) -> Iterator[None]:
         while time.monotonic() < give_up_at:
             time.sleep(RENEW_S / 5)
             now = _read(file)
-            if now is None:
+            if now is None and not file.exists():
                 break
-            if now != found:
+            if now != found:  # renewed, or being renewed while it was read
                 raise busy
     holder, ended = uuid.uuid4().hex, threading.Event()
     put(file, _lease_text(holder, 0))
