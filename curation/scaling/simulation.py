@@ -38,6 +38,7 @@ class Outcome:
 
     Attributes:
         makespan_s: from the start to the last commit.
+        first_s: from the start to the first commit.
         useful: work that was committed, at a normal worker's speed. This is the efficiency.
         slow: what stragglers took longer.
         lost: work on shards that died with their worker.
@@ -47,6 +48,7 @@ class Outcome:
     """
 
     makespan_s: float
+    first_s: float
     useful: float
     slow: float
     lost: float
@@ -70,6 +72,7 @@ def simulate(shards_s: Sequence[float], fleet: Fleet, seed: int = 0) -> Outcome:
     sleeping: list[int] = []
     heapq.heapify(ready)
     lost_s = slow_s = down_s = end_s = 0.0
+    first_s = float("inf")
     down_s += fleet.start_s * fleet.workers
     n_failures = n_done = 0
     while n_done < len(shards_s) and ready:
@@ -97,11 +100,11 @@ def simulate(shards_s: Sequence[float], fleet: Fleet, seed: int = 0) -> Outcome:
             continue
         slow_s += takes_s - shards_s[shard]
         n_done += 1
-        end_s = max(end_s, now_s + takes_s)
+        first_s, end_s = min(first_s, now_s + takes_s), max(end_s, now_s + takes_s)
         heapq.heappush(ready, (now_s + takes_s, worker))
     capacity_s = fleet.workers * end_s
     useful, slow, lost, down = (float(part / capacity_s) for part in (sum(shards_s), slow_s, lost_s, down_s))
-    return Outcome(float(end_s), useful, slow, lost, down, 1 - useful - slow - lost - down, n_failures)
+    return Outcome(float(end_s), float(first_s), useful, slow, lost, down, 1 - useful - slow - lost - down, n_failures)
 
 
 def clip_lengths_s(hours: float, seed: int = 0, median_s: float = 8.0, sigma: float = 0.9) -> np.ndarray:
