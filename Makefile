@@ -18,9 +18,9 @@ MANIFEST ?= outputs/curation
 # OUT has a default of its own in every target but curation's: hand it on only where somebody chose it.
 given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($(1))')
 
-.PHONY: help setup setup-train setup-gpu curate samples plan models report table1 materialise train-lipsync \
+.PHONY: help setup setup-train setup-gpu curate samples plan models report table1 materialise duplicates peers train-lipsync \
   train train-all plan-training animate app evaluate demo test test-all lint \
-  bench-curation bench-model bench-training bench-inference bench-evaluation constraints clean
+  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-inference bench-evaluation constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,18 @@ demo: $(VENV)/.train ## samples, curation, three stages, animation, evaluation: 
 # --- model ---------------------------------------------------------------------------------------------------------------------------
 bench-model: $(VENV)/.train ## speed of the transformers beside the matrix-product ceiling and diffusers' PixArt
 	$(BIN)/python -m benchmarks.model $(ARGS)
+
+duplicates: $(VENV)/.core ## join manifests and mark clips of one video under two data sets: make duplicates ARGS="outputs/a outputs/b --out all.parquet"
+	$(BIN)/python -m curation duplicates $(ARGS)
+
+peers: $(VENV)/.train ## older packages for the comparison with syncnet-python's pipeline
+	$(BIN)/python -m pip install -q --no-deps --target $(VENV)/peers/syncnet -r requirements-peers.txt
+
+bench-syncnet: peers ## SyncNet beside syncnet-python's pipeline
+	$(BIN)/python -m benchmarks.syncnet $(ARGS)
+
+bench-scaling: $(VENV)/.train ## a cluster of 1 to 1,000 workers, simulated
+	$(BIN)/python -m benchmarks.scaling $(ARGS)
 
 bench-training: $(VENV)/.train ## the trainer's loader and step beside their floors
 	$(BIN)/python -m benchmarks.training_loader $(ARGS)
