@@ -22,8 +22,10 @@ CANONICAL_HZ = 25.0
 SIZE_PX = 512
 LONGEST_MS = 10_000
 LENGTH_TOLERANCE_FRAMES = 2  # encoders round a clip's last frames; more is a failure
+HEADER_TOLERANCE_S = 0.25  # of clips longer than the judged part only the lengths in the headers are known
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 SAME_SHAPE = 0.01  # aspect ratios this close are one picture at another size
+HEARD = 4  # a sound whose largest sample is smaller (-78 dB) is silence: digital zeros, as encoders give them back
 _ALIGN_FRAMES = 25  # a face square is compared over the first second, in which heads have moved least
 
 
@@ -46,7 +48,8 @@ class CanonicalClip:
         faces: landmarks at the frames' times, in canonical px.
         matrix: (2, 3), picture px to canonical px.
         info: of the file.
-        record: what was done: `source_fps`, `source_px`, `crop` (whole, face square, real's square, aligned by face), `trimmed_frames`.
+        record: what was done: `source_fps`, `source_px`, `crop` (whole, face square, real's square, aligned by face), and of an answer
+            `frames_off`, by how many frames it is longer than the real clip (within the tolerance; shorter is negative).
     """
 
     frames: np.ndarray
@@ -58,6 +61,11 @@ class CanonicalClip:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @property
+    def sound(self) -> np.ndarray | None:
+        """`audio` where there is something to hear; None for no audio stream and for silence, of which lip sync says nothing."""
+        return None if self.audio is None or not (np.abs(self.audio.astype(np.int32)) >= HEARD).any() else self.audio
 
     def first(self, n_frames: int) -> CanonicalClip:
         """The first frames and the sound that belongs to them."""
@@ -162,10 +170,14 @@ class Canonicaliser:
             return _laid_over(faces().points_px[:_ALIGN_FRAMES], real.faces.points_px[:_ALIGN_FRAMES]), "aligned by face"
 
         clip = self._read(Path(path), choose)
-        differs = len(clip) - len(real)
-        if abs(differs) > LENGTH_TOLERANCE_FRAMES:
+        frames_off = len(clip) - len(real)
+        if abs(frames_off) > LENGTH_TOLERANCE_FRAMES:
             raise AnswerError("length_mismatch", f"{len(clip)} frames at 25 fps where the real clip has {len(real)}")
-        return clip.first(min(len(clip), len(real)))
+        seconds, real_seconds = clip.info.duration_ms / 1000, real.info.duration_ms / 1000
+        if real.info.duration_ms > self.longest_ms and abs(seconds - real_seconds) > HEADER_TOLERANCE_S:
+            raise AnswerError("length_mismatch", f"{seconds:.2f} s where the real clip has {real_seconds:.2f} s")
+        cut = clip.first(min(len(clip), len(real)))
+        return replace(cut, record={**cut.record, "frames_off": frames_off})
 
     def _read(self, path: Path, choose: Callable[[MediaInfo, Callable[[], Faces]], tuple[np.ndarray, str]]) -> CanonicalClip:
         """Decodes once where the crop is known from the picture's size alone, twice where it needs the faces."""

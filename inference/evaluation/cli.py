@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,11 +24,12 @@ def cli() -> None:
 
     \b
     python -m inference.evaluation pairs outputs/curation --protocol paper-like --out data/test      what every method is given
+    python -m inference.evaluation answer data/test --modality A+V --out results/ours                our own videos
     python -m inference.evaluation run results/ours results/theirs --real data/test --out outputs/eval
-    python -m inference.evaluation table outputs/eval                                               Tables 2 and 3 beside the paper's
+    python -m inference.evaluation table outputs/eval/*                                             Tables 2 and 3 beside the paper's
 
-    A method is a folder of <pair_id>.mp4, with a method.yaml if you like (name, parameters_b, signal, notes). Any metric whose weights are
-    missing stays empty and says which command gets them. A run may be killed at any moment; the same command continues it.
+    A method is a folder of <pair_id>.mp4, with a method.yaml if you like (docs/evaluation.md). Any metric whose weights are missing stays
+    empty and says which command gets them. A run may be killed at any moment; the same command continues it.
     """
 
 
@@ -54,9 +56,18 @@ def pairs(manifest: str, protocol: str, out: str, where: str, size_px: int, clip
 
 @cli.command()
 @click.argument("predictions", nargs=-1, required=True, type=click.Path(file_okay=False))
-@click.option("--real", required=True, help="A benchmark (directory with pairs.jsonl) or a folder of real videos named as the predictions.")
+@click.option(
+    "--real",
+    required=True,
+    help="A directory with pairs.jsonl, a curation run's directory, or a folder of videos named as the predictions.",
+)
 @click.option(
     "--out", default="outputs/eval", show_default=True, type=click.Path(file_okay=False), help="Directory for rows, features, report."
+)
+@click.option("--protocol", default="paper-like", show_default=True, help="With a curation run: the benchmark that is cut into OUT/bench.")
+@click.option("--where", help="With a curation run: which clips.  [default: accepted and split == 'test']")
+@click.option(
+    "--identity", help="With a folder: regular expression of the person in a file's stem.  [default: all but the digits at its end]"
 )
 @click.option("--metric", "metrics", multiple=True, help="Only this metric; may be given several times.  [default: all that can run]")
 @click.option("--size", "size_px", default=512, show_default=True, type=click.IntRange(min=64), help="Canonical side, px.")
@@ -69,29 +80,74 @@ def pairs(manifest: str, protocol: str, out: str, where: str, size_px: int, clip
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(min=1), help="Processes on Ray; 1 = this process.")
 @click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(min=100), help="Of the bootstrap over identities.")
 def run(
-    predictions: tuple[str, ...], real: str, out: str, metrics: tuple[str, ...], resamples: int, device: str, models_dir: str | None, **form
+    predictions: tuple[str, ...],
+    real: str,
+    out: str,
+    protocol: str,
+    where: str | None,
+    identity: str | None,
+    metrics: tuple[str, ...],
+    resamples: int,
+    device: str,
+    models_dir: str | None,
+    **form,
 ) -> None:
     """Score the method folders PREDICTIONS; writes OUT/report.html, table.md, summary.csv, table.tex, pairs.parquet."""
+    from inference.evaluation.benchmark import find_pairs
+    from inference.evaluation.canonical import check_settings
     from inference.evaluation.judge import Settings
     from inference.evaluation.metrics.registry import settings_for
     from inference.evaluation.run import evaluate
 
     settings = Settings(metrics=metrics or None, metric_settings=settings_for(device, models_dir), **form)
-    evaluation = evaluate(predictions, real, out, settings, say=say)
+    check_settings(settings.size_px, settings.longest_ms)
+    choice = {"protocol": protocol, "where": where, "identity": identity, "size_px": settings.size_px, "longest_ms": settings.longest_ms}
+    evaluation = evaluate(predictions, find_pairs(real, out, say=say, **choice), out, settings, say=say)
     failed = sum(row["status"] == "failed" for row in evaluation.rows)
     say(f"{len(evaluation.rows)} rows, {failed} failed")
     _write(Path(out), resamples)
 
 
 @cli.command()
-@click.argument("evaluations", nargs=-1, required=True, type=click.Path(file_okay=False, exists=True))
+@click.argument("evaluations", nargs=-1, required=True, type=click.Path())
 @click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(min=100))
 def table(evaluations: tuple[str, ...], resamples: int) -> None:
-    """Print the paper's Tables 2 and 3 with the rows measured in EVALUATIONS below (one directory a test set)."""
+    """Print the paper's Tables 2 and 3 with the rows measured in EVALUATIONS: one directory a test set, named as it (hdtf, ccv2, ...).
+
+    What is no evaluation is passed over with a word, so that outputs/eval/* may hold several evaluations, or be one.
+    """
     from inference.evaluation.outputs import beside_the_paper
     from inference.evaluation.table import make_table
 
-    click.echo(beside_the_paper([(Path(path).resolve().name, make_table(path, resamples=resamples)) for path in evaluations]))
+    found = [(path.resolve().name, make_table(path, resamples=resamples)) for path in _evaluations(evaluations)]
+    click.echo(beside_the_paper(found))
+
+
+@cli.command()
+@click.argument("bench", type=click.Path())
+@click.option("--modality", type=click.Choice(["A", "V", "A+V"]), help="What of the driver is used.  [default: each pair's signal]")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="The method's folder: <pair_id>.mp4 and method.yaml.")
+@click.option("--name", help="Of the method in tables.")
+@click.option("--model", help="A run's folder, a pipeline's folder or a Hub id.  [default: runs/s3, s2, s1]")
+@click.option("--preset", default="balanced", show_default=True, help="paper, balanced or fast (configs/inference/presets.yaml).")
+@click.option("--steps", "num_inference_steps", type=int, help="Solver steps, instead of the preset's.")
+@click.option("--regions", default="both", show_default=True, help="What of the driver is shown: eyes, mouth, both, none.")
+@click.option("--seed", default=0, show_default=True, help="Of the noise.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
+@click.option("--workers", default=0, show_default=True, type=click.IntRange(min=0), help="Ray actors, a GPU each; 0 = this process.")
+def answer(
+    bench: str, modality: str | None, out: str, name: str | None, model: str | None, device: str, workers: int, **settings: Any
+) -> None:
+    """Animate every pair of BENCH (a directory with pairs.jsonl) with our own model. Killed, the same command continues."""
+    from inference.evaluation.answer import answer as run_answer
+    from inference.evaluation.pairs import read_pairs
+    from inference.loading import LoadOptions
+
+    defaults = {key: value for key, value in settings.items() if value is not None}
+    options = LoadOptions(model=model, device=device)
+    count = run_answer(read_pairs(bench), modality, out, options, defaults, name=name, workers=workers, say=say)
+    say(f"{count.done} made, {count.failed} failed, {count.kept} were there")
+    click.echo(out)
 
 
 @cli.command()
@@ -100,6 +156,19 @@ def table(evaluations: tuple[str, ...], resamples: int) -> None:
 def report(evaluation: str, resamples: int) -> None:
     """Write the tables and the HTML report of EVALUATION again, from its rows."""
     _write(Path(evaluation), resamples)
+
+
+def _evaluations(paths: tuple[str, ...]) -> list[Path]:
+    """The evaluations among the arguments; a file or folder of an evaluation stands for it."""
+    from inference.evaluation.run import RUN_FILE
+
+    holders = {path: next((folder for folder in (path, path.parent) if (folder / RUN_FILE).is_file()), None) for path in map(Path, paths)}
+    found = list(dict.fromkeys(holder for holder in holders.values() if holder is not None))
+    if not found:
+        raise UserError(f"{paths[0]} holds no evaluation; `python -m inference.evaluation run` makes one")
+    for path in [path for path, holder in holders.items() if holder is None]:
+        say(f"{path} is no evaluation ({RUN_FILE}) and is passed over")
+    return found
 
 
 def _write(out: Path, resamples: int) -> None:

@@ -1,17 +1,19 @@
 """From a manifest to a benchmark on disk: `pairs.jsonl`, and for every pair the files that a method is given, cut once for all methods.
 
     OUT/pairs.jsonl
-    OUT/clips/<pair_id>.mp4        driving clip = real clip: face square, 25 fps, with sound
-    OUT/clips/<pair_id>.wav        its sound, 16 kHz mono
-    OUT/references/<pair_id>.png   the still to animate
+    OUT/cut.json                   what the files were cut with
+    OUT/clips/<name>.mp4           driving clip = real clip: face square, 25 fps, with sound; <name> is the pair's, or its clip's in a sweep
+    OUT/clips/<name>.wav           its sound, 16 kHz mono
+    OUT/references/<name>.png      the still to animate
 
 Clips that are square already (materialised ones) are taken whole. A clip that cannot be cut is left out and named.
 """
 
 from __future__ import annotations
 
+import json
 import wave
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +35,7 @@ from manifests import UserError
 from manifests.atomic import atomic_path
 
 WHERE = "accepted and split == 'test'"
+CUT_FILE = "cut.json"
 
 
 def export_pairs(
@@ -63,10 +66,13 @@ def export_pairs(
         chosen = df.query(where)
     except Exception as error:  # pandas raises whatever the expression raises
         raise UserError(f"--where {where!r} is no query that pandas understands: {' '.join(str(error).split())}") from None
+    if chosen.empty:
+        raise UserError(f"{manifest} has no clip with {where} ({len(df)} clips in all); --where takes another query")
     planned, left_out = plan_pairs(chosen, protocol, seed=seed, clips_per_identity=clips_per_identity, longest_ms=longest_ms)
     out = Path(out)
     for folder in ("clips", "references"):
         (out / folder).mkdir(parents=True, exist_ok=True)
+    _claim(out, {"protocol": protocol, "size_px": size_px, "seed": seed, "longest_ms": longest_ms})
     pairs: list[Pair] = []
     with MediaReader() as reader:
         cutter = _Cutter(Path(manifest), out, size_px, reader)
@@ -86,13 +92,29 @@ def export_pairs(
     return write_pairs(pairs, out)
 
 
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Writes what the files are cut with; files cut otherwise are not to be kept under the same names."""
+    file = out / CUT_FILE
+    if file.is_file():
+        try:
+            old = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            old = None
+        if old != settings:
+            raise UserError(f"{out} holds a benchmark that was cut otherwise ({old}, not {settings}); take another --out, or remove it")
+        return
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps(settings), encoding="utf-8")
+
+
 class _Cutter:
     def __init__(self, manifest: Path, out: Path, size_px: int, reader: MediaReader):
         self._manifest, self._out, self._size_px, self._reader = manifest, out, size_px, reader
 
     def cut(self, plan: PlannedPair, protocol: str) -> Pair:
-        clip, sound = Path("clips") / f"{plan.name}.mp4", Path("clips") / f"{plan.name}.wav"
-        reference = Path("references") / f"{plan.name}.png"
+        name = plan.files or plan.name
+        clip, sound = Path("clips") / f"{name}.mp4", Path("clips") / f"{name}.wav"
+        reference = Path("references") / f"{name}.png"
         with_sound = self._clip(plan, clip, sound)
         self._still(plan, reference)
         with_pictures = "video" in plan.signal
@@ -156,13 +178,3 @@ def _mono_wave(path: Path):
         stream.setsampwidth(2)
         stream.setframerate(AUDIO_RATE_HZ)
         yield stream
-
-
-def inputs_of(pair: Pair, root: Path) -> Mapping[str, Any]:
-    """What a method is given for a pair, as absolute paths: reference, and driver or audio or both, by its signal."""
-    given = {"reference": root / pair.reference}
-    if "video" in pair.signal:
-        given["driver"] = root / pair.driver
-    if "audio" in pair.signal:
-        given["audio"] = root / pair.audio
-    return given

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+RESAMPLED_DIMS = 512
+
 
 def frechet_distance(ours: np.ndarray, real: np.ndarray) -> float:
     """Distance between Gaussians fitted to two sets of features; 0 up to rounding for equal sets.
@@ -47,7 +49,7 @@ class Extrapolated:
 
 
 def extrapolated(
-    ours: np.ndarray, real: np.ndarray, identities: Sequence[Hashable] | None = None, *, repeats: int = 5, seed: int = 0
+    ours: np.ndarray, real: np.ndarray, identities: Sequence[Hashable] | None = None, *, repeats: int = 4, seed: int = 0
 ) -> Extrapolated:
     """The distance, and its extrapolation to infinitely many samples from random subsets of half to all of the identities.
 
@@ -61,13 +63,13 @@ def extrapolated(
         return Extrapolated(measured, math.nan)
     rng = np.random.default_rng(seed)
     inverse_sizes, distances = [], []
-    for share in np.linspace(0.5, 1.0, 6):
+    for share in np.linspace(0.5, 1.0, 5):
         count = max(2, round(share * len(groups)))
         for _ in range(1 if count == len(groups) else repeats):
             rows = np.concatenate([groups[i] for i in rng.choice(len(groups), count, replace=False)])
             if len(rows) >= 2:
                 inverse_sizes.append(1 / len(rows))
-                distances.append(frechet_distance(ours[rows], real[rows]))
+                distances.append(_distance(_fit(ours[rows]), _fit(real[rows]), quick=True))
     return Extrapolated(measured, float(np.polyfit(inverse_sizes, distances, 1)[1]))
 
 
@@ -78,18 +80,38 @@ def frechet_interval(
 
     NaN, NaN with fewer than two identities. It covers which people were drawn, not the bias of a small N: see `extrapolated`.
     """
+    deviations = resampled_deviations(ours, real, identities, resamples=resamples, seed=seed)
+    low, high = basic_interval(frechet_distance(ours, real), deviations, confidence)
+    return (low, high) if math.isnan(low) else (max(0.0, low), max(0.0, high))
+
+
+def resampled_deviations(
+    ours: np.ndarray, real: np.ndarray, identities: Sequence[Hashable], *, resamples: int = 200, seed: int = 0
+) -> np.ndarray:
+    """(R,) distance of each resample of the identities minus that of all rows; empty with fewer than two identities.
+
+    The same seed draws the same identities whatever the features, so that the deviations of two methods on the same pairs can be
+    subtracted. Features of more than 512 dimensions are first projected onto a subspace that holds most of both sets' variance: a
+    deviation needs less precision than the distance, and costs a tenth.
+    """
     groups = _groups(identities)
     if len(groups) < 2:
-        return math.nan, math.nan
+        return np.zeros(0)
+    ours, real = _reduced(ours, real)
     rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(resamples):
+    found = np.empty(resamples)
+    for number in range(resamples):
         rows = np.concatenate([groups[i] for i in rng.integers(0, len(groups), len(groups))])
-        if len(rows) >= 2:
-            found.append(frechet_distance(ours[rows], real[rows]))
-    measured = frechet_distance(ours, real)
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return max(0.0, float(2 * measured - high)), max(0.0, float(2 * measured - low))
+        found[number] = _distance(_fit(ours[rows]), _fit(real[rows]), quick=True)
+    return found - _distance(_fit(ours), _fit(real), quick=True)
+
+
+def basic_interval(measured: float, deviations: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """(measured − q_high, measured − q_low) of the deviations; NaN, NaN without any."""
+    if not len(deviations):
+        return math.nan, math.nan
+    low, high = np.quantile(deviations, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(measured - high), float(measured - low)
 
 
 @dataclass(frozen=True)
@@ -107,10 +129,32 @@ def _fit(features: np.ndarray) -> _Fit:
     return _Fit(mean, root)
 
 
-def _distance(ours: _Fit, real: _Fit) -> float:
-    shared = np.linalg.svd(ours.root @ real.root.T, compute_uv=False).sum()
+def _distance(ours: _Fit, real: _Fit, *, quick: bool = False) -> float:
+    """Args:
+    quick: singular values by the eigenvalues of the smaller Gram matrix, about four times as fast; each is exact to 1e-8 of the largest.
+    """
+    product = ours.root @ real.root.T
+    if quick:
+        gram = product @ product.T if product.shape[0] <= product.shape[1] else product.T @ product
+        shared = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0)).sum()
+    else:
+        shared = np.linalg.svd(product, compute_uv=False).sum()
     squared = ((ours.mean - real.mean) ** 2).sum() + (ours.root**2).sum() + (real.root**2).sum() - 2 * shared
     return float(max(squared, 0.0))
+
+
+def _reduced(ours: np.ndarray, real: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets in the leading directions of their union, by two rounds of subspace iteration; as they are with few dimensions or rows."""
+    ours, real = np.asarray(ours, dtype=np.float64), np.asarray(real, dtype=np.float64)
+    both = np.concatenate([ours, real])
+    if min(both.shape) <= RESAMPLED_DIMS:
+        return ours, real
+    mean = both.mean(axis=0)
+    both = both - mean
+    basis = np.random.default_rng(0).standard_normal((both.shape[1], RESAMPLED_DIMS))
+    for _ in range(2):
+        basis = np.linalg.qr(both.T @ (both @ basis))[0]
+    return (ours - mean) @ basis, (real - mean) @ basis
 
 
 def _check(name: str, features: np.ndarray) -> None:

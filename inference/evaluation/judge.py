@@ -53,7 +53,7 @@ class Task:
         answer: the method's video; None for a control row, "" where the method has none.
         target: the clip that drove it.
         reference: the still that was animated.
-        other_target: whose sound the `shuffled audio` control takes.
+        other_target: whose sound the `shuffled audio` control takes; "" for any other row.
         row_file: where the row goes.
     """
 
@@ -101,7 +101,7 @@ class Judge:
         """The row of a task, written to `task.row_file`; one that is there and was made from the same bytes in the same way is kept."""
         key = self._key(task)
         kept = read_row(task.row_file)
-        if kept is not None and kept["key"] == key:
+        if kept is not None and kept["key"] == key and self._has_features(kept):
             return kept
         row: dict[str, Any] = {
             "key": key,
@@ -122,10 +122,15 @@ class Judge:
             temporary.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
         return row
 
+    def _has_features(self, row: Mapping[str, Any]) -> bool:
+        """Whether the features that a row names are there whole."""
+        named = [(one["store"], one[side]) for one in row.get("features", {}).values() for side in ("answer", "real")]
+        return all(self._store.load(store, key) is not None for store, key in named)
+
     def _measured(self, task: Task) -> dict[str, Any]:
         target = self._target(task.target)
         if task.answer is None:
-            other = target if task.method != "shuffled audio" else self._canonicaliser.real(task.other_target)
+            other = self._canonicaliser.real(task.other_target) if task.other_target else target
             pair = CONTROLS[task.method](target, other)
         elif not task.answer:
             raise AnswerError("missing_file", f"the method has no video {task.pair.pair_id}.mp4")
@@ -181,7 +186,7 @@ class Judge:
 
     def _answer_digest(self, task: Task) -> str:
         if task.answer is None:
-            other = self._digest(task.other_target) if task.method == "shuffled audio" else ""
+            other = self._digest(task.other_target) if task.other_target else ""
             return f"{task.method} {self._digest(task.target)} {other}"
         return self._digest(task.answer)
 

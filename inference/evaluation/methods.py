@@ -12,10 +12,12 @@ import yaml
 
 from inference.evaluation.pairs import SIGNALS
 from manifests import UserError
+from manifests.atomic import atomic_path
 from manifests.errors import did_you_mean
 
 METHOD_FILE = "method.yaml"
 PUBLISHED_FILE = Path(__file__).resolve().parents[2] / "configs" / "evaluation" / "published.yaml"
+MODALITIES = {"A": "audio", "V": "video", "A+V": "video+audio"}  # the names of Table 3
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 
 
@@ -35,6 +37,11 @@ class Method:
     parameters_b: float = math.nan
     signal: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> str:
+        """A, V or A+V; "" if unknown."""
+        return {signal: name for name, signal in MODALITIES.items()}.get(self.signal, "")
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,14 @@ def read_method(folder: str | Path, pair_ids: Iterable[str]) -> MethodFolder:
     )
 
 
+def write_method(method: Method, folder: Path) -> None:
+    """Writes `method.yaml`, atomically."""
+    size = {} if math.isnan(method.parameters_b) else {"parameters_b": round(method.parameters_b, 4)}
+    values = {"name": method.name, **size, "signal": method.signal, "notes": method.notes}
+    with atomic_path(folder / METHOD_FILE) as temporary:
+        temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
 def published() -> dict[str, dict[str, Any]]:
     """The paper's rows: name → `parameters_b`, `signal`, and for each of `hdtf`, `ccv2` a mapping from column to figure (empty without)."""
     document = yaml.safe_load(PUBLISHED_FILE.read_text(encoding="utf-8"))
@@ -99,11 +114,17 @@ def _method(folder: Path) -> Method:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{file} needs a mapping with name, parameters_b, signal, notes")
-    known = ("name", "parameters_b", "signal", "notes")
+        raise UserError(f"{file} needs a mapping with name, parameters_b, signal (or modality), notes")
+    known = ("name", "parameters_b", "signal", "modality", "notes")
     if unknown := [name for name in values if name not in known]:
         raise UserError(f"{file}: unknown field {unknown[0]!r}{did_you_mean(str(unknown[0]), known)}; known are {', '.join(known)}")
     signal = values.get("signal") or ""
+    if modality := values.get("modality"):
+        if modality not in MODALITIES:
+            raise UserError(f"{file}: modality is {modality!r}; it must be one of {', '.join(MODALITIES)}")
+        if signal not in ("", MODALITIES[modality]):
+            raise UserError(f"{file}: modality {modality} is signal {MODALITIES[modality]!r}, but signal is {signal!r}; leave one out")
+        signal = MODALITIES[modality]
     if signal and signal not in SIGNALS:
         raise UserError(f"{file}: signal is {signal!r}; it must be one of {', '.join(SIGNALS)}")
     size = values.get("parameters_b")

@@ -9,29 +9,36 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from curation.configuration import ConfigError
 from curation.job.executors import on_ray
+from curation.job.gpus import NO_GPU, GpuDemand, gpu_memories_mib
 from curation.job.worker import Tally
 from inference.evaluation.judge import Judge, Settings, Task
 from inference.evaluation.metrics.registry import load_metrics
 from inference.evaluation.pairs import Pair
 
 
-def judge_on_ray(tasks: list[Task], settings: Settings, out: Path, on_rows: Callable[[int], None]) -> None:
+def judge_on_ray(tasks: list[Task], settings: Settings, out: Path, expected: list[str], on_rows: Callable[[int], None]) -> None:
     """Judges every task on `settings.workers` processes; each writes its rows itself, and a dead one's pair is done again.
 
     Args:
+        expected: the metrics that every process has to have; one that lacks any ends the run.
         on_rows: called with the number of rows that came in.
     """
+    gpu = GpuDemand(memory_mib=1, share=min(1.0, max(1, _gpus()) / settings.workers)) if _on_gpu(settings) else NO_GPU
     by_pair = [list(group) for _, group in groupby(tasks, key=lambda task: task.pair.pair_id)]
     texts = [json.dumps([_to_json(task) for task in group]) for group in by_pair]
-    on_ray(texts, _RayJudge, (settings, str(out.absolute())), settings.workers, lambda tally: on_rows(tally.clips))
+    on_ray(texts, _RayJudge, (settings, str(out.absolute()), expected), settings.workers, lambda tally: on_rows(tally.clips), gpu)
 
 
 class _RayJudge:
     """A `Judge` as Ray Data's actor: a batch is one pair."""
 
-    def __init__(self, settings: Settings, out: str):
-        self._judge = Judge.of(settings, Path(out), load_metrics(settings.metrics, settings.metric_settings))
+    def __init__(self, settings: Settings, out: str, expected: list[str]):
+        metrics = load_metrics(settings.metrics, settings.metric_settings)
+        if lacking := sorted(set(expected) - set(metrics.names)):
+            raise ConfigError(f"a process cannot run {lacking[0]}: {metrics.unavailable.get(lacking[0], 'not loaded')}")
+        self._judge = Judge.of(settings, Path(out), metrics)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
         tallies = []
@@ -39,6 +46,14 @@ class _RayJudge:
             rows = [self._judge.judge(_from_json(values)) for values in json.loads(str(text))]
             tallies.append(Tally(clips=len(rows), failed=sum(row["status"] == "failed" for row in rows)))
         return {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+
+
+def _on_gpu(settings: Settings) -> bool:
+    return any(str(one.get("device", "")).startswith("cuda") for one in settings.metric_settings.values())
+
+
+def _gpus() -> int:
+    return len(gpu_memories_mib())
 
 
 def _to_json(task: Task) -> dict[str, Any]:

@@ -9,13 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from inference.evaluation.methods import published
+from inference.evaluation.methods import MODALITIES, published
 from inference.evaluation.metrics.base import MetricColumn
 from inference.evaluation.table import Cell, Table, to_json
 from manifests.atomic import atomic_path
 
 _ARROWS = {"lower": "↓", "higher": "↑", "as real": "≈"}
 _LATEX_ARROWS = {"lower": r"$\downarrow$", "higher": r"$\uparrow$", "as real": r"$\approx$"}
+ROUNDING = 1e-6
+_TEST_SETS = {"hdtf": "HDTF", "ccv2": "CCv2"}
+_OURS = "MegActor-Σ"
 PAPER_COLUMNS = {"fid": "fid", "fvd": "fvd", "lpips": "lpips_alex", "sync_c": "sync_c", "sync_d": "sync_d"}
 
 
@@ -41,17 +44,19 @@ def pairs_frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summary_frame(table: Table) -> pd.DataFrame:
-    """Long form: method, metric, mean, low, high, rank, note, coverage, pairs, identities."""
+    """Long form: a row a method and metric."""
     return pd.DataFrame(
         {
             "method": method,
+            "signal": table.signal(method),
             "metric": column.name,
             "better": column.better,
             "mean": cell.mean,
             "low": cell.low,
             "high": cell.high,
             "rank": cell.rank,
-            "note": cell.note,
+            "n": cell.n,
+            "at_infinity": cell.at_infinity,
             "coverage": table.coverage[method],
             "pairs": table.n_pairs,
             "identities": table.n_identities,
@@ -63,21 +68,36 @@ def summary_frame(table: Table) -> pd.DataFrame:
 
 
 def markdown(table: Table) -> str:
-    """The table with 95 % intervals, comparisons, and what stayed empty and why."""
-    head = ["method", "answered", *(f"{column.name} {_ARROWS[column.better]}" for column in table.columns)]
-    lines = [_row(head), _row(["---"] * len(head))]
-    for method, cells in table.cells.items():
-        name = f"*{method}*" if method in table.controls else method
-        lines.append(_row([name, f"{table.coverage[method]:.0%}", *(_text(cells[column.name]) for column in table.columns)]))
-    said = [f"{table.n_pairs} pairs of {table.n_identities} identities, those that every method answered; 95 % intervals over identities."]
-    if table.n_identities < 20:
-        said.append("Fewer than 20 identities: intervals are rough, and no claim about people in general rests on them.")
-    parts = ["\n".join(lines), " ".join(said)]
+    """The tables with 95 % intervals and ranks, what to know before comparing, comparisons, and what stayed empty and why."""
+    parts = ["\n".join(f"**{line}**" for line in table.warnings)] if table.warnings else []
+    for columns in column_groups(table.columns):
+        head = ["method", "driven by", "answered", *(f"{column.name} {_ARROWS[column.better]}" for column in columns)]
+        lines = [_row(head), _row(["---"] * len(head))]
+        for method, cells in table.cells.items():
+            name = f"*{method}*" if method in table.controls else method
+            figures = [shown(cells[column.name], table.n_pairs if column.name not in table.distances else None) for column in columns]
+            lines.append(_row([name, table.signal(method), f"{table.coverage[method]:.0%}", *figures]))
+        parts.append("\n".join(lines))
+    parts.append(
+        f"{table.n_pairs} pairs of {table.n_identities} identities, those that every method answered; mean [95 % interval over identities]"
+        " (rank among the methods); rows in italics are controls."
+    )
+    if table.distances:
+        parts.append(_small_samples(table))
+    if table.curves:
+        parts.append(_curves(table))
     if table.comparisons:
         parts.append(_comparisons(table))
     if table.unavailable:
         parts.append("Not measured:\n\n" + "\n".join(f"- `{name}`: {reason}" for name, reason in table.unavailable.items()))
     return "\n\n".join(parts) + "\n"
+
+
+def column_groups(columns: Sequence[MetricColumn]) -> list[list[MetricColumn]]:
+    """The columns of the paper's tables first, then the rest by eight, so that no table is too wide to read."""
+    of_paper = [column for column in columns if column.name in PAPER_COLUMNS.values()]
+    rest = [column for column in columns if column not in of_paper]
+    return [group for group in (of_paper, *(rest[i : i + 8] for i in range(0, len(rest), 8))) if group]
 
 
 def latex(table: Table) -> str:
@@ -86,7 +106,7 @@ def latex(table: Table) -> str:
     lines = [r"\begin{tabular}{l" + "r" * len(table.columns) + "}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
     for method, cells in table.cells.items():
         shown = [
-            rf"\textbf{{{_number(c.mean)}}}" if c.rank == 1 else _number(c.mean) for c in (cells[column.name] for column in table.columns)
+            rf"\textbf{{{number(c.mean)}}}" if c.rank == 1 else number(c.mean) for c in (cells[column.name] for column in table.columns)
         ]
         lines.append(" & ".join([_escaped(method), *shown]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
@@ -96,46 +116,103 @@ def beside_the_paper(tables: Sequence[tuple[str, Table]]) -> str:
     """Tables 2 and 3: the paper's figures, marked as published, and below them what was measured here. Never one ranking of both.
 
     Args:
-        tables: (name of the test set as shown, its table).
+        tables: (name of the test set, its table); one called hdtf or ccv2 stands below the paper's figures of that set.
     """
-    head = ["method", "10⁹ parameters", "the driver gives", "from", "test set", *(name.replace("_", "-").upper() for name in PAPER_COLUMNS)]
-    lines = [_row(head), _row(["---"] * len(head))]
+    parts = []
+    named = {name.lower(): label for name, label in _TEST_SETS.items()}
+    sections = [*_TEST_SETS.values(), *dict.fromkeys(name for name, _ in tables if name.lower() not in named)]
+    for section in sections:
+        rows = [line for name, line in _published_rows(section)]
+        for test_set, table in tables:
+            if named.get(test_set.lower(), test_set) == section:
+                rows += [_measured_row(table, method) for method in table.cells]
+        parts.append(f"Table 2, {section}\n\n" + _block(rows))
+    by_modality: dict[str, list[list[str]]] = {modality: [] for modality in MODALITIES}
+    for modality, rows in by_modality.items():
+        rows += [line for name, line in _published_rows("HDTF") if name == f"{_OURS} {modality}"]
+        for test_set, table in tables:
+            for method in table.methods.values():
+                if method.modality == modality:
+                    line = _measured_row(table, method.name)
+                    rows.append([f"{line[0]}, {test_set}", *line[1:]])
+    parts.append("Table 3, by what drives (published: HDTF)\n\n" + _block([row for rows in by_modality.values() for row in rows]))
+    parts += [f"**{name}: {line}**" for name, table in tables for line in table.warnings]
+    parts.append("Published and measured rows are not comparable: nobody outside knows the paper's clips, lengths, crops or extractors.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(rows: Sequence[Sequence[str]]) -> str:
+    head = ["method", "10⁹ parameters", "driven by", "from", *(name.replace("_", "-").upper() for name in PAPER_COLUMNS)]
+    return "\n".join([_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows)])
+
+
+def _published_rows(section: str) -> list[tuple[str, list[str]]]:
+    key = next((key for key, label in _TEST_SETS.items() if label == section), None)
+    if key is None:
+        return []
+    found = []
     for name, row in published().items():
         size = "" if row["parameters_b"] is None else f"{row['parameters_b']:g}"
-        for test_set in ("hdtf", "ccv2"):
-            if row[test_set]:
-                figures = [f"{row[test_set][column]:g}" for column in PAPER_COLUMNS]
-                lines.append(_row([name, size, row["signal"], "paper", test_set.upper().replace("CCV2", "CCv2"), *figures]))
-        if not row["hdtf"] and not row["ccv2"]:
-            lines.append(_row([name, size, row["signal"], "paper", "", *["not given"] * len(PAPER_COLUMNS)]))
-    for test_set, table in tables:
-        for method, cells in table.cells.items():
-            figures = [_text(cells[column]) if column in cells else "" for column in PAPER_COLUMNS.values()]
-            lines.append(_row([f"*{method}*" if method in table.controls else method, "", "", "measured", test_set, *figures]))
-    return (
-        "\n".join(lines)
-        + "\n\nPublished and measured rows are not comparable: nobody outside knows the paper's clips, lengths, crops or extractors.\n"
-    )
+        figures = [f"{row[key][column]:g}" for column in PAPER_COLUMNS] if row[key] else ["not given"] * len(PAPER_COLUMNS)
+        found.append((name, [name, size, row["signal"], "paper", *figures]))
+    return found
 
 
-def _comparisons(table: Table) -> str:
-    head = ["first − second", "metric", "difference [95 %]", "p", "p (Holm)"]
+def _measured_row(table: Table, method: str) -> list[str]:
+    size = table.methods[method].parameters_b if method in table.methods else math.nan
+    cells = table.cells[method]
+    figures = [shown(cells[column]) if column in cells else "" for column in PAPER_COLUMNS.values()]
+    name = f"*{method}*" if method in table.controls else method
+    return [name, "" if math.isnan(size) else f"{size:.4g}", table.signal(method), "measured", *figures]
+
+
+def _small_samples(table: Table) -> str:
+    """How much of each Fréchet distance may be only its small number of samples."""
+    head = ["Fréchet distance", "method", "samples a side", "measured", "extrapolated to infinitely many"]
     lines = [_row(head), _row(["---"] * len(head))]
-    for one in table.comparisons:
-        bounds = f"{_number(one.difference)} [{_number(one.low)}, {_number(one.high)}]"
-        lines.append(_row([f"{one.first} − {one.second}", one.metric, bounds, f"{one.p:.3g}", f"{one.p_corrected:.3g}"]))
+    for name in table.distances:
+        for method, cells in table.cells.items():
+            cell = cells[name]
+            if not math.isnan(cell.mean):
+                limit = "fewer than 4 identities" if math.isnan(cell.at_infinity) else number(cell.at_infinity)
+                lines.append(_row([name, method, str(cell.n), number(cell.mean), limit]))
     return "\n".join(lines)
 
 
-def _text(cell: Cell) -> str:
+def _curves(table: Table) -> str:
+    head = ["method", "knob", "measured", "clips", "at each setting [95 %]"]
+    lines = [_row(head), _row(["---"] * len(head))]
+    for curve in table.curves:
+        points = "; ".join(f"{p.value:g}: {_bounded(p.mean, p.low, p.high)}" for p in curve.points)
+        lines.append(_row([curve.method, curve.parameter, curve.column, str(curve.n_clips), points]))
+    return "\n".join(lines)
+
+
+def _comparisons(table: Table) -> str:
+    head = ["first − second", "metric", "difference [95 %]", "p", "p (Holm)", "identities needed"]
+    lines = [_row(head), _row(["---"] * len(head))]
+    for one in table.comparisons:
+        p, corrected = ("" if math.isnan(value) else f"{value:.3g}" for value in (one.p, one.p_corrected))
+        bounds = _bounded(one.difference, one.low, one.high)
+        lines.append(_row([f"{one.first} − {one.second}", one.metric, bounds, p, corrected, str(one.needed or "")]))
+    return "\n".join(lines)
+
+
+def shown(cell: Cell, n_pairs: int | None = None) -> str:
+    """Mean, interval, rank, and the number of clips where it is smaller than `n_pairs`."""
     if math.isnan(cell.mean):
         return ""
-    bounds = "" if math.isnan(cell.low) else f" [{_number(cell.low)}, {_number(cell.high)}]"
-    return f"{_number(cell.mean)}{bounds}" + (f" ({cell.rank})" if cell.rank else "")
+    fewer = f", {cell.n} clips" if n_pairs is not None and cell.n < n_pairs else ""
+    return _bounded(cell.mean, cell.low, cell.high) + (f" ({cell.rank})" if cell.rank else "") + fewer
 
 
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4g}"
+def _bounded(mean: float, low: float, high: float) -> str:
+    return number(mean) + ("" if math.isnan(low) else f" [{number(low)}, {number(high)}]")
+
+
+def number(value: float) -> str:
+    """Four figures; "" for NaN, 0 for what is only rounding."""
+    return "" if math.isnan(value) else "0" if abs(value) < ROUNDING else f"{value:.4g}"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -39,6 +39,7 @@ class PlannedPair:
         reference_row: of the clip that the reference is taken from.
         reference_ms: time of the reference within its clip's span.
         start_ms, length_ms: the judged part within the driving clip's span.
+        files: names the pair's files where several pairs share them; "" is `name`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PlannedPair:
     signal: str = "video+audio"
     has_real: bool = True
     parameters: dict[str, float] = field(default_factory=dict)
+    files: str = ""
 
 
 def plan_pairs(
@@ -123,7 +125,7 @@ def _amplitude_sweep(row, chosen, seed, longest_ms, left_out) -> Iterator[Planne
     for parameters in settings:
         (name, value), *_ = parameters.items()
         label = f"{row['clip_id']}-{name.replace('_', '-')}-{value:g}"
-        yield from _self(row, longest_ms, left_out, name=label, parameters=parameters, has_real=value == 1.0)
+        yield from _self(row, longest_ms, left_out, name=label, files=row["clip_id"], parameters=parameters, has_real=value == 1.0)
         if left_out and left_out[-1].startswith(row["clip_id"]):
             return
 

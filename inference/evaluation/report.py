@@ -9,21 +9,17 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from curation.report.svg import LEFT, RIGHT, WIDTH, Scale, ticks
-from curation.report.wording import number
-from inference.evaluation.metrics.base import MetricColumn
-from inference.evaluation.outputs import column_notes
-from inference.evaluation.table import Cell, Table
+from inference.evaluation.charts import curve_chart, interval_chart
+from inference.evaluation.outputs import column_groups, column_notes, number, shown
+from inference.evaluation.sweep import Curve
+from inference.evaluation.table import Table
 from manifests.atomic import atomic_path
 
 REPORT_FILE = "report.html"
-_LINE_PX = 22
-_NAMES_PX = 120
 
 
 @dataclass(frozen=True)
@@ -42,12 +38,15 @@ def write_report(out: str | Path, table: Table, rows: Sequence[dict[str, Any]]) 
         "title": out.absolute().name,
         "table": table,
         "columns": table.columns,
-        "cells": {method: [_shown(cells[column.name]) for column in table.columns] for method, cells in table.cells.items()},
+        "groups": column_groups(table.columns),
+        "shown": lambda method, column: shown(table.cells[method][column.name], None if column.name in table.distances else table.n_pairs),
         "plots": [(column, interval_chart(column, table)) for column in table.columns],
         "legend": column_notes(table.columns),
         "players": _players(table, rows, out),
         "failures": [row for row in rows if row["status"] == "failed"],
-        "number": lambda value: "" if math.isnan(value) else f"{value:.4g}",
+        "sweeps": _sweeps(table),
+        "number": number,
+        "p_value": lambda value: "" if math.isnan(value) else f"{value:.3g}",
     }
     html = _template().render(context)
     with atomic_path(out / REPORT_FILE) as temporary:
@@ -55,33 +54,12 @@ def write_report(out: str | Path, table: Table, rows: Sequence[dict[str, Any]]) 
     return out / REPORT_FILE
 
 
-def interval_chart(column: MetricColumn, table: Table) -> str:
-    """A dot and its interval for every method and control; empty where nothing was measured."""
-    cells = [(method, row[column.name]) for method, row in table.cells.items() if not math.isnan(row[column.name].mean)]
-    if not cells:
-        return ""
-    bounds = [value for _, cell in cells for value in (cell.mean, cell.low, cell.high) if not math.isnan(value)]
-    room = 0.06 * (max(bounds) - min(bounds)) or 0.1 * abs(bounds[0]) or 1.0
-    x = Scale(min(bounds) - room, max(bounds) + room, LEFT + _NAMES_PX, WIDTH - RIGHT)
-    height = _LINE_PX * len(cells) + 30
-    parts = [f'<path class="grid" d="M{x(t):.1f} 4V{height - 22}"/>' for t in ticks(x.low, x.high)]
-    parts += [f'<text class="axis" x="{x(t):.1f}" y="{height - 8}" text-anchor="middle">{number(t)}</text>' for t in ticks(x.low, x.high)]
-    for index, (method, cell) in enumerate(cells):
-        y = 14 + _LINE_PX * index
-        colour = "s6" if method in table.controls else "s0"
-        parts.append(f'<text class="axis" x="{LEFT + _NAMES_PX - 8}" y="{y + 4}" text-anchor="end">{escape(method[:22])}</text>')
-        if not math.isnan(cell.low):
-            parts.append(f'<path class="line {colour}" d="M{x(cell.low):.1f} {y}H{x(cell.high):.1f}"/>')
-        parts.append(
-            f'<circle class="{colour}" cx="{x(cell.mean):.1f}" cy="{y}" r="4"><title>{escape(method)}: {_shown(cell)}</title></circle>'
-        )
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(column.name)}">{"".join(parts)}</svg>'
-
-
-def _shown(cell: Cell) -> str:
-    if math.isnan(cell.mean):
-        return ""
-    return f"{cell.mean:.4g}" + ("" if math.isnan(cell.low) else f" [{cell.low:.4g}, {cell.high:.4g}]")
+def _sweeps(table: Table) -> list[tuple[str, str, list[str], str]]:
+    """(knob, column, methods in the order of their colours, drawing) of an amplitude sweep, all methods in one drawing."""
+    drawings: dict[tuple[str, str], list[Curve]] = {}
+    for curve in table.curves:
+        drawings.setdefault((curve.parameter, curve.column), []).append(curve)
+    return [(parameter, column, [c.method for c in curves], curve_chart(curves)) for (parameter, column), curves in drawings.items()]
 
 
 def _players(table: Table, rows: Sequence[dict[str, Any]], out: Path) -> list[tuple[str, list[Player]]]:

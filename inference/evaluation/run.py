@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from inference.evaluation.canonical import check_settings
-from inference.evaluation.controls import CONTROLS, GROUND_TRUTH
+from inference.evaluation.controls import CONTROLS, GROUND_TRUTH, SHUFFLED
 from inference.evaluation.judge import Judge, Settings, Task, read_row
-from inference.evaluation.methods import VIDEO_SUFFIXES, Method, MethodFolder, read_method
+from inference.evaluation.methods import Method, MethodFolder, read_method
 from inference.evaluation.metrics.registry import load_metrics
 from inference.evaluation.on_ray import judge_on_ray
-from inference.evaluation.pairs import PAIRS_FILE, Pair, PairList, read_pairs
+from inference.evaluation.pairs import Pair, PairList
 from manifests import UserError
 from manifests.atomic import atomic_path
 
@@ -35,7 +35,7 @@ class Evaluation:
 
 def evaluate(
     predictions: Iterable[str | Path],
-    real: str | Path,
+    pairs: PairList,
     out: str | Path,
     settings: Settings,
     *,
@@ -45,14 +45,13 @@ def evaluate(
 
     Args:
         predictions: folders of `<pair_id>.mp4`, one a method.
-        real: a pair list (file or directory), or a folder of real videos whose stems are the pair ids.
+        pairs: what was asked; see `inference.evaluation.benchmark.find_pairs`.
         say: gets one line of text now and then.
 
     Raises:
         UserError: a mistake of the user's, one line.
     """
     check_settings(settings.size_px, settings.longest_ms)
-    pairs = pairs_of(real)
     ids = [pair.pair_id for pair in pairs]
     folders = _methods(predictions, ids)
     for folder in folders.values():
@@ -61,33 +60,15 @@ def evaluate(
         if folder.missing:
             gaps = f"{len(folder.missing)} of {len(ids)} pairs have no video"
             say(f"{folder.method.name}: {gaps} and count as failures, e.g. {folder.missing[0]}")
+        if len(folder.missing) == len(ids):
+            raise UserError(f"{folder.method.name} has no video for any of {len(ids)} pairs; it needs <pair_id>.mp4, e.g. {ids[0]}.mp4")
     out = Path(out)
+    (out / RUN_FILE).unlink(missing_ok=True)  # rows are about to change: no table from half of them
     tasks = _tasks(pairs, folders, out)
     rows, unavailable = _judged(tasks, settings, out, say)
     evaluation = Evaluation(out, {name: folder.method for name, folder in folders.items()}, rows, unavailable)
     _write_run(evaluation, pairs, settings)
     return evaluation
-
-
-def pairs_of(real: str | Path) -> PairList:
-    """A pair list, or the pairs that a plain folder of videos stands for: each is its own reference, driver and truth. Stems that differ in
-    their trailing digits only are one identity, as HDTF names its recordings."""
-    folder = Path(real)
-    if folder.is_file() or (folder / PAIRS_FILE).is_file():
-        return read_pairs(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is neither a pair list nor a folder of real videos")
-    videos = sorted(f for f in folder.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and f.is_file() and not f.name.startswith("."))
-    if not videos:
-        raise UserError(
-            f"{folder} holds neither {PAIRS_FILE} nor videos; `python -m inference.evaluation pairs` makes a pair list from a manifest"
-        )
-    pairs = []
-    for video in videos:
-        who = re.sub(r"[\d_-]+$", "", video.stem) or video.stem
-        given = {"reference": video.name, "driver": video.name, "audio": video.name, "real": video.name}
-        pairs.append(Pair(pair_id=video.stem, protocol="paper-like", identity=who, reference_identity=who, **given))
-    return PairList(folder, tuple(pairs))
 
 
 def read_run(out: str | Path) -> dict[str, Any]:
@@ -116,18 +97,29 @@ def _methods(predictions: Iterable[str | Path], ids: list[str]) -> dict[str, Met
 
 def _tasks(pairs: PairList, folders: dict[str, MethodFolder], out: Path) -> list[Task]:
     """All rows to make, pair by pair, so that a driving clip is read once for all methods."""
-    tasks, listed = [], list(pairs)
-    for number, pair in enumerate(listed):
-        target = str(pairs.path(pair.real or pair.driver or pair.reference))
-        other = listed[(number + 1) % len(listed)]
-        lender = str(pairs.path(other.real or other.driver or other.reference))
-        base = Task("", pair, None, target, str(pairs.path(pair.reference)), lender, Path())
+    tasks = []
+    for number, pair in enumerate(pairs):
+        base = Task("", pair, None, _target(pairs, pair), str(pairs.path(pair.reference)), "", Path())
         for name in CONTROLS if pair.real else ():
-            tasks.append(replace(base, method=name, row_file=_row_file(out, name, pair.pair_id)))
+            lender = _lender(pairs, number) if name == SHUFFLED else ""
+            if lender or name != SHUFFLED:
+                tasks.append(replace(base, method=name, other_target=lender, row_file=_row_file(out, name, pair.pair_id)))
         for name, folder in folders.items():
             answer = str(folder.videos.get(pair.pair_id, ""))
             tasks.append(replace(base, method=name, answer=answer, notes=folder.method.notes, row_file=_row_file(out, name, pair.pair_id)))
     return tasks
+
+
+def _target(pairs: PairList, pair: Pair) -> str:
+    return str(pairs.path(pair.real or pair.driver or pair.reference))
+
+
+def _lender(pairs: PairList, number: int) -> str:
+    """The clip that lends its sound to a pair: the next one of another person, else the next other clip; "" where there is none."""
+    pair = pairs.pairs[number]
+    others = [other for other in (*pairs.pairs[number + 1 :], *pairs.pairs[:number]) if _target(pairs, other) != _target(pairs, pair)]
+    best = next((other for other in others if other.identity != pair.identity), others[0] if others else None)
+    return "" if best is None else _target(pairs, best)
 
 
 def _row_file(out: Path, method: str, pair_id: str) -> Path:
@@ -141,7 +133,7 @@ def _judged(tasks: list[Task], settings: Settings, out: Path, say: Callable[[str
         say(f"{name} stays empty: {reason}")
     progress = _Progress(len(tasks), say)
     if settings.workers > 1:
-        judge_on_ray(tasks, settings, out, progress.add)
+        judge_on_ray(tasks, settings, out, metrics.names, progress.add)
     else:
         with Judge.of(settings, out, metrics) as judge:
             for task in tasks:
@@ -166,7 +158,7 @@ class _Progress:
 
 def _write_run(evaluation: Evaluation, pairs: PairList, settings: Settings) -> None:
     document = {
-        "pairs": len(pairs),
+        "pairs": [pair.pair_id for pair in pairs],
         "pairs_version": pairs.version,
         "protocols": sorted({pair.protocol for pair in pairs}),
         "settings": asdict(settings),

@@ -1,6 +1,6 @@
 """From rows to a table: a line a method, with intervals, ranks and comparisons. Nothing is measured here.
 
-Every number of a table rests on the same pairs: those that all methods answered. What a method failed on is its coverage, beside them.
+Every figure of a column rests on the same pairs: those on which all methods have one. What a method failed on is its coverage, beside them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,34 +16,44 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.evaluation.feature_store import FeatureStore
-from inference.evaluation.frechet import extrapolated, frechet_distance, frechet_interval
-from inference.evaluation.judge import FEATURES_DIR, read_row
+from inference.evaluation.frechet import basic_interval, extrapolated, frechet_distance, resampled_deviations
+from inference.evaluation.measured import Measured, read_rows
+from inference.evaluation.methods import Method
 from inference.evaluation.metrics.base import MetricColumn
-from inference.evaluation.metrics.registry import metric_columns
-from inference.evaluation.run import ROWS_DIR, read_run
-from inference.evaluation.statistics import holm, mean_interval, paired_interval, sign_flip_p
-from manifests import UserError
+from inference.evaluation.statistics import RESAMPLES, holm, identities_needed, identity_sd, mean_interval, paired_interval, sign_flip_p
+from inference.evaluation.sweep import Curve, curves_of
+
+__all__ = ["Cell", "Comparison", "Table", "make_table", "read_rows", "to_json"]
+
+FRECHET_RESAMPLES = 100
+LOW_COVERAGE = 0.8
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the table; NaN where it could not be measured."""
+    """One number of the table; NaN where it could not be measured.
+
+    Attributes:
+        n: clips behind it; of a Fréchet distance, feature rows of each side.
+        at_infinity: of a Fréchet distance, what it tends to for many samples; NaN with fewer than four identities.
+    """
 
     mean: float
     low: float = math.nan
     high: float = math.nan
     rank: int | None = None
-    note: str = ""
+    n: int = 0
+    at_infinity: float = math.nan
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods by one metric, over the pairs that both answered.
+    """Two methods by one metric, over the pairs behind its column.
 
     Attributes:
-        difference, low, high: mean of first − second and its interval.
-        p, p_corrected: sign-flip permutation test; Holm over all comparisons of the table.
+        difference, low, high: mean of first − second (of a Fréchet distance, the difference of both) and its interval.
+        p, p_corrected: sign-flip permutation test; Holm over all comparisons of the table. NaN for a Fréchet distance, which no clip has.
+        needed: identities that would show a difference of this size at 5 % with 80 % power; None where nothing tells.
     """
 
     first: str
@@ -52,8 +62,9 @@ class Comparison:
     difference: float
     low: float
     high: float
-    p: float
+    p: float = math.nan
     p_corrected: float = math.nan
+    needed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,10 @@ class Table:
         columns: in the order of the table.
         cells: method → column → cell; controls first.
         coverage: method → share of all pairs that it answered.
-        n_pairs, n_identities: behind every number.
+        n_pairs, n_identities: that every method answered; a column may rest on fewer (`Cell.n`).
+        methods: name → what its method.yaml says.
+        curves: of an amplitude sweep.
+        warnings: what a reader has to know before comparing.
     """
 
     columns: list[MetricColumn]
@@ -75,6 +89,10 @@ class Table:
     n_identities: int
     comparisons: list[Comparison]
     unavailable: dict[str, str]
+    methods: dict[str, Method] = field(default_factory=dict)
+    curves: list[Curve] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    distances: list[str] = field(default_factory=list)
 
     def frame(self) -> pd.DataFrame:
         """Means, a row a method."""
@@ -82,102 +100,58 @@ class Table:
             {column.name: {method: cells[column.name].mean for method, cells in self.cells.items()} for column in self.columns}
         ).reindex(list(self.cells))
 
-
-def read_rows(out: str | Path) -> list[dict[str, Any]]:
-    """All rows of an evaluation's directory.
-
-    Raises:
-        UserError: there is none.
-    """
-    rows = [row for file in sorted((Path(out) / ROWS_DIR).glob("*/*.json")) if (row := read_row(file)) is not None]
-    if not rows:
-        raise UserError(f"{out} holds no evaluated pair")
-    return rows
+    def signal(self, name: str) -> str:
+        """What a method used of its driver, "" if it does not say."""
+        return self.methods[name].signal if name in self.methods else ""
 
 
-def make_table(out: str | Path, *, resamples: int = 10_000, frechet_resamples: int = 100, seed: int = 0) -> Table:
+def make_table(out: str | Path, *, resamples: int = RESAMPLES, frechet_resamples: int = FRECHET_RESAMPLES, seed: int = 0) -> Table:
     """The table of an evaluation's directory.
 
     Args:
         resamples, frechet_resamples: of the bootstrap over identities, for means and for Fréchet distances.
     """
-    run, rows = read_run(out), read_rows(out)
-    names = [*run["controls"], *run["methods"]]
-    rows = [row for row in rows if row["method"] in names]
-    by_method = {name: {row["pair_id"]: row for row in rows if row["method"] == name and row["status"] == "scored"} for name in names}
-    judged = [name for name in names if name in run["methods"]] or names
-    common = sorted(set.intersection(*(set(by_method[name]) for name in judged)))
-    identity = {row["pair_id"]: row["identity"] for row in rows}
-    who = [identity[pair_id] for pair_id in common]
-    distances = {name for rows in by_method.values() for row in rows.values() for name in row["features"]}
-    scores = {name for rows in by_method.values() for row in rows.values() for name in row}
-    shown = [column for column in metric_columns() if column.name in distances | scores]
-    store = FeatureStore(Path(out) / FEATURES_DIR)
-    cells: dict[str, dict[str, Cell]] = {}
-    for name in names:
-        here = [by_method[name].get(pair_id) for pair_id in common]
-        cells[name] = {column.name: _cell(column, here, who, store, resamples, frechet_resamples, seed) for column in shown}
-    values = {
-        (name, column.name): np.array([_value(by_method[name].get(pair_id), column.name) for pair_id in common])
-        for name in run["methods"]
-        for column in shown
-        if column.name not in distances
-    }
+    measured = Measured(out)
+    run = measured.run
+    methods = {name: _method(name, values) for name, values in run["methods"].items()}
+    cells: dict[str, dict[str, Cell]] = {name: {} for name in [*measured.controls, *measured.methods]}
+    deviations: dict[tuple[str, str], np.ndarray] = {}
+    for column in measured.columns:
+        for name in cells:
+            if column.name in measured.distances:
+                cells[name][column.name], deviations[name, column.name] = _distance(measured, name, column.name, frechet_resamples, seed)
+            else:
+                who = measured.identities(measured.pairs_behind(column.name))
+                found = mean_interval(measured.values(name, column.name), who, resamples=resamples, seed=seed)
+                cells[name][column.name] = Cell(found.mean, found.low, found.high, n=found.n_clips)
+    cells = _ranked(cells, measured.columns, measured.methods)
+    n_identities = len(set(measured.identities(measured.common)))
     return Table(
-        shown,
-        _ranked(cells, shown, list(run["methods"])),
-        {name: len(by_method[name]) / run["pairs"] for name in names},
-        list(run["controls"]),
-        len(common),
-        len(set(who)),
-        _comparisons(values, list(run["methods"]), shown, who, resamples, seed),
+        measured.columns,
+        cells,
+        {name: measured.coverage(name) for name in cells},
+        measured.controls,
+        len(measured.common),
+        n_identities,
+        _comparisons(measured, cells, deviations, resamples, seed),
         run["unavailable"],
+        methods,
+        curves_of(measured.all_rows, measured.methods, resamples=resamples, seed=seed),
+        _warnings(measured, methods, n_identities),
+        sorted(measured.distances),
     )
 
 
-def _cell(
-    column: MetricColumn,
-    rows: list[dict[str, Any] | None],
-    who: list[str],
-    store: FeatureStore,
-    resamples: int,
-    frechet_resamples: int,
-    seed: int,
-) -> Cell:
-    features = _paired_features(column.name, rows, who, store)
-    if features is not None:
-        ours, real, owners = features
-        if len(ours) < 2:
-            return Cell(math.nan, note="fewer than two samples")
-        low, high = frechet_interval(ours, real, owners, resamples=frechet_resamples, seed=seed)
-        limit = extrapolated(ours, real, owners, seed=seed).at_infinity
-        return Cell(frechet_distance(ours, real), low, high, note=f"N = {len(ours)}, extrapolated to infinite N: {limit:.4g}")
-    interval = mean_interval([_value(row, column.name) for row in rows], who, resamples=resamples, seed=seed)
-    return Cell(interval.mean, interval.low, interval.high, note="" if interval.n_clips == len(rows) else f"{interval.n_clips} clips")
-
-
-def _paired_features(
-    name: str, rows: list[dict[str, Any] | None], who: list[str], store: FeatureStore
-) -> tuple[np.ndarray, np.ndarray, list[str]] | None:
-    """Features of answers and of their real clips, row by row, with the identity of each; None if the column is no Fréchet distance."""
-    ours, real, owners = [], [], []
-    for row, identity in zip(rows, who, strict=True):
-        keys = (row or {}).get("features", {}).get(name)
-        if keys is None:
-            continue
-        answer, truth = store.load(keys["store"], keys["answer"]), store.load(keys["store"], keys["real"])
-        if answer is None or truth is None:
-            raise UserError(f"features of {row['method']}, {row['pair_id']} are gone; run the evaluation again with the same command")
-        count = min(len(answer), len(truth))
-        ours.append(answer[:count])
-        real.append(truth[:count])
-        owners += [identity] * count
-    return (np.concatenate(ours), np.concatenate(real), owners) if ours else None
-
-
-def _value(row: dict[str, Any] | None, name: str) -> float:
-    value = (row or {}).get(name)
-    return math.nan if value is None else float(value)
+def _distance(measured: Measured, name: str, column: str, resamples: int, seed: int) -> tuple[Cell, np.ndarray]:
+    """A Fréchet distance, and how it deviates over resamples of the identities."""
+    features = measured.features(name, column)
+    if features is None or len(features.ours) < 2:
+        return Cell(math.nan, n=0 if features is None else len(features.ours)), np.zeros(0)
+    distance = frechet_distance(features.ours, features.real)
+    deviations = resampled_deviations(features.ours, features.real, features.owners, resamples=resamples, seed=seed)
+    low, high = (bound if math.isnan(bound) else max(0.0, bound) for bound in basic_interval(distance, deviations))
+    limit = extrapolated(features.ours, features.real, features.owners, seed=seed).at_infinity
+    return Cell(distance, low, high, n=len(features.ours), at_infinity=limit), deviations
 
 
 def _ranked(cells: dict[str, dict[str, Cell]], columns: Sequence[MetricColumn], methods: list[str]) -> dict[str, dict[str, Cell]]:
@@ -187,35 +161,72 @@ def _ranked(cells: dict[str, dict[str, Cell]], columns: Sequence[MetricColumn], 
         if column.better == "as real":
             continue
         sign = 1 if column.better == "lower" else -1
-        order = sorted(
-            (name for name in methods if not math.isnan(cells[name][column.name].mean)), key=lambda n: sign * cells[n][column.name].mean
-        )
-        for name in order:
-            cell = cells[name][column.name]
-            rank = 1 + sum(sign * cells[other][column.name].mean < sign * cell.mean for other in order)
-            ranked[name][column.name] = Cell(cell.mean, cell.low, cell.high, rank, cell.note)
+        means = {name: sign * cells[name][column.name].mean for name in methods if not math.isnan(cells[name][column.name].mean)}
+        for name, mean in means.items():
+            rank = 1 + sum(other < mean for other in means.values())
+            ranked[name][column.name] = replace(cells[name][column.name], rank=rank)
     return ranked
 
 
 def _comparisons(
-    values: dict[tuple[str, str], np.ndarray],
-    methods: list[str],
-    columns: Sequence[MetricColumn],
-    who: list[str],
-    resamples: int,
-    seed: int,
+    measured: Measured, cells: dict[str, dict[str, Cell]], deviations: dict[tuple[str, str], np.ndarray], resamples: int, seed: int
 ) -> list[Comparison]:
     found = []
-    for first, second in combinations(methods, 2):
-        for column in columns:
-            ours, theirs = values.get((first, column.name)), values.get((second, column.name))
-            if ours is None or theirs is None or column.better == "as real" or not np.isfinite(ours - theirs).any():
+    for first, second in combinations([name for name in measured.methods if name not in measured.silent], 2):
+        for column in measured.columns:
+            name = column.name
+            if column.better == "as real":
+                continue
+            if name in measured.distances:
+                spread = deviations[first, name], deviations[second, name]
+                if len(spread[0]) and len(spread[0]) == len(spread[1]):
+                    difference = cells[first][name].mean - cells[second][name].mean
+                    found.append(Comparison(first, second, name, difference, *basic_interval(difference, spread[0] - spread[1])))
+                continue
+            ours, theirs, who = (
+                measured.values(first, name),
+                measured.values(second, name),
+                measured.identities(measured.pairs_behind(name)),
+            )
+            if not np.isfinite(ours - theirs).any():
                 continue
             interval = paired_interval(ours, theirs, who, resamples=resamples, seed=seed)
             p = sign_flip_p(ours, theirs, who, resamples=resamples, seed=seed)
-            found.append(Comparison(first, second, column.name, interval.mean, interval.low, interval.high, p))
+            sd = identity_sd(ours, theirs, who)
+            needed = identities_needed(interval.mean, sd) if interval.mean and sd > 0 else None
+            found.append(Comparison(first, second, name, interval.mean, interval.low, interval.high, p, needed=needed))
     corrected = holm([one.p for one in found])
-    return [Comparison(**{**vars(one), "p_corrected": p}) for one, p in zip(found, corrected, strict=True)]
+    return [replace(one, p_corrected=p) for one, p in zip(found, corrected, strict=True)]
+
+
+def _warnings(measured: Measured, methods: dict[str, Method], n_identities: int) -> list[str]:
+    said = []
+    signals: dict[str, list[str]] = {}
+    for name, method in methods.items():
+        signals.setdefault(method.signal or "unknown", []).append(name)
+    if len(signals) > 1:
+        groups = "; ".join(f"{signal}: {', '.join(names)}" for signal, names in sorted(signals.items()))
+        said.append(
+            f"Methods that are given different things are ranked together ({groups}). Who sees the driver's mouth has an upper-bound task;"
+            " only methods that hear it alone show skill with sound. Compare within one signal."
+        )
+    elif "unknown" in signals and len(methods) > 1:
+        said.append("No method.yaml says what its method uses of the driver (signal: audio, video or video+audio): ranks may mix tasks.")
+    for name in measured.silent:
+        said.append(f"{name} has no answer that could be judged; it is left out of all comparisons.")
+    for name in measured.methods:
+        if name not in measured.silent and measured.coverage(name) < LOW_COVERAGE and len(measured.methods) > 1:
+            said.append(f"{name} answered {measured.coverage(name):.0%} of the pairs, and every figure rests on pairs that all answered.")
+    if len(measured.run.get("protocols", [])) > 1:
+        said.append(f"The pairs are of several protocols ({', '.join(measured.run['protocols'])}); their figures mix.")
+    if n_identities < 20:
+        said.append(f"{n_identities} identities: intervals are rough, and no claim about people in general rests on them.")
+    return said
+
+
+def _method(name: str, values: dict[str, Any]) -> Method:
+    size = values.get("parameters_b")
+    return Method(name, math.nan if size is None else size, values.get("signal", ""), values.get("notes", {}))
 
 
 def to_json(table: Table) -> str:

@@ -39,9 +39,9 @@ class LandmarkLipSync(ClipMetric):
         return self._towers.name
 
     def score(self, pair: Judged) -> dict[str, float]:
-        if pair.target.audio is None:
+        if pair.target.sound is None:
             return {}
-        curve, n_windows = clip_curve(self._towers, pair.answer.faces.points_px, pair.target.audio)
+        curve, n_windows = clip_curve(self._towers, pair.answer.faces.points_px, pair.target.sound)
         if n_windows < 2 * MAX_SHIFT or not np.isfinite(curve).all():
             return {}
         offset, confidence = read_curve(curve)

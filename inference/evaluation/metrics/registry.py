@@ -21,6 +21,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "syncnet": (f"{_HERE}.sync", "SyncNet"),
     "csim": (f"{_HERE}.identity", "Csim"),
     "face_motion": (f"{_HERE}.face", "FaceMotion"),
+    "amplitude": (f"{_HERE}.amplitude", "Amplitude"),
     "stability": (f"{_HERE}.stability", "Stability"),
     "lipsync": (f"{_HERE}.lipsync", "LandmarkLipSync"),
 }
@@ -37,6 +38,11 @@ class Metrics:
     clip: list[ClipMetric]
     features: list[FeatureMetric]
     unavailable: dict[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the metrics that run."""
+        return [metric.name for metric in [*self.clip, *self.features]]
 
 
 def load_metrics(names: Iterable[str] | None = None, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Metrics:

@@ -47,7 +47,7 @@ class SyncNet(ClipMetric):
         return self._scorer.model_name
 
     def score(self, pair: Judged) -> dict[str, float]:
-        audio = pair.target.audio
+        audio = pair.target.sound
         if audio is None:
             return {}
         own = self._scored(pair.answer, pair.answer.faces, audio)

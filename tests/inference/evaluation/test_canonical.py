@@ -47,7 +47,7 @@ def test_a_square_clip_is_taken_whole_and_an_answer_of_another_size_falls_on_it(
     assert len(real.audio) == 16_000
     assert real.faces.seen.all()
     answer = canonicaliser.answer(tmp_path / "small.mp4", real)
-    assert answer.record == {"source_fps": 25.0, "source_px": [192, 192], "crop": "real's square"}
+    assert answer.record == {"source_fps": 25.0, "source_px": [192, 192], "crop": "real's square", "frames_off": 0}
     assert psnr(answer.frames[0], real.frames[0]) > 25
     assert np.abs(answer.faces.points_px[0] - real.faces.points_px[0]).max() < 4
 

@@ -65,7 +65,7 @@ def clips() -> tuple:
     return made_clip(face_points(6), seed=1), made_clip(face_points(6), seed=2)
 
 
-@pytest.mark.parametrize(("metric", "net"), [(LpipsAlex, "alex"), (LpipsVgg, "vgg")])
+@pytest.mark.parametrize(("metric", "net"), [(LpipsAlex, "alex"), pytest.param(LpipsVgg, "vgg", marks=pytest.mark.slow)])
 def test_lpips_equals_the_package(models: Path, metric: type, net: str) -> None:
     import lpips
     import torchvision
@@ -73,7 +73,9 @@ def test_lpips_equals_the_package(models: Path, metric: type, net: str) -> None:
     ours, real = clips()
     found = metric(models_dir=str(models), batch=4).score(Judged(ours, real))[metric.name]
     peer = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    trunk = {"alex": torchvision.models.alexnet, "vgg": torchvision.models.vgg16}[net](weights=None)
+    with torch.device("meta"):
+        trunk = {"alex": torchvision.models.alexnet, "vgg": torchvision.models.vgg16}[net](weights=None)
+    trunk.features.to_empty(device="cpu")
     state = torch.load(next((models / "evaluation").glob(f"{net}*.pth")), weights_only=True)
     trunk.features.load_state_dict({k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")})
     for number in range(1, 6):  # the package's own constructor slices torchvision's trunk so
@@ -100,6 +102,7 @@ def test_identical_frames_are_at_distance_zero_and_more_noise_is_farther(models:
     assert metric.score(Judged(real, real, is_real=False)) == {}
 
 
+@pytest.mark.slow
 def test_fid_equals_torch_fidelitys_on_the_same_frames_and_weights(models: Path, tmp_path: Path) -> None:
     import torch_fidelity
     from torch.utils.data import TensorDataset

@@ -80,7 +80,7 @@ def test_from_a_manifest_to_a_page(run_directory: Path, tmp_path: Path, capsys: 
     text = said(capsys)
     assert "fid stays empty" in text
     assert "1 failed" in text
-    assert "| ours | 67% |" in text
+    assert "| ours |  | 67% |" in text
     page = (out / "report.html").read_text()
     assert "<b>person" not in page
     assert page.count("<video") >= 4
@@ -96,8 +96,8 @@ def test_from_a_manifest_to_a_page(run_directory: Path, tmp_path: Path, capsys: 
 
     main(["table", str(out), "--resamples", "200"])
     table = said(capsys)
-    assert "| MegActor-Σ A+V | 1.4 | video+audio | paper | HDTF | 31.497 |" in table
-    assert "| ours |  |  | measured | eval |" in table
+    assert "| MegActor-Σ A+V | 1.4 | video+audio | paper | 31.497 |" in table
+    assert "| ours |  |  | measured |" in table.split("Table 2, eval")[1]
     assert "not comparable" in table
     main(["report", str(out), "--resamples", "200"])
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from made_metrics import MeanColour
 
+from inference.evaluation.benchmark import find_pairs, pairs_of_folder
 from inference.evaluation.controls import CONTROLS
 from inference.evaluation.feature_store import FeatureStore
 from inference.evaluation.judge import Settings
 from inference.evaluation.metrics.registry import METRICS, load_metrics
-from inference.evaluation.run import evaluate, pairs_of, read_run
+from inference.evaluation.run import evaluate, read_run
 from manifests import UserError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "curation"))
@@ -45,7 +46,7 @@ def _made_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_pair_has_a_row_and_failures_say_why(folders: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    found = evaluate([folders / "ours"], folders / "real", tmp_path / "eval", SETTINGS, say=lines.append)
+    found = evaluate([folders / "ours"], pairs_of_folder(folders / "real"), tmp_path / "eval", SETTINGS, say=lines.append)
     rows = {(row["method"], row["pair_id"]): row for row in found.rows}
     assert len(rows) == 4 * (len(CONTROLS) + 1)
     assert {key: row["error_kind"] for key, row in rows.items() if row["status"] == "failed"} == {
@@ -72,7 +73,7 @@ def test_resuming_measures_only_what_is_missing_or_changed(folders: Path, tmp_pa
     ours = shutil.copytree(folders / "ours", tmp_path / "ours")
     out = tmp_path / "eval"
     MeanColour.calls = 0
-    whole = evaluate([ours], folders / "real", out, SETTINGS)
+    whole = evaluate([ours], pairs_of_folder(folders / "real"), out, SETTINGS)
     # a real clip's features serve ground truth, shuffled audio and all methods; re-encoded, static and Ours have their own
     assert MeanColour.calls <= 4 * 4 + 2
     store = FeatureStore(out / "features")
@@ -82,11 +83,11 @@ def test_resuming_measures_only_what_is_missing_or_changed(folders: Path, tmp_pa
     (out / "rows" / "Ours" / "RD_A1.json").write_text("{half a r")
     shutil.rmtree(out / "rows" / "ground_truth")
     MeanColour.calls = 0
-    assert evaluate([ours], folders / "real", out, SETTINGS).rows == whole.rows
+    assert evaluate([ours], pairs_of_folder(folders / "real"), out, SETTINGS).rows == whole.rows
     assert MeanColour.calls == 0
 
     write_face_clip(ours / "WRA_C.mp4", seed=3, size_px=96)
-    again = evaluate([ours], folders / "real", out, SETTINGS)
+    again = evaluate([ours], pairs_of_folder(folders / "real"), out, SETTINGS)
     assert MeanColour.calls == 1
     assert sum(row["status"] == "failed" for row in again.rows) == 1
 
@@ -94,25 +95,27 @@ def test_resuming_measures_only_what_is_missing_or_changed(folders: Path, tmp_pa
 def test_mistakes_are_one_line(folders: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="makes a pair list"):
-        pairs_of(tmp_path / "empty")
-    with pytest.raises(UserError, match="neither a pair list nor a folder"):
-        pairs_of(tmp_path / "none")
+        find_pairs(tmp_path / "empty", tmp_path)
+    with pytest.raises(UserError, match="neither a pair list"):
+        find_pairs(tmp_path / "none", tmp_path)
     with pytest.raises(UserError, match="holds no evaluation"):
         read_run(tmp_path)
     with pytest.raises(UserError, match="did you mean 'stability'"):
         load_metrics(["stabilty"])
     with pytest.raises(UserError, match="multiple of 8"):
-        evaluate([folders / "ours"], folders / "real", tmp_path, Settings(size_px=100))
+        evaluate([folders / "ours"], pairs_of_folder(folders / "real"), tmp_path, Settings(size_px=100))
     with pytest.raises(UserError, match="already"):
-        evaluate([folders / "ours", folders / "ours"], folders / "real", tmp_path, SETTINGS)
+        evaluate([folders / "ours", folders / "ours"], pairs_of_folder(folders / "real"), tmp_path, SETTINGS)
 
 
 @pytest.mark.slow
 def test_on_ray_the_rows_are_the_same(folders: Path, tmp_path: Path) -> None:
     settings = Settings(metrics=("face_motion", "stability"), size_px=96)
-    alone = evaluate([folders / "ours"], folders / "real", tmp_path / "alone", settings)
+    alone = evaluate([folders / "ours"], pairs_of_folder(folders / "real"), tmp_path / "alone", settings)
     lines: list[str] = []
-    several = evaluate([folders / "ours"], folders / "real", tmp_path / "several", replace(settings, workers=2), say=lines.append)
+    several = evaluate(
+        [folders / "ours"], pairs_of_folder(folders / "real"), tmp_path / "several", replace(settings, workers=2), say=lines.append
+    )
     for one, other in zip(several.rows, alone.rows, strict=True):  # processes may sum in another order
         assert {k: v for k, v in one.items() if not isinstance(v, float)} == {k: v for k, v in other.items() if not isinstance(v, float)}
         assert [v for v in one.values() if isinstance(v, float)] == pytest.approx(

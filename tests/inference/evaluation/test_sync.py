@@ -26,6 +26,7 @@ def with_random_weights(scorer) -> None:
     scorer.__dict__.update(notice="", model_name="random", networks=Networks(Embedder(random_syncnet()), None))
 
 
+@pytest.mark.slow
 def test_equal_to_the_curations_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_face_clip(tmp_path / "clip.mp4", seed=3, n_frames=58, size_px=400)
     config = load_config(overrides=("scorers={syncnet: {runtime: {device: cpu}}}",))

@@ -39,7 +39,7 @@ def planted(out: Path, methods: dict[str, np.ndarray], failed: dict[str, set[str
             file = out / "rows" / name / f"{pair_id}.json"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(row))
-    run = {"pairs": len(PAIRS), "methods": {name: {} for name in methods}, "controls": [], "unavailable": {"fid": "no weights"}}
+    run = {"pairs": PAIRS, "methods": {name: {} for name in methods}, "controls": [], "unavailable": {"fid": "no weights"}}
     (out / "run.json").write_text(json.dumps(run))
     return real.reshape(-1, 3)
 
