@@ -18,6 +18,7 @@ from inference.driving.driving import Driving, DrivingOptions
 from inference.driving.footage import open_footage
 from inference.driving.picture import is_picture
 from inference.driving.reference import Reference, load_reference
+from inference.driving.template import save_template
 from inference.progress import clock
 from inference.request import Request
 from inference.samplers import make_scheduler
@@ -94,6 +95,8 @@ def read_driving(pipe: MegActorSigmaPipeline, request: Request, reference: Refer
     fps = Fraction(pipe.settings.fps).limit_denominator(1001)
     still_frames = frames_of_sound(request.still_s if sound_s is None else sound_s, fps)
     footage = open_footage(request.driving, pipe.landmarks, still_frames=still_frames, still_fps=fps)
+    if request.save_template:
+        save_template(footage, request.save_template)
     options = DrivingOptions(request.regions, request.amplitude(), request.retarget, missing=request.missing)
     if pipe.settings.crop_scale is not None:
         options = replace(options, crop_scale=pipe.settings.crop_scale)

@@ -93,6 +93,7 @@ def cli() -> None:
 @click.option("-a", "--audio", help="A sound or video file.")
 @click.option("-o", "--out", default="out.mp4", show_default=True, help=".mp4, .gif, or a name without suffix for a folder of PNGs.")
 @click.option("--report", "report_file", help="Write what was done as JSON.")
+@click.option("--save-template", metavar="FILE", help="Also keep the driver's motion in FILE.safetensors, to use as -d.")
 @sampling_options
 @model_options
 def animate(report_file: str | None, **options: Any) -> None:

@@ -39,6 +39,7 @@ class Request:
         still_s: how long a single driving picture is shown, where no sound gives the length.
         side_by_side: portrait, driver and result beside each other.
         paste_back: put the animated face back into the whole portrait.
+        save_template: also keep the driver's motion in this .safetensors file, to drive by it again.
     """
 
     reference: str
@@ -68,6 +69,7 @@ class Request:
     sampler: str | None = None
     side_by_side: bool = False
     paste_back: bool = False
+    save_template: str | None = None
 
     def __post_init__(self) -> None:
         if not self.reference or not self.out:
@@ -80,6 +82,12 @@ class Request:
             raise ConfigError(f"still_s is {self.still_s}; it must lie in 0.04…3600")
         if self.side_by_side and self.paste_back:
             raise ConfigError("side_by_side shows the crop, paste_back the whole portrait: choose one")
+
+        if self.save_template is not None:
+            if not self.driving:
+                raise ConfigError("save_template keeps a driver's motion: give driving")
+            if not self.save_template.endswith(".safetensors"):
+                raise ConfigError(f"save_template is {self.save_template!r}; its name must end in .safetensors")
 
     @classmethod
     def from_tree(cls, tree: Any) -> Request:

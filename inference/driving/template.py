@@ -86,7 +86,7 @@ class TemplateFootage:
             self._file = safe_open(str(path), framework="numpy")
             metadata = self._file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise UserError(f"{path}: not a motion template of this version (write one by --save-template)")
+                raise UserError(f"{path}: not a motion template of this version (`python -m inference template` writes one)")
             self.fps = Fraction(metadata["fps"])
             self.width_px, self.height_px = int(metadata["width_px"]), int(metadata["height_px"])
             self.points_px = self._file.get_tensor("points_px")

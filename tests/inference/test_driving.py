@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from curation.configuration import ConfigError
 from curation.face_crop import clip_square, crop_matrix, transform_points, warp
 from curation.landmarks.sixty_eight import RIGID
 from inference.driving import Amplitude, Driving, DrivingOptions, Reference, cut_patches, open_footage, region_boxes, save_template
@@ -307,6 +308,24 @@ def test_a_damaged_template_is_one_clear_line(damage, tmp_path):
     with pytest.raises(UserError, match=r"(damaged|not a motion template)") as caught:
         Driving(TemplateFootage(path), portrait()).driven_frames(0, 3)
     assert "\n" not in str(caught.value)
+
+
+def test_an_animation_leaves_the_drivers_template(tmp_path):
+    from types import SimpleNamespace
+
+    from inference.animate import read_driving
+    from inference.request import Request
+
+    write_video(tmp_path / "driver.mp4", Fraction(25), 6)
+    request = Request("me.png", "out.mp4", str(tmp_path / "driver.mp4"), save_template=str(tmp_path / "kept.safetensors"))
+    pipe = SimpleNamespace(landmarks=PlantedBackend(), settings=SimpleNamespace(fps=25.0, size_px=64, crop_scale=None))
+    with read_driving(pipe, request, portrait(), None) as driving, Driving(TemplateFootage(request.save_template), portrait()) as again:
+        error = driving.driven_frames(0, 6).astype(float) - again.driven_frames(0, 6)
+    assert np.sqrt((error**2).mean()) < 3
+    with pytest.raises(ConfigError, match="must end in"):
+        Request("me.png", "out.mp4", "you.mp4", save_template="kept.npz")
+    with pytest.raises(ConfigError, match="give driving"):
+        Request("me.png", "out.mp4", audio="speech.wav", save_template="kept.safetensors")
 
 
 def test_a_template_without_a_face_is_not_written(tmp_path):
