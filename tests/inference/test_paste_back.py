@@ -35,7 +35,7 @@ def test_only_the_crop_changes_and_its_middle_wholly(square, feather, size_px):
     from_edge = np.minimum(np.minimum(x, 160 - x), np.minimum(y, 120 - y))
     assert (result[(reach <= 0.5 - feather - 2 / min(side, size_px)) & (from_edge > 3 * px + 1)] == 255).all()
     weight = paste.weight
-    assert (weight[reach >= 0.5] == 0).all()
+    assert (weight[reach >= 0.5] < 1e-12).all()  # a pixel on the border itself is rounded
     assert ((weight >= 0) & (weight <= 1)).all()
     # No edge: from one pixel to the next the weight changes by at most the slope of the rim.
     steepest = 1.5 / (feather * side) + 1e-6
