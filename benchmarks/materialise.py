@@ -74,9 +74,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     settings = MaterialiseSettings(size_px=arguments.size)
-    print(
-        f"to {arguments.size} px, x264 {settings.x264_preset} crf {settings.crf}; frames per CPU second, best of {arguments.rounds}"
-    )
+    print(f"to {arguments.size} px, x264 {settings.x264_preset} crf {settings.crf}; frames per CPU second, best of {arguments.rounds}")
     with tempfile.TemporaryDirectory() as folder:
         for size_px in SIZES_PX:
             source, target = synthesise(Path(folder) / f"{size_px[0]}.mp4", size_px, 250), Path(folder) / "out.mp4"
