@@ -7,8 +7,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the trainer needs torch: install the [train] extra")
 
-import itertools
-
 from diffusers.training_utils import EMAModel  # noqa: E402
 from fakes import FakeBatches, make_trainer, tiny_config, tiny_inference, weights_of  # noqa: E402
 
@@ -199,7 +197,7 @@ def test_learning_rate() -> None:
     assert rates[9] == rates[10] == 1.0
     assert rates[60] == pytest.approx(0.55)
     assert rates[110] == pytest.approx(0.1)
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert sorted(rates[10:], reverse=True) == rates[10:]
     assert learning_rate(OptimiserConfig(lr=2.0, warmup_steps=0), 10**6, 10) == 2.0
 
 
