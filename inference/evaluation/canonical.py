@@ -20,6 +20,7 @@ from manifests import UserError
 
 CANONICAL_HZ = 25.0
 SIZE_PX = 512
+SMALLEST_PX = 128  # x264, which the re-encoded control goes through, gives other bytes every time for smaller pictures
 LONGEST_MS = 10_000
 LENGTH_TOLERANCE_FRAMES = 2  # encoders round a clip's last frames; more is a failure
 HEADER_TOLERANCE_S = 0.25  # of clips longer than the judged part only the lengths in the headers are known
@@ -218,8 +219,8 @@ class Canonicaliser:
 
 def check_settings(size_px: int, longest_ms: int) -> None:
     """Raises `UserError` for sizes that no metric can use."""
-    if size_px < 64 or size_px % 8:
-        raise UserError(f"the canonical size is {size_px} px; it must be a multiple of 8, at least 64")
+    if size_px < SMALLEST_PX or size_px % 8:
+        raise UserError(f"the canonical size is {size_px} px; it must be a multiple of 8, at least {SMALLEST_PX}")
     if longest_ms < 1000:
         raise UserError(f"the longest judged part is {longest_ms} ms; it must be at least 1000")
 

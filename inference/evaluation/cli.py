@@ -41,7 +41,7 @@ def cli() -> None:
 )
 @click.option("--where", default="accepted and split == 'test'", show_default=True, help="A pandas query: the clips to choose from.")
 @click.option(
-    "--size", "size_px", default=512, show_default=True, type=click.IntRange(min=64), help="Side of the clips, px; a multiple of 8."
+    "--size", "size_px", default=512, show_default=True, type=click.IntRange(min=128), help="Side of the clips, px; a multiple of 8."
 )
 @click.option("--clips-per-identity", default=3, show_default=True, type=click.IntRange(min=1))
 @click.option("--longest", "longest_ms", default=10_000, show_default=True, type=click.IntRange(min=1000), help="Longest judged part, ms.")
@@ -70,7 +70,7 @@ def pairs(manifest: str, protocol: str, out: str, where: str, size_px: int, clip
     "--identity", help="With a folder: regular expression of the person in a file's stem.  [default: all but the digits at its end]"
 )
 @click.option("--metric", "metrics", multiple=True, help="Only this metric; may be given several times.  [default: all that can run]")
-@click.option("--size", "size_px", default=512, show_default=True, type=click.IntRange(min=64), help="Canonical side, px.")
+@click.option("--size", "size_px", default=512, show_default=True, type=click.IntRange(min=128), help="Canonical side, px.")
 @click.option("--longest", "longest_ms", default=10_000, show_default=True, type=click.IntRange(min=1000), help="Longest judged part, ms.")
 @click.option("--landmarks", default="facemesh", show_default=True, help="facemesh, or dwpose (paper profile).")
 @click.option(

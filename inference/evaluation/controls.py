@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -66,8 +67,10 @@ def _through_h264(frames: np.ndarray) -> np.ndarray:
         stream = container.add_stream("libx264", rate=round(CANONICAL_HZ), options={"crf": _CRF, "threads": "1"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        for index, rgb in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, round(CANONICAL_HZ))  # without, rate control follows whatever lies in memory
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     file.seek(0)
     with av.open(file) as container:  # our own bytes: no child process needed

@@ -21,6 +21,7 @@ from manifests.atomic import atomic_path
 
 ROW_VERSION = 1
 FEATURES_DIR = "features"
+SMALLEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,9 @@ def read_row(file: Path) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """A number that JSON has; NaN and infinities become null."""
+    """A number that JSON has; NaN and infinities become null. Eight figures: what lies beyond follows where in memory an array began, and
+    would make a repeated row differ."""
     value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    if not isinstance(value, float):
+        return value
+    return None if not np.isfinite(value) else 0.0 if abs(value) < SMALLEST else float(f"{value:.8g}")

@@ -18,11 +18,11 @@ def astronaut(size_px: int) -> np.ndarray:
     return cv2.resize(image, (size_px, size_px), interpolation=cv2.INTER_AREA)
 
 
-def write_face_clip(path: Path, *, seed: int, n_frames: int = 25, size_px: int = 192, fps: int = 25) -> None:
+def write_face_clip(path: Path, *, seed: int, n_frames: int = 25, size_px: int = 192, fps: int = 25, step_px: float = 1.0) -> None:
     """An H.264 + AAC file that shows a face; clips of different seeds move differently."""
     rng = np.random.default_rng(seed)
     base = astronaut(size_px)
-    shifts = np.cumsum(rng.normal(0, 1.0, (n_frames, 2)), axis=0)
+    shifts = np.cumsum(rng.normal(0, step_px, (n_frames, 2)), axis=0)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "threads": "1"})
         video.width = video.height = size_px

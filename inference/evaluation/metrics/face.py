@@ -80,9 +80,14 @@ class FaceMotion(ClipMetric):
             "eye_opening_error": float(np.abs(eye_opening(ours) - eye_opening(theirs)).mean()),
             "mouth_opening_error": float(np.abs(mouths[0] - mouths[1]).mean()),
             "mouth_correlation": correlation(*mouths),
-            "pose_error_deg": float(np.nanmean(pose.turn_deg(rotations[0] @ rotations[1].transpose(0, 2, 1)))),
+            "pose_error_deg": float(np.nanmean(angle_between_deg(*rotations))),
             "pose_range_ratio": float(spreads[0] / spreads[1]) if spreads[1] > 0 else float("nan"),
         }
+
+
+def angle_between_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(T,) angle between (T, 3, 3) rotations, from |A − B| = 2√2 sin(θ/2), which is exact near 0 where the trace is not."""
+    return np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(a - b, axis=(1, 2)) / np.sqrt(8), 0, 1)))
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:

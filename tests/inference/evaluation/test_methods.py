@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.evaluation.methods import published, read_method
+from inference.evaluation.methods import published, read_method, write_method
 from manifests import UserError
 
 
@@ -29,6 +29,15 @@ def test_method_yaml_names_it(tmp_path: Path) -> None:
     assert (method.name, method.parameters_b, method.signal, method.notes) == ("EchoMimic", 2.1, "video+audio", {"steps": 30})
 
 
+def test_modality_is_another_word_for_signal(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "method.yaml").write_text("name: Ours\nmodality: A+V\n")
+    method = read_method(tmp_path, ["a"]).method
+    assert (method.signal, method.modality) == ("video+audio", "A+V")
+    write_method(method, tmp_path)
+    assert read_method(tmp_path, ["a"]).method == method
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -38,6 +47,8 @@ def test_method_yaml_names_it(tmp_path: Path) -> None:
         ("signl: audio", "did you mean 'signal'"),
         ("parameters_b: many", "positive number"),
         ("notes: 3", "needs a mapping"),
+        ("modality: B", "must be one of A, V, A\\+V"),
+        ("modality: A\nsignal: video", "leave one out"),
     ],
 )
 def test_bad_method_files(tmp_path: Path, text: str, said: str) -> None:

@@ -44,14 +44,14 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_from_a_manifest_to_a_page(run_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bench, out = tmp_path / "bench", tmp_path / "eval"
-    main(["pairs", str(run_directory), "--out", str(bench), "--size", "96"])
+    main(["pairs", str(run_directory), "--out", str(bench), "--size", "128"])
     assert "left out" in said(capsys)
     pairs = read_pairs(bench)
     assert len(pairs) == 3
     for pair in pairs:
         assert all((bench / name).is_file() for name in (pair.reference, pair.driver, pair.audio, pair.real))
     before = {file: file.stat().st_mtime_ns for file in bench.rglob("*.mp4")}
-    main(["pairs", str(run_directory), "--out", str(bench), "--size", "96"])
+    main(["pairs", str(run_directory), "--out", str(bench), "--size", "128"])
     assert {file: file.stat().st_mtime_ns for file in bench.rglob("*.mp4")} == before
     said(capsys)
 
@@ -69,7 +69,7 @@ def test_from_a_manifest_to_a_page(run_directory: Path, tmp_path: Path, capsys: 
             "--out",
             str(out),
             "--size",
-            "96",
+            "128",
             "--resamples",
             "200",
             "--models",
@@ -99,7 +99,59 @@ def test_from_a_manifest_to_a_page(run_directory: Path, tmp_path: Path, capsys: 
     assert "| MegActor-Σ A+V | 1.4 | video+audio | paper | 31.497 |" in table
     assert "| ours |  |  | measured |" in table.split("Table 2, eval")[1]
     assert "not comparable" in table
+    # outputs/eval/* where outputs/eval is an evaluation itself, and where it holds one beside something else
+    main(["table", *map(str, sorted(out.iterdir())), str(ours), "--resamples", "200"])
+    captured = said(capsys)
+    assert captured.count("Table 2, eval") == 1
+    assert f"{ours} is no evaluation" in captured
     main(["report", str(out), "--resamples", "200"])
+    said(capsys)
+
+    # the curation run itself as the real side: the same benchmark is cut below OUT
+    options = ["--size", "128", "--resamples", "200", "--metric", "stability"]
+    main(["run", str(ours), "--real", str(run_directory), "--out", str(tmp_path / "again"), *options])
+    assert "| ours |  | 67% |" in said(capsys)
+    assert read_pairs(tmp_path / "again" / "bench").version == pairs.version
+    with pytest.raises(SystemExit):
+        main(["pairs", str(run_directory), "--out", str(bench), "--size", "256"])
+    assert "cut otherwise" in said(capsys)
+
+
+def test_an_amplitude_sweep_becomes_curves(run_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A method whose head moves with alpha: its curve rises, and the table takes the pairs at amplitude 1 alone."""
+    bench, out, ours = tmp_path / "bench", tmp_path / "eval", tmp_path / "ours"
+    main(
+        [
+            "pairs",
+            str(run_directory),
+            "--out",
+            str(bench),
+            "--size",
+            "128",
+            "--protocol",
+            "amplitude-sweep",
+            "--where",
+            "source_key != '3.mp4'",
+        ]
+    )
+    pairs = list(read_pairs(bench))
+    assert len(pairs) == 3 * 7
+    assert len(list((bench / "clips").glob("*.mp4"))) == 3  # one file for all settings of a clip
+    ours.mkdir()
+    for pair in pairs:
+        write_face_clip(ours / f"{pair.pair_id}.mp4", seed=1, n_frames=30, size_px=96, step_px=1.5 * pair.parameters.get("motion", 1.0))
+    main(["run", str(ours), "--real", str(bench), "--out", str(out), "--size", "128", "--resamples", "200", "--metric", "amplitude"])
+    text = said(capsys)
+    assert "3 pairs of 3 identities" in text
+    table = json.loads((out / "table.json").read_text())
+    curves = {(curve["parameter"], curve["column"]): curve for curve in table["curves"]}
+    shift = [point["mean"] for point in curves["motion", "head_shift_range"]["points"]]
+    assert [point["value"] for point in curves["motion", "head_shift_range"]["points"]] == [0, 0.5, 1, 1.5]
+    assert shift == sorted(shift)
+    assert shift[0] < 0.2 * shift[-1]
+    assert [point["value"] for point in curves["audio_scale", "mouth_range"]["points"]] == [0, 0.5, 1, 2]
+    assert {curve["n_clips"] for curve in table["curves"]} == {3}
+    assert "head_shift_range against motion" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from manifests import UserError
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "curation"))
 from clip_files import write_face_clip
 
-SETTINGS = Settings(metrics=("face_motion", "stability", "colour", "weightless"), size_px=96)
+SETTINGS = Settings(metrics=("face_motion", "stability", "colour", "weightless"), size_px=128)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,13 @@ def test_resuming_measures_only_what_is_missing_or_changed(folders: Path, tmp_pa
     assert evaluate([ours], pairs_of_folder(folders / "real"), out, SETTINGS).rows == whole.rows
     assert MeanColour.calls == 0
 
+    for file in (out / "features").rglob("*.safetensors"):  # rows are whole, what they name is not
+        file.write_bytes(file.read_bytes()[:40])
+    MeanColour.calls = 0
+    assert evaluate([ours], pairs_of_folder(folders / "real"), out, SETTINGS).rows == whole.rows
+    assert MeanColour.calls > 0
+
+    MeanColour.calls = 0
     write_face_clip(ours / "WRA_C.mp4", seed=3, size_px=96)
     again = evaluate([ours], pairs_of_folder(folders / "real"), out, SETTINGS)
     assert MeanColour.calls == 1
@@ -110,7 +117,7 @@ def test_mistakes_are_one_line(folders: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_on_ray_the_rows_are_the_same(folders: Path, tmp_path: Path) -> None:
-    settings = Settings(metrics=("face_motion", "stability"), size_px=96)
+    settings = Settings(metrics=("face_motion", "stability"), size_px=128)
     alone = evaluate([folders / "ours"], pairs_of_folder(folders / "real"), tmp_path / "alone", settings)
     lines: list[str] = []
     several = evaluate(

@@ -94,3 +94,44 @@ def test_features_that_are_gone_and_empty_directories_are_mistakes(tmp_path: Pat
     (tmp_path / "features" / "colour-0" / "ours3.safetensors").write_bytes(b"half")
     with pytest.raises(UserError, match="run the evaluation again"):
         make_table(tmp_path, resamples=100)
+
+
+def test_a_column_rests_on_the_clips_that_all_methods_have_it_for(tmp_path: Path) -> None:
+    """A method that is not measured on hard clips must not win by that."""
+    values = np.arange(len(PAIRS), dtype=float)
+    planted(tmp_path, {"whole": values, "blind": values})
+    for pair_id in PAIRS[-6:]:
+        file = tmp_path / "rows" / "blind" / f"{pair_id}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"lmd_mouth": None}))
+    table = make_table(tmp_path, resamples=100, frechet_resamples=5)
+    cells = [table.cells[name]["lmd_mouth"] for name in ("whole", "blind")]
+    assert {cell.mean for cell in cells} == {values[:-6].mean()}
+    assert {cell.n for cell in cells} == {len(PAIRS) - 6}
+    assert {cell.rank for cell in cells} == {1}
+    assert table.n_pairs == len(PAIRS)
+
+
+def test_frechet_distances_of_two_methods_are_compared_on_the_same_people(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    values = 0.2 + 0.05 * rng.standard_normal(len(PAIRS))
+    planted(tmp_path, {"near": values, "far": values + 0.3, "copy": values + 0.3})
+    table = make_table(tmp_path, resamples=100, frechet_resamples=50)
+    found = {(one.first, one.second): one for one in table.comparisons if one.metric == "colour"}
+    assert found["near", "far"].high < 0
+    assert math.isnan(found["near", "far"].p)
+    assert (found["far", "copy"].low, found["far", "copy"].high) == pytest.approx((0, 0), abs=1e-9)
+    assert table.cells["near"]["colour"].n == 6 * len(PAIRS)
+    assert math.isfinite(table.cells["near"]["colour"].at_infinity)
+
+
+def test_a_method_without_an_answer_takes_nothing_from_the_others_and_signals_are_named(tmp_path: Path) -> None:
+    values = np.ones(len(PAIRS))
+    planted(tmp_path, {"ours": values, "dead": values}, {"dead": set(PAIRS)})
+    run = json.loads((tmp_path / "run.json").read_text())
+    run["methods"] = {"ours": {"signal": "audio"}, "dead": {"signal": "video"}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    table = make_table(tmp_path, resamples=100, frechet_resamples=5)
+    assert table.n_pairs == len(PAIRS)
+    assert table.comparisons == []
+    assert any("audio: ours; video: dead" in line for line in table.warnings)
+    assert any("dead has no answer" in line for line in table.warnings)
