@@ -1,0 +1,229 @@
+"""`python -m benchmarks.evaluation`: an evaluation's videos a second beside the floor of its decoding and its networks.
+
+Floor: what the same rows cannot do without, measured alone on what is ready in memory: decoding and landmarks of every file once, FID's
+features of every distinct set of pictures once, LPIPS of every row. Weights that are absent are random ones in the published layout, which
+cost the same time; the line says which. I3D, VideoMAE, ArcFace and SyncNet take part only where their weights are (SyncNet has a benchmark
+of its own). Clips are drawn.
+
+`--bias` measures no time: it prints what small samples do to a Fréchet distance, how often intervals cover the truth, and how many
+identities a claim needs. Simulated features are Gaussian, with falling spectra as networks' features have them; the true distance is 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from curation.contracts import Clip, Frame
+from curation.landmarks import make_backend
+from curation.media import MediaReader
+from curation.models.store import Store
+from curation.samples.encode import write_mp4
+from curation.samples.portrait import load_picture
+from inference.evaluation.benchmark import pairs_of_folder
+from inference.evaluation.canonical import Canonicaliser
+from inference.evaluation.controls import CONTROLS
+from inference.evaluation.frechet import extrapolated, frechet_distance
+from inference.evaluation.judge import FEATURES_DIR, Settings
+from inference.evaluation.metrics.base import Judged
+from inference.evaluation.metrics.registry import load_metrics, settings_for
+from inference.evaluation.run import evaluate
+from inference.evaluation.statistics import identities_needed, mean_interval, sign_flip_p
+
+STAND_INS = {
+    "inception": "weights-inception-2015-12-05-6726825d.pth",
+    "lpips-alexnet": "alexnet-owt-7be5be79.pth",
+}
+WEIGHTLESS = ("face_motion", "amplitude", "stability", "lipsync")
+BETWEEN_SD, WITHIN_SD = 0.9, 0.6  # of a Sync-C-like score
+
+
+def put_stand_ins(models: Path) -> list[str]:
+    """Random weights for what is missing of `STAND_INS`, in a store of their own; their names."""
+    import torch
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torchvision.models import alexnet
+
+    class Untrained(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *_, **__):
+            """Keeps the weights of the constructor."""
+
+    def inception(folder: Path) -> dict[str, torch.Tensor]:
+        torch.save({}, folder / "none.pth")
+        return Untrained("untrained", ["2048"], feature_extractor_weights_path=str(folder / "none.pth")).state_dict()
+
+    missing = [name for name in STAND_INS if not _is_there(name)]
+    for name in missing:
+        with tempfile.TemporaryDirectory() as folder:
+            state = inception(Path(folder)) if name == "inception" else alexnet(weights=None).state_dict()
+            torch.save(state, Path(folder) / STAND_INS[name])
+            Store.standard(models).fetch(name, origin=Path(folder))
+    return missing
+
+
+def _is_there(name: str) -> bool:
+    from curation.configuration import ConfigError
+
+    try:
+        Store.standard(None).find(name)
+    except ConfigError:
+        return False
+    return True
+
+
+def speed(n_clips: int, n_methods: int, n_frames: int, size_px: int) -> None:
+    """Draws clips, measures floor and evaluation, prints both."""
+    import torch
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        random = put_stand_ins(root / "models")
+        names = ("fid", "lpips_alex", *WEIGHTLESS)
+        settings = Settings(names, size_px, 60_000, metric_settings=settings_for("cpu", str(root / "models") if random else None))
+        folders = [root / folder for folder in ("real", *(f"method{i}" for i in range(n_methods)))]
+        for folder in folders:
+            folder.mkdir()
+            for i in range(n_clips):
+                _draw(folder / f"person{chr(97 + i)}.mp4", size_px, n_frames, [i])
+        floors = _floors(folders, settings)
+        began = time.perf_counter()
+        found = evaluate(folders[1:], pairs_of_folder(folders[0]), root / "eval", settings)
+        seconds = time.perf_counter() - began
+        computed = len(list((root / "eval" / FEATURES_DIR).rglob("*.safetensors")))
+        asked = 2 * sum(row["status"] == "scored" for row in found.rows)
+        began = time.perf_counter()
+        evaluate(folders[1:], pairs_of_folder(folders[0]), root / "eval", settings)
+        again_s = time.perf_counter() - began
+    n_rows, floor_s = len(found.rows), sum(floors.values())
+    print(
+        f"{n_clips} clips of {n_frames} frames at {size_px} px, {n_methods} methods and {len(CONTROLS)} controls: {n_rows} rows, 1 thread"
+    )
+    if random:
+        print(f"random weights in the published layout stand in for: {', '.join(random)}")
+    print("floor: " + ", ".join(f"{part} {s:.1f} s" for part, s in floors.items()) + f"; {n_rows / floor_s:.2f} videos/s")
+    print(f"achieved: {seconds:.1f} s, {n_rows / seconds:.2f} videos/s, {floor_s / seconds:.0%} of the floor's speed")
+    print(f"FID features computed {computed} times for {asked} uses; the same call again: {again_s:.2f} s")
+
+
+def _draw(path: Path, size_px: int, n_frames: int, seed: list[int]) -> None:
+    """A head that sways, with noise for sound; another motion for another seed."""
+    rng = np.random.default_rng([*seed, *path.parent.name.encode()])
+    face = cv2.resize(load_picture()[:320, 64:384], (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+    shifts = np.cumsum(rng.normal(0, 0.7, (n_frames, 2)), axis=0)
+    maps = [np.float32([[1, 0, x], [0, 1, y]]) for x, y in shifts]
+    frames = [cv2.warpAffine(face, one, (size_px, size_px), borderMode=cv2.BORDER_REPLICATE) for one in maps]
+    write_mp4(path, frames, (rng.normal(size=640 * n_frames) * 3000).astype(np.int16))
+
+
+def _floors(folders: list[Path], settings: Settings) -> dict[str, float]:
+    """Seconds of each part that cannot be left out."""
+    files = [file for folder in folders for file in sorted(folder.glob("*.mp4"))]
+    metrics = load_metrics(settings.metrics, settings.metric_settings)
+    fid = metrics.features[0]
+    lpips = next(one for one in metrics.clip if one.name == "lpips_alex")
+
+    def decode() -> None:
+        with MediaReader() as reader:
+            for file in files:
+                with reader.read(Clip("", file.name, file.name, str(file)), sample_hz=25.0) as stream:
+                    for _ in stream.frames():
+                        pass
+
+    with Canonicaliser(make_backend(settings.landmarks), settings.size_px) as canonicaliser:
+        clip = canonicaliser.real(files[0])
+        backend = canonicaliser.backend
+
+        def landmarks() -> None:
+            tracker = backend.track(Clip("", "x", "x", "x"), clip.info)
+            for index, rgb in enumerate(clip.frames):
+                tracker.on_frame(Frame(index, 40.0 * index, rgb))
+            tracker.finish()
+
+        n_clips = len(files) // len(folders)
+        pictures = n_clips * (len(folders) + 2)  # real, re-encoded and static, and every method's
+        rows = n_clips * (len(folders) - 1 + len(CONTROLS))
+        fid.features(clip.frames[:1])  # warm
+        return {
+            "decode": _timed(decode),
+            "landmarks": len(files) * _timed(landmarks),
+            "FID": pictures * _timed(lambda: fid.features(clip.frames)),
+            "LPIPS": rows * _timed(lambda: lpips.score(Judged(clip, clip))),
+        }
+
+
+def _timed(what: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    what()
+    return time.perf_counter() - began
+
+
+def bias(repeats: int) -> None:
+    """Prints the tables of docs/evaluation.md."""
+    rng = np.random.default_rng(0)
+    print("Fréchet distance of two samples of one distribution (true distance 0), in units of the features' total variance:")
+    print(f"{'features':24} {'N':>5} {'unpaired':>9} {'extrapolated':>13} {'paired':>8}")
+    for label, dims, sizes in (("FVD-type, 400-d", 400, (40, 100, 256, 512, 2048)), ("FID-type, 2048-d", 2048, (100, 500, 1000))):
+        for power in (0.8, 1.2):
+            scales = np.arange(1, dims + 1) ** (-power / 2)
+            scales = scales / np.sqrt((scales**2).sum())
+            for n in sizes:
+                figures = []
+                for run in range(repeats):
+                    real = rng.standard_normal((n, dims)) * scales
+                    other = rng.standard_normal((n, dims)) * scales
+                    near = np.sqrt(0.99) * real + 0.1 * other  # an answer whose features follow its clip's at correlation 0.995
+                    one = extrapolated(other, real, repeats=2, seed=run)
+                    figures.append((one.measured, one.at_infinity, frechet_distance(near, real)))
+                unpaired, at_infinity, paired = np.mean(figures, axis=0)
+                print(f"{label + f', k^-{power}':24} {n:5} {unpaired:9.3f} {at_infinity:13.3f} {paired:8.4f}", flush=True)
+    print("\n95 % intervals of a mean over clips (1 to 5 an identity), 1000 runs each: how often they hold the true mean, and their width;")
+    print("and how often two copies of one method differ at p <= 0.05:")
+    print(f"{'identities':>10} {'cluster':>8} {'clips as if independent':>24} {'width':>6} {'false claims':>13}")
+    for n in (10, 20, 40, 100):
+        held, naive, width, false = 0, 0, 0.0, 0
+        for run in range(1000):
+            values, who = _scores(rng, n)
+            interval = mean_interval(values, who, resamples=400, seed=run)
+            alone = mean_interval(values, range(len(values)), resamples=400, seed=run)
+            held += interval.low <= 0 <= interval.high
+            naive += alone.low <= 0 <= alone.high
+            width += (interval.high - interval.low) / 1000
+            a, b = (values + 0.4 * rng.standard_normal(len(values)) for _ in range(2))
+            false += sign_flip_p(a, b, who, resamples=300, seed=run) <= 0.05
+        print(f"{n:10} {held / 10:7.1f}% {naive / 10:23.1f}% {width:6.2f} {false / 10:12.1f}%", flush=True)
+    print(
+        "\nidentities that a paired comparison needs (5 %, power 80 %), by the difference over its standard deviation between identities:"
+    )
+    print("  ".join(f"{d:g}: {identities_needed(d, 1.0)}" for d in (1.0, 0.8, 0.5, 0.3, 0.2, 0.1)))
+
+
+def _scores(rng: np.random.Generator, n_identities: int) -> tuple[np.ndarray, np.ndarray]:
+    who = np.repeat(np.arange(n_identities), rng.integers(1, 6, n_identities))
+    return BETWEEN_SD * rng.standard_normal(n_identities)[who] + WITHIN_SD * rng.standard_normal(len(who)), who
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=4, help="up to 26, each another person")
+    parser.add_argument("--methods", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=75)
+    parser.add_argument("--size", type=int, default=512, help="px")
+    parser.add_argument("--bias", action="store_true", help="print the simulated tables instead")
+    parser.add_argument("--repeats", type=int, default=3, help="of the simulated bias")
+    arguments = parser.parse_args()
+    if arguments.bias:
+        bias(arguments.repeats)
+    else:
+        speed(arguments.clips, arguments.methods, arguments.frames, arguments.size)
+
+
+if __name__ == "__main__":
+    main()
