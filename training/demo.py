@@ -64,7 +64,9 @@ def plan(out: Path, quick: bool = False) -> list[Step]:
     for stage in STAGES:
         command = ["training", "train", "--stage", str(stage), "--manifest", str(curation), "--out", str(runs / f"s{stage}")]
         command += ["--init", str(runs / f"s{stage - 1}")] if stage > 1 else []
-        command += ["--set", f"steps={QUICK_STEPS[stage]}", "--set", "optimiser.warmup_steps=5"] if quick else []
+        command += (
+            ["--set", f"steps={QUICK_STEPS[stage]}", "--set", "optimiser.warmup_steps=5", "--set", "videos.at_end=false"] if quick else []
+        )
         steps.append(Step(f"train-{stage}", f"Train stage {stage}", tuple(command), runs / f"s{stage}" / "report.html"))
     longest_ms = 1_000 if quick else 4_000
     steps.append(
