@@ -26,6 +26,7 @@ from training.demo_page import MODALITIES, STAGES, write_page
 STEPS_DIR = "steps"
 SIZE_PX = 256  # of the benchmark; the embedded model's own 128 px are enlarged to it
 QUICK_STEPS = {1: 60, 2: 40, 3: 10}
+QUICK_SETTINGS = ("optimiser.warmup_steps=5", "videos.at_end=false")
 INTERRUPTED = 130
 
 
@@ -64,9 +65,8 @@ def plan(out: Path, quick: bool = False) -> list[Step]:
     for stage in STAGES:
         command = ["training", "train", "--stage", str(stage), "--manifest", str(curation), "--out", str(runs / f"s{stage}")]
         command += ["--init", str(runs / f"s{stage - 1}")] if stage > 1 else []
-        command += (
-            ["--set", f"steps={QUICK_STEPS[stage]}", "--set", "optimiser.warmup_steps=5", "--set", "videos.at_end=false"] if quick else []
-        )
+        settings = (f"steps={QUICK_STEPS[stage]}", *QUICK_SETTINGS) if quick else ()
+        command += [part for setting in settings for part in ("--set", setting)]
         steps.append(Step(f"train-{stage}", f"Train stage {stage}", tuple(command), runs / f"s{stage}" / "report.html"))
     longest_ms = 1_000 if quick else 4_000
     steps.append(
