@@ -79,8 +79,8 @@ def markdown(table: Table) -> str:
             lines.append(_row([name, table.signal(method), f"{table.coverage[method]:.0%}", *figures]))
         parts.append("\n".join(lines))
     parts.append(
-        f"{table.n_pairs} pairs of {table.n_identities} identities, those that every method answered; mean [95 % interval over identities]"
-        " (rank among the methods); rows in italics are controls."
+        f"Every method answered {table.n_pairs} pairs of {table.n_identities} identities. In the cells: mean [95 % interval over"
+        " identities] (rank among the methods); rows in italics are controls."
     )
     if table.distances:
         parts.append(_small_samples(table))
@@ -94,10 +94,10 @@ def markdown(table: Table) -> str:
 
 
 def column_groups(columns: Sequence[MetricColumn]) -> list[list[MetricColumn]]:
-    """The columns of the paper's tables first, then the rest by eight, so that no table is too wide to read."""
+    """The columns of the paper's tables first, then the rest by six, so that no table is too wide to read."""
     of_paper = [column for column in columns if column.name in PAPER_COLUMNS.values()]
     rest = [column for column in columns if column not in of_paper]
-    return [group for group in (of_paper, *(rest[i : i + 8] for i in range(0, len(rest), 8))) if group]
+    return [group for group in (of_paper, *(rest[i : i + 6] for i in range(0, len(rest), 6))) if group]
 
 
 def latex(table: Table) -> str:

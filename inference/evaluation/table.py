@@ -155,14 +155,14 @@ def _distance(measured: Measured, name: str, column: str, resamples: int, seed: 
 
 
 def _ranked(cells: dict[str, dict[str, Cell]], columns: Sequence[MetricColumn], methods: list[str]) -> dict[str, dict[str, Cell]]:
-    """Ranks among the methods, 1 = best; controls have none, nor has "as real"."""
+    """Ranks among the methods, 1 = best; controls have none, nor has "as real", nor a method that stands alone."""
     ranked = {name: dict(row) for name, row in cells.items()}
     for column in columns:
         if column.better == "as real":
             continue
         sign = 1 if column.better == "lower" else -1
         means = {name: sign * cells[name][column.name].mean for name in methods if not math.isnan(cells[name][column.name].mean)}
-        for name, mean in means.items():
+        for name, mean in means.items() if len(means) > 1 else ():
             rank = 1 + sum(other < mean for other in means.values())
             ranked[name][column.name] = replace(cells[name][column.name], rank=rank)
     return ranked
@@ -220,7 +220,7 @@ def _warnings(measured: Measured, methods: dict[str, Method], n_identities: int)
     if len(measured.run.get("protocols", [])) > 1:
         said.append(f"The pairs are of several protocols ({', '.join(measured.run['protocols'])}); their figures mix.")
     if n_identities < 20:
-        said.append(f"{n_identities} identities: intervals are rough, and no claim about people in general rests on them.")
+        said.append(f"Fewer than 20 identities ({n_identities}): intervals are rough, and no claim about people in general rests on them.")
     return said
 
 
