@@ -19,8 +19,8 @@ MANIFEST ?= outputs/curation
 given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($(1))')
 
 .PHONY: help setup setup-train setup-gpu curate samples plan models report table1 materialise duplicates peers train-lipsync \
-  train train-all plan-training animate app evaluate test test-all lint \
-  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-inference constraints clean
+  train train-all plan-training animate app evaluate demo test test-all lint \
+  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-inference bench-evaluation constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ app: $(VENV)/.train ## the same in the browser
 evaluate: $(VENV)/.train ## score videos: make evaluate PRED=results/ours REAL=data/hdtf_test OUT=outputs/eval
 	$(BIN)/python -m inference.evaluation run $(PRED) --real '$(REAL)' --out '$(if $(call given,OUT,),$(OUT),outputs/eval)' $(ARGS)
 
+demo: $(VENV)/.train ## samples, curation, three stages, animation, evaluation: one page, outputs/demo/index.html (--quick: an untrained look)
+	$(BIN)/python -m training.demo --out '$(if $(call given,OUT,),$(OUT),outputs/demo)' $(ARGS)
+
 # --- model ---------------------------------------------------------------------------------------------------------------------------
 bench-model: $(VENV)/.train ## speed of the transformers beside the matrix-product ceiling and diffusers' PixArt
 	$(BIN)/python -m benchmarks.model $(ARGS)
@@ -128,6 +131,9 @@ bench-training: $(VENV)/.train ## the trainer's loader and step beside their flo
 
 bench-inference: $(VENV)/.train ## seconds a frame of every preset beside the FLOP floor
 	$(BIN)/python -m benchmarks.inference $(ARGS)
+
+bench-evaluation: $(VENV)/.train ## videos a second beside the decode and network floor
+	$(BIN)/python -m benchmarks.evaluation $(ARGS)
 
 # --- quality -------------------------------------------------------------------------------------------------------------------------
 test: $(VENV)/.train ## the test suite (what CI runs)
