@@ -98,6 +98,7 @@ class VideoConfig:
         steps: of the sampler.
         guidance_scale: over all conditions; 1 is none.
         at_end: also at the last step.
+        held_out: of a clip that is not trained on, where the manifest has one; False: of one that is.
     """
 
     every_steps: int = 5000
@@ -105,6 +106,7 @@ class VideoConfig:
     steps: int = 25
     guidance_scale: float = 2.0
     at_end: bool = True
+    held_out: bool = True
 
     def __post_init__(self) -> None:
         if self.every_steps < 0 or self.frames < 1 or self.steps < 1:

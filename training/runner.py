@@ -134,7 +134,8 @@ def build_trainer(
             )
         )
     if config.videos.every_steps or config.videos.at_end:
-        observers.append(SampleVideos(config, inference, held_out or table))
+        unseen = held_out if config.videos.held_out else None
+        observers.append(SampleVideos(config, inference, unseen or table, is_held_out=unseen is not None))
     modality = config.data.modality
     record = TrainingRecord(
         stage=config.stage,

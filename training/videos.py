@@ -37,8 +37,8 @@ class SampleVideos:
     matter, and a folder that cannot be loaded shows at once.
     """
 
-    def __init__(self, config: TrainingConfig, inference: InferenceConfig, table: ClipTable):
-        self._config, self._inference, self._table = config, inference, table
+    def __init__(self, config: TrainingConfig, inference: InferenceConfig, table: ClipTable, is_held_out: bool):
+        self._config, self._inference, self._table, self._is_held_out = config, inference, table, is_held_out
         self.every_steps = config.videos.every_steps
 
     def __call__(self, trainer: Trainer) -> None:
@@ -66,11 +66,10 @@ class SampleVideos:
             write_mp4(temporary, strip, self._sound(clip, times_ms[0], len(strip)))
         write_picture(folder / f"{name}.png", strip)
         values = {f"psnr_{mode}": psnr(material.targets, video) for mode, video in frames.items()}
-        trainer.add_record(
-            "videos", values | {"file": f"{SAMPLES}/{name}.mp4", "clip": clip.clip_id, "columns": ["portrait", "target", *frames]}
-        )
+        about = {"file": f"{SAMPLES}/{name}.mp4", "clip": clip.clip_id, "held_out": self._is_held_out}
+        trainer.add_record("videos", values | about | {"columns": ["portrait", "target", *frames]})
         told = ", ".join(f"{mode} {values[f'psnr_{mode}']:.1f} dB" for mode in frames)
-        trainer.say(f"  sample video {folder / name}.mp4: {told} to the target")
+        trainer.say(f"  sample video {folder / name}.mp4: {told} to the target ({'not trained on' if self._is_held_out else 'trained on'})")
 
     def animate(self, material: ClipFrames, trainer: Trainer) -> dict[str, np.ndarray]:
         """(F, S, S, 3) uint8 by mode; stage 1 has no sound."""

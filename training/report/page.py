@@ -160,6 +160,7 @@ def _video(run_dir: Path, record: dict[str, Any]) -> dict[str, Any]:
         "step": record["step"],
         "name": record["file"],
         "columns": record.get("columns", []),
+        "whose": "a clip that is not trained on" if record.get("held_out", True) else "a clip that is trained on",
         "numbers": [(key.removeprefix("psnr_"), f"{value:.1f} dB") for key, value in record.items() if key.startswith("psnr_")],
         "video": _data_url(file, "video/mp4"),
         "picture": _data_url(picture, "image/png"),
