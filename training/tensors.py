@@ -36,6 +36,24 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def open_shards_for_reference_keys(model: nn.Module) -> None:
+    """The reference's keys are projected by the denoiser's attentions outside their blocks' forward. Where FSDP2 shards these attentions
+    (units of their own: `SpatialAttention`), that call must gather their weights too.
+
+    Raises:
+        UserError: blocks are sharded, but their attentions are not units of their own.
+    """
+    from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+
+    from inference.models.attention import SpatialAttention
+
+    for module in model.modules():
+        if isinstance(module, SpatialAttention) and isinstance(module.to_k.weight, DTensor):
+            if not isinstance(module, FSDPModule):
+                raise UserError("FSDP2 needs the transformer classes to wrap set to SpatialAttention,DenoisingBlock,ReferenceBlock")
+            register_fsdp_forward_method(module, "keys_values")
+
+
 def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     """Every parameter, whole, on the CPU. All ranks call it; each gets all."""
     return {name: whole(parameter) for name, parameter in model.named_parameters()}

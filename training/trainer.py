@@ -36,7 +36,16 @@ from training.meter import Meter
 from training.optimiser import learning_rate, make_optimiser
 from training.progress import Progress
 from training.run_folder import PIPELINE, Log
-from training.tensors import like, load_optimiser, model_tensors, model_to_save, optimiser_tensors, trainable, whole
+from training.tensors import (
+    like,
+    load_optimiser,
+    model_tensors,
+    model_to_save,
+    open_shards_for_reference_keys,
+    optimiser_tensors,
+    trainable,
+    whole,
+)
 
 Batches = Callable[[int], Iterator[TrainingBatch]]
 """From a global sample index: this rank's micro-batches from there on."""
@@ -314,6 +323,7 @@ class Trainer:
         optimiser = make_optimiser(trainable(model).values(), self.config.optimiser)
         self.model, prepared = self.accelerator.prepare(model, optimiser)
         self.optimiser = prepared.optimizer  # the inner one: no gradient scaler, and its state is ours to save
+        open_shards_for_reference_keys(self.network)
         self._parameters = trainable(self.network)
         self.average = EMAModel(self._parameters.values(), decay=self.config.optimiser.ema_decay, foreach=True)
 

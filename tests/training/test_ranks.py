@@ -50,3 +50,95 @@ def test_two_ranks_draw_the_same_samples_and_learn_the_same(tmp_path) -> None:
     for name in theirs:
         if name.startswith("exp_avg."):
             assert torch.allclose(ours[name], theirs[name], rtol=2e-2, atol=1e-6), name
+
+
+def sharded_steps(rank: int, folder: Path) -> None:
+    """Two updates of a model sharded by FSDP2 over two ranks, saved whole, loaded back into a sharded one."""
+    import torch.distributed as dist
+    from diffusers.training_utils import EMAModel
+    from safetensors.torch import save_file
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor
+
+    from training.optimiser import make_optimiser
+    from training.tensors import like, load_optimiser, model_tensors, open_shards_for_reference_keys, optimiser_tensors, trainable, whole
+
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
+    mesh = init_device_mesh("cpu", (2,))
+    model, inputs, config = probe_parts()
+    for block in [*model.reference.transformer_blocks, *model.denoiser.transformer_blocks]:
+        fully_shard(block.attn1, mesh=mesh)
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    open_shards_for_reference_keys(model)
+    optimiser, parameters = make_optimiser(trainable(model).values(), config), trainable(model)
+    average = EMAModel(parameters.values(), decay=0.5, foreach=True)
+    for _ in range(2):
+        model(**inputs).square().mean().backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
+        assert float(whole(norm)) > 0
+        optimiser.step()
+        optimiser.zero_grad()
+        average.step(parameters.values())
+    assert isinstance(next(iter(parameters.values())), DTensor)
+    tensors, moments = model_tensors(model), optimiser_tensors(optimiser, parameters)
+    averages = {name: whole(shadow) for name, shadow in zip(parameters, average.shadow_params, strict=True)}
+    if rank == 0:
+        save_file(tensors, folder / "model.safetensors")
+        save_file(averages, folder / "ema.safetensors")
+        save_file(moments, folder / "optimiser.safetensors")
+    dist.barrier()
+    again = make_optimiser(parameters.values(), config)
+    load_optimiser(again, parameters, folder / "optimiser.safetensors")
+    for name, parameter in parameters.items():
+        assert torch.equal(like(tensors[name], parameter).to_local(), parameter.to_local())
+        for moment in ("exp_avg", "exp_avg_sq"):
+            assert torch.equal(again.state[parameter][moment].to_local(), optimiser.state[parameter][moment].to_local())
+    dist.destroy_process_group()
+
+
+def probe_parts():
+    """A tiny model, its inputs and an optimiser's configuration, the same in every process."""
+    from fakes import tiny_inference
+
+    from inference.models import MegActorModel
+    from training.optimiser import OptimiserConfig
+
+    torch.manual_seed(0)
+    model = MegActorModel.from_sizes(tiny_inference().model.at_stage(1)).train()
+    torch.nn.init.normal_(model.denoiser.proj_out.weight)
+    inputs = {
+        "latents": torch.randn(2, 1, 16, 4, 4),
+        "timesteps": torch.tensor([3, 700]),
+        "driven_frames": torch.rand(2, 1, 3, 32, 32),
+        "reference_latents": torch.randn(2, 16, 4, 4),
+    }
+    return model, inputs, OptimiserConfig(lr=1e-3)
+
+
+def test_tensors_sharded_by_fsdp2_are_saved_whole_and_shared_out_again(tmp_path) -> None:
+    """accelerate shards on GPUs only, so the pieces that the trainer stands on are tested on torch's own FSDP2 over gloo."""
+    from diffusers.training_utils import EMAModel
+    from safetensors.torch import load_file
+
+    from training.optimiser import make_optimiser
+    from training.tensors import trainable
+
+    children = [forked(lambda rank=rank: sharded_steps(rank, tmp_path)) for rank in (0, 1)]
+    assert [child.wait() for child in children] == [0, 0]
+    model, inputs, config = probe_parts()
+    parameters = trainable(model)
+    optimiser, average = make_optimiser(parameters.values(), config), EMAModel(parameters.values(), decay=0.5, foreach=True)
+    for _ in range(2):
+        model(**inputs).square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        average.step(parameters.values())
+    saved, averages, moments = (load_file(tmp_path / f"{name}.safetensors") for name in ("model", "ema", "optimiser"))
+    assert saved.keys() == parameters.keys()
+    shadows = dict(zip(parameters, average.shadow_params, strict=True))
+    for name, parameter in parameters.items():
+        assert torch.allclose(moments[f"exp_avg.{name}"], optimiser.state[parameter]["exp_avg"], rtol=1e-3, atol=1e-7), name
+        assert torch.allclose(averages[name], shadows[name], atol=2e-4), name
