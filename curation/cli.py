@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from curation.command_line import run_command, say
 from curation.configuration import ConfigError
-from curation.contracts import ClipError
-from manifests import UserError
 from manifests.places import place
-
-INTERRUPTED = 130
-
-
-def say(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def source_options(command: Any) -> Any:
@@ -364,14 +356,4 @@ def _finish(result: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; mistakes of the user's end in one line and exit code 2."""
-    try:
-        cli.main(args=arguments, prog_name="python -m curation", standalone_mode=False)
-    except (ConfigError, UserError, ClipError) as error:
-        say(f"error: {' '.join(str(error).split())}")
-        sys.exit(2)
-    except click.ClickException as error:
-        say(f"error: {error.format_message()}")
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted; what is committed stays, the same command continues")
-        sys.exit(INTERRUPTED)
+    run_command(cli, "python -m curation", arguments, "what is committed stays, the same command continues")

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from curation.configuration import ConfigError
-from curation.contracts import ClipError
+from curation.command_line import run_command, say
 from manifests import UserError
-
-INTERRUPTED = 130
-
-
-def say(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _options(*options: Any) -> Any:
@@ -224,25 +216,4 @@ def _write_json(path: Path, tree: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; mistakes of the user's end in one line and exit code 2."""
-    try:
-        cli.main(args=arguments, prog_name="python -m inference", standalone_mode=False)
-    except (ConfigError, UserError, ClipError) as error:
-        _fail(error)
-    except click.ClickException as error:
-        _fail(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted; nothing half-written is left")
-        sys.exit(INTERRUPTED)
-    except ValueError as error:
-        from inference.models.config import ModelConfigError
-        from inference.models.megactor import CheckpointError
-        from inference.models.weight_files import WeightsFileError
-
-        if not isinstance(error, ModelConfigError | CheckpointError | WeightsFileError):
-            raise
-        _fail(error)
-
-
-def _fail(error: object) -> None:
-    say(f"error: {' '.join(str(error).split())}")
-    sys.exit(2)
+    run_command(cli, "python -m inference", arguments, "nothing half-written is left")

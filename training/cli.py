@@ -7,16 +7,8 @@ from typing import Any
 
 import click
 
-from curation.configuration import ConfigError
-from curation.contracts import ClipError
-from manifests import UserError
+from curation.command_line import INTERRUPTED, run_command, say
 from training.faults import StoppedError
-
-INTERRUPTED = 130
-
-
-def say(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def configuration_options(command: Any) -> Any:
@@ -150,16 +142,7 @@ def report(run: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; mistakes of the user's end in one line and exit code 2."""
     try:
-        cli.main(args=arguments, prog_name="python -m training", standalone_mode=False)
-    except (ConfigError, UserError, ClipError) as error:
-        say(f"error: {' '.join(str(error).split())}")
-        sys.exit(2)
+        run_command(cli, "python -m training", arguments, "the newest checkpoint stays, the same command continues from it")
     except StoppedError as error:
         say(f"\nstopped: {error}")
         sys.exit(INTERRUPTED if error.interrupted else 1)
-    except click.ClickException as error:
-        say(f"error: {error.format_message()}")
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted; the newest checkpoint stays, the same command continues from it")
-        sys.exit(INTERRUPTED)

@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from curation.command_line import run_command, say
 from manifests import UserError
 from manifests.atomic import atomic_path
 from training.demo_page import MODALITIES, STAGES, write_page
@@ -27,7 +28,6 @@ STEPS_DIR = "steps"
 SIZE_PX = 256  # of the benchmark; the embedded model's own 128 px are enlarged to it
 QUICK_STEPS = {1: 60, 2: 40, 3: 10}
 QUICK_SETTINGS = ("optimiser.warmup_steps=5", "videos.at_end=false")
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -144,23 +144,9 @@ def demo(out: str, quick: bool) -> None:
     click.echo(write_page(folder, stamps, quick))
 
 
-def say(line: str) -> None:
-    click.echo(line, err=True)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; mistakes of the user's end in one line and exit code 2."""
-    try:
-        demo.main(args=arguments, prog_name="python -m training.demo", standalone_mode=False)
-    except UserError as error:
-        say(f"error: {' '.join(str(error).split())}")
-        sys.exit(2)
-    except click.ClickException as error:
-        say(f"error: {error.format_message()}")
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted; the same command continues")
-        sys.exit(INTERRUPTED)
+    run_command(demo, "python -m training.demo", arguments, "the same command continues")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import manifests
+from curation.report.templates import page_template
 from curation.report.wording import duration, number
 from inference.evaluation.outputs import column_groups, shown
 from inference.evaluation.pairs import read_pairs
@@ -44,7 +45,7 @@ def write_page(out: Path, stamps: list[dict[str, Any]], quick: bool) -> Path:
         "shown": lambda method, column: shown(table.cells[method][column.name], None if column.name in table.distances else table.n_pairs),
     }
     with atomic_path(out / PAGE_FILE) as temporary:
-        temporary.write_text(_template().render(context), encoding="utf-8")
+        temporary.write_text(page_template(Path(__file__).parent, "demo.html.jinja").render(context), encoding="utf-8")
     return out / PAGE_FILE
 
 
@@ -76,17 +77,3 @@ def _animations(out: Path) -> list[dict[str, Any]]:
         }
         for pair in pairs
     ]
-
-
-def _template() -> Any:
-    import jinja2
-
-    here, curation = Path(__file__).parent, Path(__file__).parents[1] / "curation" / "report"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([here, curation]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("demo.html.jinja")

@@ -8,6 +8,7 @@ from typing import Any
 
 from curation.report import charts, facts, gallery
 from curation.report.rundata import Reasons, RunData, read_run
+from curation.report.templates import page_template
 from curation.report.wording import clean, percent
 from manifests.atomic import atomic_path
 from manifests.places import Place, place
@@ -27,7 +28,7 @@ def write_report(run_dir: Place | str, *, preset: str | None = None) -> Place:
     run_dir = place(run_dir)
     numeric = (*charts.COLUMNS, *facts.COLUMNS, *(number[0] for number in gallery.NUMBERS), "start_ms")
     data = read_run(run_dir, preset, numeric)
-    html = _template().render(_context(data))
+    html = page_template(Path(__file__).parent, "report.html.jinja").render(_context(data))
     target = run_dir / REPORT_FILE
     with atomic_path(target) as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -69,19 +70,3 @@ def _galleries(data: RunData, reasons: Reasons) -> tuple[list[gallery.Tile], lis
     with MediaReader(MediaLimits(deadline_base_s=8.0, stall_s=8.0)) as reader:
         accepted, rejected = (gallery.tiles(data, positions, reader, deadline_s) for positions in chosen)
     return accepted, rejected
-
-
-def _template() -> Any:
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["drawing"] = Markup  # SVG made in this package, whose texts are escaped there
-    environment.filters["breakable"] = lambda text: Markup("_<wbr>").join(text.split("_"))
-    return environment.get_template("report.html.jinja")

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from curation.configuration import ConfigError
+from curation.command_line import run_command, say
 from manifests import UserError
-
-INTERRUPTED = 130
-
-
-def say(line: str) -> None:
-    click.echo(line, err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 140})
@@ -184,14 +177,4 @@ def _write(out: Path, resamples: int) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; mistakes of the user's end in one line and exit code 2."""
-    try:
-        cli.main(args=arguments, prog_name="python -m inference.evaluation", standalone_mode=False)
-    except (ConfigError, UserError) as error:
-        say(f"error: {' '.join(str(error).split())}")
-        sys.exit(2)
-    except click.ClickException as error:
-        say(f"error: {error.format_message()}")
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted; the rows that are there stay, the same command continues")
-        sys.exit(INTERRUPTED)
+    run_command(cli, "python -m inference.evaluation", arguments, "the rows that are there stay, the same command continues")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from curation.report.templates import page_template
 from inference.evaluation.charts import curve_chart, interval_chart
 from inference.evaluation.outputs import column_groups, column_notes, number, shown
 from inference.evaluation.sweep import Curve
@@ -48,7 +49,7 @@ def write_report(out: str | Path, table: Table, rows: Sequence[dict[str, Any]]) 
         "number": number,
         "p_value": lambda value: "" if math.isnan(value) else f"{value:.3g}",
     }
-    html = _template().render(context)
+    html = page_template(Path(__file__).parent, "evaluation.html.jinja").render(context)
     with atomic_path(out / REPORT_FILE) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return out / REPORT_FILE
@@ -87,19 +88,3 @@ def _players(table: Table, rows: Sequence[dict[str, Any]], out: Path) -> list[tu
 
 def _link(path: str, out: Path) -> str:
     return quote(Path(os.path.relpath(path, out)).as_posix())
-
-
-def _template() -> Any:
-    import jinja2
-    from markupsafe import Markup
-
-    here, curation = Path(__file__).parent, Path(__file__).parents[2] / "curation" / "report"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([here, curation]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["drawing"] = Markup  # SVG made in this module, whose texts are escaped there
-    return environment.get_template("evaluation.html.jinja")

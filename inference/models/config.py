@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from manifests import UserError
+
 PX_PER_CELL = 8  # the stride of the SD VAE, of the driven encoder and of the block-DCT codec
 NORM_GROUPS = 32  # of the temporal module's group norm (EasyAnimate-V1)
 
 
-class ModelConfigError(ValueError):
+class ModelConfigError(UserError):
     """A model configuration that cannot be built; the message names the field and what it needs."""
 
 

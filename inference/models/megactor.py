@@ -21,9 +21,10 @@ from inference.models.initialise import initialise_randomly
 from inference.models.masks import RegionMask
 from inference.models.reference import ReferenceTransformer
 from inference.models.shapes import ShapeError, Shapes
+from manifests import UserError
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that does not hold exactly this model's tensors."""
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 
+from manifests import UserError
+
 INDEX_NAME = "diffusion_pytorch_model.safetensors.index.json"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 
 
-class WeightsFileError(ValueError):
+class WeightsFileError(UserError):
     """A weights file that is absent, damaged or of a kind that is not read."""
 
 

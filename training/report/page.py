@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-import curation.report
+from curation.report.templates import page_template
 from curation.report.wording import clean, duration, number
 from manifests.atomic import atomic_path
 from manifests.errors import UserError
@@ -44,7 +44,7 @@ def write_report(run_dir: Path | str) -> Path:
     run = read_run(run_dir)
     if run is None:
         raise UserError(f"{run_dir} holds no training run (no run.yaml)")
-    html = _template().render(_context(run_dir, run, Log(run_dir).read()))
+    html = page_template(Path(__file__).parent, "training.html.jinja").render(_context(run_dir, run, Log(run_dir).read()))
     target = run_dir / REPORT_FILE
     with atomic_path(target) as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -171,18 +171,3 @@ def _data_url(file: Path, kind: str) -> str | None:
     if not file.is_file() or file.stat().st_size > MAX_VIDEO_BYTES:
         return None
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
-
-
-def _template() -> Any:
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([Path(__file__).parent, Path(curation.report.__file__).parent]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["drawing"] = Markup  # SVG made in this package, whose texts are escaped there
-    return environment.get_template("training.html.jinja")

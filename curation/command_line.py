@@ -1,0 +1,43 @@
+"""What all command lines of the project share: how they speak, and how they end."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from curation.configuration import ConfigError
+from curation.contracts import ClipError
+from manifests import UserError
+
+MISTAKE, INTERRUPTED = 2, 130
+
+
+def say(line: str) -> None:
+    """One line to a person, on standard error; standard output is for results."""
+    click.echo(line, err=True)
+
+
+def fail(error: object) -> None:
+    """Ends with one line and exit code 2."""
+    say(f"error: {' '.join(str(error).split())}")
+    sys.exit(MISTAKE)
+
+
+def run_command(command: click.Command, program: str, arguments: list[str] | None, on_interrupt: str) -> None:
+    """Runs a command line; mistakes of the user's end in one line and exit code 2, an interruption with 130.
+
+    Args:
+        program: as it is typed, for usage lines.
+        arguments: None takes the process's.
+        on_interrupt: what to tell a person who pressed Ctrl-C: what stays, and how to go on.
+    """
+    try:
+        command.main(args=arguments, prog_name=program, standalone_mode=False)
+    except (ConfigError, UserError, ClipError) as error:
+        fail(error)
+    except click.ClickException as error:
+        fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        say(f"\ninterrupted; {on_interrupt}")
+        sys.exit(INTERRUPTED)
