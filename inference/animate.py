@@ -124,7 +124,7 @@ def _pictures(request: Request, reference: Reference, driving: Driving | None, a
             yield paste_back(rgb)
     elif request.side_by_side:
         shown = repeat(None) if driving is None else driving.driver_pictures()
-        for rgb, driver in zip(animation.frames(), shown, strict=False):
+        for rgb, driver in zip(animation.frames(), shown, strict=driving is not None):
             yield np.concatenate([picture for picture in (reference.crop, driver, rgb) if picture is not None], axis=1)
     else:
         yield from animation.frames()

@@ -103,7 +103,7 @@ class OnnxNetwork:
         if len(pictures) > self.batch:
             raise ValueError(f"{len(pictures)} pictures are more than the batch of {self.batch}")
         n = len(pictures)
-        for place, picture in zip(self._feed, pictures, strict=False):
+        for place, picture in zip(self._feed[:n], pictures, strict=True):
             place[...] = picture
         self._feed[n:] = 0
         self.n_runs += 1
