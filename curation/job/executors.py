@@ -12,6 +12,9 @@ from curation.job.gpus import NO_GPU, GpuDemand
 from curation.job.worker import ShardTask, ShardWorker, Tally, WorkerSpec
 from manifests import UserError
 
+# A second task waits at a worker while the first runs, so that short ones leave no gap between them; behind a straggler it would wait long,
+# so tasks of many clips come one at a time (docs/scaling.md).
+LONG_TASK_CLIPS = 32
 # Of a worker's core: a little is left so that Ray Data's own tasks always find a free slot, on one CPU too.
 ACTOR_CPU_SHARE = 0.9
 
@@ -25,7 +28,8 @@ def run_inprocess(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callab
 
 def run_ray(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Tally], None]) -> None:
     """Run every task on a Ray Data actor pool, which replaces a dead worker and runs its shard again, as often as it takes."""
-    on_ray([task.to_json() for task in tasks], _RayWorker, (spec,), spec.config.workers, on_tally, GpuDemand.of(spec.config))
+    waiting = 1 if sum(len(task.clips) for task in tasks) >= LONG_TASK_CLIPS * len(tasks) else 2
+    on_ray([task.to_json() for task in tasks], _RayWorker, (spec,), spec.config.workers, on_tally, GpuDemand.of(spec.config), waiting)
 
 
 def on_ray(
@@ -35,12 +39,14 @@ def on_ray(
     workers: int,
     on_tally: Callable[[Tally], None],
     gpu: GpuDemand = NO_GPU,
+    in_flight: int = 2,
 ) -> None:
     """Hand `tasks`, as text, one by one to a pool of `actor(*arguments)`, whose calls turn a batch `{"task": [...]}` into tallies by field.
 
     Args:
         workers: actors; 0 = one a core of the cluster, and no more than its GPUs hold.
         gpu: what an actor needs of a GPU.
+        in_flight: tasks at an actor at once, the running one included.
 
     Raises:
         ConfigError: an actor said so, or the cluster lacks the GPUs.
@@ -62,7 +68,7 @@ def on_ray(
             _Candid,
             fn_constructor_args=(actor, arguments),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),  # docs/scaling.md
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=in_flight),
             num_cpus=ACTOR_CPU_SHARE * min(1.0, n_cpus / workers),
             num_gpus=share or None,
         )
