@@ -18,7 +18,7 @@ MANIFEST ?= outputs/curation
 # OUT has a default of its own in every target but curation's: hand it on only where somebody chose it.
 given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($(1))')
 
-.PHONY: help setup setup-train setup-gpu curate samples plan models report table1 materialise duplicates peers train-lipsync \
+.PHONY: help setup setup-train setup-gpu curate samples plan models report table1 materialise duplicates train-lipsync \
   train train-all plan-training animate app evaluate demo test test-all lint \
   bench-curation bench-syncnet bench-scaling bench-model bench-training bench-inference bench-evaluation constraints clean
 
@@ -116,10 +116,12 @@ bench-model: $(VENV)/.train ## speed of the transformers beside the matrix-produ
 duplicates: $(VENV)/.core ## join manifests and mark clips of one video under two data sets: make duplicates ARGS="outputs/a outputs/b --out all.parquet"
 	$(BIN)/python -m curation duplicates $(ARGS)
 
-peers: $(VENV)/.train ## older packages for the comparison with syncnet-python's pipeline
-	$(BIN)/python -m pip install -q --no-deps --target $(VENV)/peers/syncnet -r requirements-peers.txt
+$(VENV)/.peers: $(VENV)/.train requirements-peers.txt
+	rm -rf $(VENV)/peers/syncnet
+	$(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --target $(VENV)/peers/syncnet -r requirements-peers.txt
+	@touch $@
 
-bench-syncnet: peers ## SyncNet beside syncnet-python's pipeline
+bench-syncnet: $(VENV)/.peers ## SyncNet beside syncnet-python's pipeline
 	$(BIN)/python -m benchmarks.syncnet $(ARGS)
 
 bench-scaling: $(VENV)/.train ## a cluster of 1 to 1,000 workers, simulated
