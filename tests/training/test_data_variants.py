@@ -17,9 +17,10 @@ from curation import face_crop
 from curation.configuration import ConfigError
 from curation.contracts import ClipError
 from curation.media import MediaReader
+from inference.arcface import alignment
 from training.augment.geometry import GeometryBound, part_shifts
 from training.augment.stylise import StyliseConfig
-from training.augment.swap import OnnxSwapper, alignment, paste
+from training.augment.swap import OnnxSwapper, paste
 from training.augment.variants import VariantConfig, make_variants, variant_file
 from training.cli import main
 from training.loader import make_loader, open_clips
@@ -92,7 +93,7 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path / "models"))
     from curation.models import Store
 
-    for name in ("inswapper", "arcface-r50"):
+    for name in ("inswapper", "arcface"):
         Store.standard().fetch(name, origin=tmp_path / "origin")
     return tmp_path / "models"
 

@@ -13,12 +13,9 @@ import numpy as np
 
 from curation import face_crop
 from curation.configuration import ConfigError
-from curation.landmarks.sixty_eight import LEFT_EYE, RIGHT_EYE
+from inference.arcface import ARCFACE_PX, alignment
 
-SWAPPER, EMBEDDER = "inswapper", "arcface-r50"  # in configs/models.yaml
-# The five points (right eye, left eye, nose, right and left corner of the mouth) of ArcFace's 112 px alignment, pixel i covering i..i+1.
-_ARCFACE_PX = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]) + 0.5
-_ARCFACE_SIZE_PX = 112
+SWAPPER, EMBEDDER = "inswapper", "arcface"  # in configs/models.yaml
 _FEATHER = 0.12  # of the aligned face's side, over which the swapped face fades into the picture
 
 
@@ -50,7 +47,7 @@ class OnnxSwapper:
             rgb: (H, W, 3) uint8.
             points_px: (68, 2).
         """
-        aligned = face_crop.warp(rgb, alignment(points_px, _ARCFACE_SIZE_PX), _ARCFACE_SIZE_PX)
+        aligned = face_crop.warp(rgb, alignment(points_px, ARCFACE_PX), ARCFACE_PX)
         blob = (aligned.astype(np.float32).transpose(2, 0, 1)[None] - 127.5) / 127.5
         embedding = self._embedder.run(None, {self._embedder.get_inputs()[0].name: blob})[0].reshape(1, -1)
         embedding = embedding / max(np.linalg.norm(embedding), 1e-6)
@@ -63,22 +60,6 @@ class OnnxSwapper:
         face = face_crop.warp(rgb, matrix, self._size_px).astype(np.float32).transpose(2, 0, 1)[None] / 255
         swapped = self._swapper.run(None, {self._face: face, self._identity: identity})[0][0]
         return paste(rgb, np.clip(np.round(swapped.transpose(1, 2, 0) * 255), 0, 255).astype(np.uint8), matrix)
-
-
-def alignment(points_px: np.ndarray, size_px: int) -> np.ndarray:
-    """(2, 3): the similarity that best takes a face's five points to ArcFace's places, in a picture of `size_px`.
-
-    As in InsightFace, multiples of 112 px scale the 112 px template, other sizes hold it with 8/128 of margin at either side.
-    """
-    zoom, margin = (size_px / 112, 0.0) if size_px % 112 == 0 else (size_px / 128, 8 * size_px / 128)
-    wanted = _ARCFACE_PX * zoom + [margin, 0.0]
-    five = np.stack([points_px[RIGHT_EYE].mean(0), points_px[LEFT_EYE].mean(0), points_px[30], points_px[48], points_px[54]])
-    # As complex numbers, a similarity is w = a z + b; least squares in closed form.
-    z, w = five @ [1, 1j], wanted @ [1, 1j]
-    centred = z - z.mean()
-    a = np.vdot(centred, w - w.mean()) / max(np.vdot(centred, centred).real, 1e-12)
-    b = w.mean() - a * z.mean()
-    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
 def paste(rgb: np.ndarray, face: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from curation.landmarks.sixty_eight import eye_centres
+from curation.face_crop import warp
+from inference.arcface import ARCFACE_PX, alignment
 from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
 from inference.evaluation.metrics.weights import found
 
-INPUT_PX = 112
 EVERY_FRAMES = 5
-# ArcFace's alignment template at 112 px (insightface): eye centres, nose tip, mouth corners; from the left of the picture.
-TEMPLATE_PX = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
-_NOSE_TIP, _MOUTH_CORNERS = 30, (48, 54)
 
 
 class Csim(ClipMetric):
@@ -66,24 +63,7 @@ class Csim(ClipMetric):
 
     def _embedded(self, frames: np.ndarray, points_px: np.ndarray) -> np.ndarray:
         """(N, D) unit vectors."""
-        faces = np.stack([aligned(frame, points) for frame, points in zip(frames, points_px, strict=True)])
+        faces = np.stack([warp(frame, alignment(points), ARCFACE_PX) for frame, points in zip(frames, points_px, strict=True)])
         blobs = ((faces.astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
         vectors = np.concatenate([self._session.run(None, {self._input: blob[None]})[0] for blob in blobs])
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def aligned(rgb: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-    """(112, 112, 3) uint8: the face moved, turned and scaled (least squares) onto ArcFace's template.
-
-    Args:
-        rgb: (H, W, 3) uint8.
-        points_px: (68, 2), pixel i covering i..i+1.
-    """
-    import cv2
-
-    five = np.stack([*eye_centres(points_px), points_px[_NOSE_TIP], *points_px[list(_MOUTH_CORNERS)]]).astype(np.float64) - 0.5
-    source, target = five[:, 0] + 1j * five[:, 1], TEMPLATE_PX[:, 0] + 1j * TEMPLATE_PX[:, 1]
-    turn = (np.conj(source - source.mean()) * (target - target.mean())).sum() / (np.abs(source - source.mean()) ** 2).sum()
-    shift = target.mean() - turn * source.mean()
-    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-    return cv2.warpAffine(rgb, matrix, (INPUT_PX, INPUT_PX), flags=cv2.INTER_LINEAR)

@@ -10,11 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 from made_clips import SIZE_PX, face_points, made_clip  # noqa: E402
 
+from curation.face_crop import warp  # noqa: E402
 from curation.models.store import Store  # noqa: E402
+from inference.arcface import ARCFACE_PX, TEMPLATE_PX, alignment  # noqa: E402
 from inference.evaluation.frechet import frechet_distance  # noqa: E402
 from inference.evaluation.metrics.base import Judged, UnavailableError  # noqa: E402
 from inference.evaluation.metrics.fvd import FvdI3d, FvdVideoMae, i3d_input, videomae_input, windows  # noqa: E402
-from inference.evaluation.metrics.identity import TEMPLATE_PX, Csim, aligned  # noqa: E402
+from inference.evaluation.metrics.identity import Csim  # noqa: E402
 
 
 class Scripted(torch.nn.Module):
@@ -103,8 +105,8 @@ def test_faces_are_laid_on_arcfaces_template() -> None:
         picture = np.zeros((SIZE_PX, SIZE_PX, 3), np.float32)
         y, x = np.mgrid[:SIZE_PX, :SIZE_PX] + 0.5
         picture[...] = (255 * np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / 4))[..., None]
-        found = aligned(picture.astype(np.uint8), points)[..., 0].astype(float)
-        rows, columns = np.mgrid[:112, :112]
+        found = warp(picture.astype(np.uint8), alignment(points), ARCFACE_PX)[..., 0].astype(float)
+        rows, columns = np.mgrid[:112, :112] + 0.5
         centre = np.array([(found * columns).sum(), (found * rows).sum()]) / found.sum()
         assert np.abs(centre - expected).max() < 6  # a generic face is not the template's; its parts are
 
