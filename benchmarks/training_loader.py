@@ -27,7 +27,7 @@ from training.config import TrainingConfig
 from training.data_config import DataConfig
 from training.dataset import TrainingDataset
 from training.frames import VideoFrames
-from training.loader import make_loader, open_clips
+from training.loader import make_loader, open_clips, worker_context
 
 
 class Row(NamedTuple):
@@ -102,7 +102,7 @@ def floor_rate(plan: list[tuple[str, list[float]]], n: int, batch: int, workers:
     """The same for the pictures alone."""
     loader = DataLoader(
         DecodeAlone(plan), batch_size=batch, num_workers=workers, prefetch_factor=2 if workers else None,
-        multiprocessing_context="fork" if workers else None,
+        multiprocessing_context=worker_context() if workers else None,
     )  # fmt: skip
     return _rate(iter(loader), n // batch, batch)
 

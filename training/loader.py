@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
@@ -102,7 +104,7 @@ class SampleLoader:
             pin_memory=pin_memory,
             prefetch_factor=2 if num_workers else None,
             worker_init_fn=_start_worker if num_workers else None,
-            multiprocessing_context="fork" if num_workers else None,
+            multiprocessing_context=worker_context() if num_workers else None,
         )
 
     def __iter__(self) -> Iterator[TrainingBatch]:
@@ -143,6 +145,14 @@ class _Indices:
         while True:
             yield list(range(first, first + self._batch_size))
             first += self._step
+
+
+def worker_context() -> BaseContext:
+    """Workers start from a small process without threads: one forked from this process inherits the locks that its other threads
+    (decoders, OpenMP, Ray) hold at that moment, and may wait for them for ever."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training.loader"])
+    return context
 
 
 def _start_worker(_: int) -> None:
