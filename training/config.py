@@ -131,16 +131,21 @@ class LoggingConfig:
 @dataclass(frozen=True)
 class LossConfig:
     """Attributes:
+    error: of what the squared error is: "noise" (the paper), or "velocity", which is the noise's divided by ᾱ: high timesteps, where
+        layout is decided and a small error of the noise is a large one of the picture, then count as much as others.
     min_snr_gamma: weight of a sample's noise error is min(SNR, γ)/SNR; None = no weighting.
     max_skipped_in_row: so many steps in a row without a finite gradient stop the run.
     """
 
+    error: str = "noise"
     min_snr_gamma: float | None = None
     max_skipped_in_row: int = 20
 
     def __post_init__(self) -> None:
-        if self.min_snr_gamma is not None and self.min_snr_gamma <= 0:
-            raise ValueError("min_snr_gamma must be positive")
+        if self.error not in ("noise", "velocity"):
+            raise ValueError(f"error is {self.error!r}; it must be noise or velocity")
+        if self.min_snr_gamma is not None and (self.min_snr_gamma <= 0 or self.error != "noise"):
+            raise ValueError("min_snr_gamma must be positive, and weighs the error of the noise")
         if self.max_skipped_in_row < 1:
             raise ValueError("max_skipped_in_row must be 1 or more")
 

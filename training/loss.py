@@ -31,6 +31,7 @@ def training_loss(
     schedule: DiffusionSchedule,
     keep: torch.Tensor | None = None,
     min_snr_gamma: float | None = None,
+    error: str = "noise",
 ) -> LossTerms:
     """mean over the batch of (simple + bound), both averaged over each sample's kept elements.
 
@@ -42,6 +43,7 @@ def training_loss(
         timesteps: (B,) int64.
         keep: (B, F, h, w) bool, False where nothing is to be learnt; None keeps all.
         min_snr_gamma: weight of a sample's simple term is min(SNR, γ)/SNR (Min-SNR, arXiv 2303.09556, for noise prediction); None is 1.
+        error: "noise", or "velocity": the simple term is (v̂ − v)² = (ε̂ − ε)²/ᾱ, since both velocities come from the same x_t.
     """
     dtype = torch.promote_types(prediction.dtype, torch.float32)
     with torch.autocast(prediction.device.type, enabled=False):
@@ -51,6 +53,8 @@ def training_loss(
         simple = ((epsilon - noise).square() * weights).flatten(1).sum(1)
         x_t = schedule.add_noise(x0, noise, timesteps)
         bound = (variational_bound(epsilon.detach(), interpolation, x0, x_t, timesteps, schedule) * weights).flatten(1).sum(1)
+        if error == "velocity":
+            simple = simple / schedule.at(schedule.alphas_cumprod, timesteps, simple)
         weighted = simple if min_snr_gamma is None else simple * min_snr_weight(timesteps, min_snr_gamma, schedule, simple)
         return LossTerms((weighted + bound).mean(), simple.detach(), bound.detach())
 

@@ -67,7 +67,9 @@ class Validation:
                 batch = replace(batch, timesteps=torch.full_like(batch.timesteps, timestep))
                 inputs = model_inputs(batch, trainer.codec, trainer.sizes.with_audio)
                 prediction = trainer.network(**inputs.arguments)
-                terms = training_loss(prediction, inputs.x0, batch.noise, batch.timesteps, SCHEDULE, batch.loss_keep)
+                terms = training_loss(
+                    prediction, inputs.x0, batch.noise, batch.timesteps, SCHEDULE, batch.loss_keep, error=trainer.config.loss.error
+                )
                 values = torch.stack([terms.simple.sum(), terms.bound.sum(), torch.ones_like(terms.simple).sum()])
                 sums[row] += counts * values.double()
         if world > 1:

@@ -164,8 +164,9 @@ class Trainer:
                 with self.meter.phase("forward"):
                     inputs = model_inputs(batch, self.codec, self.sizes.with_audio)
                     prediction = self.model(**inputs.arguments)
+                    loss = self.config.loss
                     terms = training_loss(
-                        prediction, inputs.x0, batch.noise, batch.timesteps, SCHEDULE, batch.loss_keep, self.config.loss.min_snr_gamma
+                        prediction, inputs.x0, batch.noise, batch.timesteps, SCHEDULE, batch.loss_keep, loss.min_snr_gamma, loss.error
                     )
                 with self.meter.phase("backward"):
                     self.accelerator.backward(terms.total / self.accumulation)

@@ -1,6 +1,6 @@
 """A latent codec without weights: the lowest coefficients of an orthonormal 8×8 block DCT.
 
-Y keeps the 10 coefficients with u + v ≤ 3, Cb and Cr the 3 with u + v ≤ 1: 16 channels at stride 8. Decoding and encoding again gives the
+Y keeps the 15 coefficients with u + v ≤ 4, Cb and Cr the 3 with u + v ≤ 1: 21 channels at stride 8. Decoding and encoding again gives the
 same latents, so what is kept is kept exactly.
 """
 
@@ -15,13 +15,35 @@ from inference.models.shapes import ShapeError, require_multiple
 BLOCK = 8
 # (plane, u, v): plane 0 is Y, 1 Cb, 2 Cr; u vertical and v horizontal frequency.
 KEPT = (
-    *((0, u, s - u) for s in range(4) for u in range(s + 1)),
+    *((0, u, s - u) for s in range(5) for u in range(s + 1)),
     *((plane, u, s - u) for plane in (1, 2) for s in range(2) for u in range(s + 1)),
 )
 # Fixed scales that give every channel about unit variance, measured on 150 face crops of 128 px; a channel left larger makes samples of a
 # diffusion model blow up there. Frequencies other than 0 have mean 0.
-MEAN = (3.51, *[0.0] * 9, -0.11, 0.0, 0.0, 0.106, 0.0, 0.0)
-DEVIATION = (1.9, 0.424, 0.356, 0.199, 0.172, 0.17, 0.115, 0.11, 0.103, 0.1, 0.535, 0.093, 0.071, 0.737, 0.105, 0.088)
+MEAN = (3.51, *[0.0] * 14, -0.11, 0.0, 0.0, 0.106, 0.0, 0.0)
+DEVIATION = (
+    1.9,
+    0.424,
+    0.356,
+    0.199,
+    0.172,
+    0.17,
+    0.115,
+    0.11,
+    0.103,
+    0.1,
+    0.076,
+    0.075,
+    0.075,
+    0.068,
+    0.065,
+    0.535,
+    0.093,
+    0.071,
+    0.737,
+    0.105,
+    0.088,
+)
 
 _RGB_TO_YCBCR = torch.tensor(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=torch.float64
@@ -29,7 +51,7 @@ _RGB_TO_YCBCR = torch.tensor(
 
 
 class BlockDctCodec:
-    """See the module. Images are (…, 3, H, W) in 0…1, latents (…, 16, H/8, W/8); any floating dtype, on any device."""
+    """See the module. Images are (…, 3, H, W) in 0…1, latents (…, 21, H/8, W/8); any floating dtype, on any device."""
 
     latent_channels = len(KEPT)
 
@@ -55,7 +77,7 @@ class BlockDctCodec:
 
 
 def _basis() -> torch.Tensor:
-    """(16, 3, 8, 8) float64: the pixels of each kept coefficient, orthonormal."""
+    """(21, 3, 8, 8) float64: the pixels of each kept coefficient, orthonormal."""
     frequency, position = torch.arange(BLOCK, dtype=torch.float64)[:, None], torch.arange(BLOCK, dtype=torch.float64)[None]
     dct = torch.cos(math.pi * (2 * position + 1) * frequency / (2 * BLOCK)) * math.sqrt(2 / BLOCK)
     dct[0] /= math.sqrt(2)

@@ -30,6 +30,9 @@ class ModelConfig:
         patch_size: latent cells along a token's side.
         sample_size: latent cells along the side that the position table is made for (64 = 512 px); other grids interpolate it.
         first_reference_block: this block and all later ones attend to the reference too.
+        prediction: what the last layer gives: "epsilon", the noise, as in PixArt-α, or "velocity", √ᾱ·ε − √(1 − ᾱ)·x₀, from which the
+            model then makes the noise that it returns. At high t the picture is a few per mille of the input; a small network that starts
+            at random cannot copy the rest of it so exactly, and as velocity it need not.
         reference_timestep: "same" gives the reference transformer the clip's timestep, "zero" always 0.
         audio_width, audio_tokens: channels and tokens of a frame's audio window.
         temporal_heads: heads of the temporal modules, which stand in the blocks of odd index.
@@ -45,6 +48,7 @@ class ModelConfig:
     patch_size: int = 2
     sample_size: int = 64
     first_reference_block: int = 12
+    prediction: str = "epsilon"
     reference_timestep: str = "same"
     audio_width: int = 384
     audio_tokens: int = 50
@@ -63,6 +67,8 @@ class ModelConfig:
                 raise ModelConfigError(f"{field.name} is {value}; it must be positive")
         if self.reference_timestep not in ("same", "zero"):
             raise ModelConfigError(f"reference_timestep is {self.reference_timestep!r}; it must be 'same' or 'zero'")
+        if self.prediction not in ("epsilon", "velocity"):
+            raise ModelConfigError(f"prediction is {self.prediction!r}; it must be 'epsilon' or 'velocity'")
         if not self.first_reference_block < self.num_layers:
             raise ModelConfigError(
                 f"first_reference_block is {self.first_reference_block}; it must be below num_layers ({self.num_layers})"

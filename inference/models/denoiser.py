@@ -15,10 +15,18 @@ from inference.models.config import ModelConfig
 from inference.models.masks import RegionMask
 from inference.models.positions import sinusoidal_positions
 from inference.models.reference import patch_embedding
+from inference.models.schedule import SCHEDULE
 from inference.models.shapes import ShapeError, Shapes, require_multiple
 
 if TYPE_CHECKING:
     from inference.step_cache import BlockCache
+
+
+def _noise_of_velocity(x: torch.Tensor, latents: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+    """The first half of the channels as ε = √ᾱ·v + √(1 − ᾱ)·x_t. In float32 at least: bfloat16 would round away what v says at high t."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    velocity, interpolation = x.to(dtype).chunk(2, dim=2)
+    return torch.cat([SCHEDULE.noise_of_velocity(velocity, latents.to(dtype), timesteps), interpolation], dim=2)
 
 
 class DenoisingTransformer(nn.Module):
@@ -81,7 +89,8 @@ class DenoisingTransformer(nn.Module):
             block_cache: may stand in for the blocks behind the first; a sampler keeps one a window.
 
         Returns:
-            (B, F, 2C, h, w): noise prediction in the first C channels, variance interpolation in the rest.
+            (B, F, 2C, h, w): noise prediction in the first C channels, variance interpolation in the rest; float32 or better where
+            `prediction` is "velocity".
         """
         config, patch = self.sizes, self.sizes.patch_size
         grid = self._check(latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask)
@@ -131,7 +140,8 @@ class DenoisingTransformer(nn.Module):
         shift, scale = (self.scale_shift_table + embedded_timestep[:, None]).chunk(2, dim=1)
         x = self.proj_out(modulate(self.norm_out(x), shift[:, :, None], scale[:, :, None]))
         x = x.unflatten(3, (patch, patch, -1)).unflatten(2, grid)  # B F h w p q C
-        return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+        x = x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+        return x if config.prediction == "epsilon" else _noise_of_velocity(x, latents, timesteps)
 
     def _check(self, latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask) -> tuple[int, int]:
         """Raises `ShapeError` for what does not fit; returns the token grid (h, w)."""

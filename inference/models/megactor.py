@@ -50,6 +50,7 @@ class MegActorModel(ModelMixin, ConfigMixin):
         patch_size: int = 2,
         sample_size: int = 64,
         first_reference_block: int = 12,
+        prediction: str = "epsilon",
         reference_timestep: str = "same",
         audio_width: int = 384,
         audio_tokens: int = 50,

@@ -62,6 +62,11 @@ class DiffusionSchedule:
         abar = self.alphas_cumprod
         return self.at((1.0 / abar).sqrt(), t, x_t) * x_t - self.at((1.0 / abar - 1.0).sqrt(), t, x_t) * noise
 
+    def noise_of_velocity(self, velocity: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """ε = √ᾱ·v + √(1 − ᾱ)·x_t, for the velocity v = √ᾱ·ε − √(1 − ᾱ)·x_0 (Salimans and Ho, arXiv 2202.00512)."""
+        abar = self.alphas_cumprod
+        return self.at(abar.sqrt(), t, x_t) * velocity + self.at((1.0 - abar).sqrt(), t, x_t) * x_t
+
     def posterior_mean(self, x0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """The mean of q(x_{t−1} | x_t, x_0)."""
         prev, abar, betas = self.alphas_cumprod_prev, self.alphas_cumprod, self.betas

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from inference.models import MegActorModel, ModelConfig, RegionMask, eye_mouth_mask, grow
+from inference.models import SCHEDULE, MegActorModel, ModelConfig, RegionMask, eye_mouth_mask, grow
 from inference.models.config import ModelConfigError
 from inference.models.megactor import parts
 from inference.models.shapes import ShapeError
@@ -300,3 +300,18 @@ def test_driven_encoder_sees_its_stated_field():
     seen = frames.grad[0, 0].abs().amax((0, 1)).nonzero().flatten()
     assert (seen.min().item(), seen.max().item()) == (64 - 30, 64 + 7 + 30)
     assert math.ceil(30 / 16) == 2
+
+
+def test_a_velocity_model_returns_noise(make_model, make_inputs):
+    """The same weights give the velocity; what comes out is the noise that it stands for, and the variance as before."""
+    inputs = make_inputs()
+    noise_model, velocity_model = (make_model(lively=True, prediction=prediction) for prediction in ("epsilon", "velocity"))
+    with torch.no_grad():
+        raw, made = noise_model(**inputs), velocity_model(**inputs)
+    channels = inputs["latents"].shape[2]
+    abar = SCHEDULE.alphas_cumprod[inputs["timesteps"]].reshape(-1, 1, 1, 1, 1)
+    assert torch.equal(raw[:, :, channels:], made[:, :, channels:])
+    expected = abar.sqrt() * raw[:, :, :channels] + (1 - abar).sqrt() * inputs["latents"]
+    assert (made[:, :, :channels] - expected).abs().max() <= 1e-12
+    with pytest.raises(ModelConfigError, match="prediction is 'x0'; it must be"):
+        ModelConfig(prediction="x0")

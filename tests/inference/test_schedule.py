@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from inference.models import SCHEDULE
 
@@ -63,3 +63,15 @@ def test_frozen_and_checked():
         SCHEDULE.add_noise(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([1]))
     x = torch.zeros(2, 3)
     assert SCHEDULE.add_noise(x, x, torch.tensor([1, 2])).dtype == torch.float32
+
+
+def test_noise_of_a_velocity_equals_diffusers():
+    """A step by noise made from a velocity is diffusers' step by that velocity."""
+    x_t, velocity = torch.randn(2, 1, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).unbind()
+    for t in (20, 500, 980):
+        noise = SCHEDULE.noise_of_velocity(velocity, x_t, torch.tensor([t]))
+        settings = SCHEDULE.scheduler_config() | {"clip_sample": False}
+        ours, theirs = DDIMScheduler(**settings), DDIMScheduler(**settings | {"prediction_type": "v_prediction"})
+        for scheduler in (ours, theirs):
+            scheduler.set_timesteps(50)
+        assert ours.step(noise, t, x_t).prev_sample.sub(theirs.step(velocity, t, x_t).prev_sample).abs().max() <= 1e-6

@@ -115,7 +115,7 @@ def test_shapes_and_ranges_of_stage_3(material, batches) -> None:
     assert batch.target_frames.shape == batch.driven_frames.shape == (2, 16, 3, 128, 128)
     assert batch.reference_frames.shape == (2, 3, 128, 128)
     assert batch.audio.shape == (2, 16, 20, 80)
-    assert batch.noise.shape == (2, 16, 16, 16, 16)
+    assert batch.noise.shape == (2, 16, 21, 16, 16)
     assert batch.region_mask is None
     assert batch.loss_keep.all()
     assert 0 <= int(batch.timesteps.min()) <= int(batch.timesteps.max()) < 1000

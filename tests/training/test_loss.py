@@ -132,3 +132,16 @@ def test_a_wrong_mask_is_refused_and_an_empty_one_weighs_nothing() -> None:
     terms = training_loss(prediction, x0, noise, t, SCHEDULE, keep=keep)
     assert terms.simple[0] == terms.bound[0] == 0
     assert torch.isfinite(terms.total)
+
+
+def test_the_error_of_the_velocity_is_the_velocitys() -> None:
+    x0, noise, prediction = sample(3)
+    t = torch.tensor([5, 300, 990])
+    terms = training_loss(prediction, x0, noise, t, SCHEDULE, error="velocity")
+    abar = SCHEDULE.alphas_cumprod[t].reshape(3, 1, 1, 1, 1)
+    x_t = abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+    epsilon = prediction[:, :, :4]
+    implied_x0 = (x_t - (1 - abar).sqrt() * epsilon) / abar.sqrt()
+    difference = abar.sqrt() * (epsilon - noise) - (1 - abar).sqrt() * (implied_x0 - x0)
+    assert terms.simple.tolist() == pytest.approx(difference.square().flatten(1).mean(1).tolist())
+    assert terms.total.item() == pytest.approx((terms.simple + terms.bound).mean().item())

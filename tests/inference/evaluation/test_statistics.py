@@ -1,5 +1,6 @@
 """Intervals and tests against simulations whose truth is known, and against SciPy."""
 
+import itertools
 import math
 
 import numpy as np
@@ -50,6 +51,18 @@ def test_two_copies_of_one_method_differ_significantly_in_at_most_five_in_a_hund
         a, b = (values + 0.4 * rng.standard_normal(len(values)) for _ in range(2))
         false_claims += sign_flip_p(a, b, who, resamples=300, seed=run) <= 0.05
     assert false_claims / 1000 <= 0.05 + 1.65 * math.sqrt(0.05 * 0.95 / 1000)  # 0.05, and what chance adds to 1000 runs
+
+
+@pytest.mark.parametrize(("n_identities", "clips"), [(6, 1), (9, 1), (8, 3)])
+def test_false_claims_are_at_most_the_level_whatever_the_differences(n_identities: int, clips: int) -> None:
+    """If both methods are alike, every sign pattern of the identities' differences is as likely: count the claims over all of them."""
+    rng = np.random.default_rng(8)
+    sizes = rng.standard_normal(n_identities * clips) * rng.gamma(0.5, size=n_identities * clips)  # heavy tails: no normality is needed
+    who = np.repeat(np.arange(n_identities), clips)
+    patterns = itertools.product((1, -1), repeat=n_identities)
+    p_values = np.array([sign_flip_p(sizes * np.repeat(signs, clips), np.zeros(len(who)), who) for signs in patterns])
+    for level in (0.01, 0.05, 0.2):
+        assert np.mean(p_values <= level) <= level
 
 
 def test_sign_flips_are_counted_out_for_few_identities() -> None:
