@@ -26,6 +26,7 @@ class OffloadedCodec:
     def __init__(self, codec: LatentCodec, vae: nn.Module, device: torch.device, makes_room: nn.Module | None = None):
         self._codec, self._vae, self._device, self._makes_room = codec, vae, device, makes_room
         self.latent_channels = codec.latent_channels
+        self.channel_weights = codec.channel_weights
         self.decode_at_once = DECODE_AT_ONCE["vae" if makes_room is None else "model"]
         vae.to("cpu")
         if makes_room is not None:

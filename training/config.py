@@ -134,14 +134,22 @@ class LossConfig:
     error: of what the squared error is: "noise" (the paper), or "velocity", which is the noise's divided by ᾱ: high timesteps, where
         layout is decided and a small error of the noise is a large one of the picture, then count as much as others.
     min_snr_gamma: weight of a sample's noise error is min(SNR, γ)/SNR; None = no weighting.
+    region_weight: eyes and mouth of the target count so many times as much as the rest of the picture; 1 = as much (the paper).
+    channels: "equal" (the paper), or "pixels": each latent channel counts by what it moves the picture (codecs that know it).
     max_skipped_in_row: so many steps in a row without a finite gradient stop the run.
     """
 
     error: str = "noise"
     min_snr_gamma: float | None = None
+    region_weight: float = 1.0
+    channels: str = "equal"
     max_skipped_in_row: int = 20
 
     def __post_init__(self) -> None:
+        if self.region_weight < 1:
+            raise ValueError("region_weight must be 1 or more")
+        if self.channels not in ("equal", "pixels"):
+            raise ValueError(f"channels is {self.channels!r}; it must be equal or pixels")
         if self.error not in ("noise", "velocity"):
             raise ValueError(f"error is {self.error!r}; it must be noise or velocity")
         if self.min_snr_gamma is not None and (self.min_snr_gamma <= 0 or self.error != "noise"):

@@ -9,6 +9,7 @@ import torch
 
 from inference.models.codecs import LatentCodec
 from inference.models.schedule import SCHEDULE
+from manifests.errors import UserError
 from training.augment.patches import augment_driven
 from training.batch import TrainingBatch
 
@@ -44,6 +45,26 @@ def model_inputs(batch: TrainingBatch, codec: LatentCodec, with_audio: bool) -> 
     if with_audio:
         arguments |= {"audio": batch.audio.float(), "audio_present": batch.audio_present}
     return ModelInputs(x0, arguments)
+
+
+def emphasis(batch: TrainingBatch, codec: LatentCodec, region_weight: float, channels: str) -> torch.Tensor | None:
+    """(B, F, C or 1, h, w) weights of the loss for the settings of `LossConfig`; None where they ask for none.
+
+    Raises:
+        UserError: channels "pixels" with a codec that does not know what its channels do to the picture.
+    """
+    weights = None
+    if region_weight != 1:
+        regions = batch.eye_tokens | batch.mouth_tokens  # (B, F, ht, wt)
+        scale = batch.loss_keep.shape[-1] // regions.shape[-1]
+        cells = regions.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+        weights = 1 + (region_weight - 1) * cells[:, :, None].float()
+    if channels == "pixels":
+        if codec.channel_weights is None:
+            raise UserError("loss.channels=pixels is for the block-DCT codec: of the VAE's channels nobody knows what they move")
+        by_channel = torch.tensor(codec.channel_weights, device=batch.loss_keep.device)[:, None, None]
+        weights = by_channel if weights is None else weights * by_channel
+    return weights
 
 
 def _latents(cached: torch.Tensor | None, frames: torch.Tensor | None, codec: LatentCodec) -> torch.Tensor:

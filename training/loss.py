@@ -32,6 +32,7 @@ def training_loss(
     keep: torch.Tensor | None = None,
     min_snr_gamma: float | None = None,
     error: str = "noise",
+    emphasis: torch.Tensor | None = None,
 ) -> LossTerms:
     """mean over the batch of (simple + bound), both averaged over each sample's kept elements.
 
@@ -44,12 +45,13 @@ def training_loss(
         keep: (B, F, h, w) bool, False where nothing is to be learnt; None keeps all.
         min_snr_gamma: weight of a sample's simple term is min(SNR, γ)/SNR (Min-SNR, arXiv 2303.09556, for noise prediction); None is 1.
         error: "noise", or "velocity": the simple term is (v̂ − v)² = (ε̂ − ε)²/ᾱ, since both velocities come from the same x_t.
+        emphasis: (B, F, C, h, w) or what broadcasts to it, positive: elements' weights within their sample; None weighs all alike.
     """
     dtype = torch.promote_types(prediction.dtype, torch.float32)
     with torch.autocast(prediction.device.type, enabled=False):
         prediction, x0, noise = prediction.to(dtype), x0.to(dtype), noise.to(dtype)
         epsilon, interpolation = prediction.chunk(2, dim=2)
-        weights = _weights(keep, x0)
+        weights = _weights(keep, x0, emphasis)
         simple = ((epsilon - noise).square() * weights).flatten(1).sum(1)
         x_t = schedule.add_noise(x0, noise, timesteps)
         bound = (variational_bound(epsilon.detach(), interpolation, x0, x_t, timesteps, schedule) * weights).flatten(1).sum(1)
@@ -96,12 +98,15 @@ def min_snr_weight(timesteps: torch.Tensor, gamma: float, schedule: DiffusionSch
     return schedule.at(snr.clamp(max=gamma) / snr, timesteps, like)
 
 
-def _weights(keep: torch.Tensor | None, x0: torch.Tensor) -> torch.Tensor:
-    """(B, F, 1, h, w): each sample's weights of one channel sum to 1/C over its kept cells; a sample of which nothing is kept weighs 0."""
+def _weights(keep: torch.Tensor | None, x0: torch.Tensor, emphasis: torch.Tensor | None) -> torch.Tensor:
+    """(B, F, 1 or C, h, w): each sample's weights sum to 1 over its kept elements; a sample of which nothing is kept weighs 0."""
     keep = torch.ones_like(x0[:, :, 0], dtype=torch.bool) if keep is None else keep
     expected = (*x0.shape[:2], *x0.shape[3:])
     if keep.shape != expected or keep.dtype != torch.bool:
         raise ValueError(f"keep has shape {tuple(keep.shape)} and is {keep.dtype}; it needs {tuple(expected)} of torch.bool")
+    if emphasis is not None:
+        weights = (keep[:, :, None] * emphasis.to(x0.dtype)).expand_as(x0)
+        return weights / weights.flatten(1).sum(1).clamp(min=torch.finfo(x0.dtype).tiny).reshape(-1, 1, 1, 1, 1)
     count = keep.flatten(1).sum(1).clamp(min=1) * x0.shape[2]
     return (keep.to(x0.dtype) / count.reshape(-1, 1, 1, 1))[:, :, None]
 

@@ -29,7 +29,7 @@ from training.checkpoints import EMA, MODEL, OPTIMISER, Checkpoints, TrainingSta
 from training.config import TrainingConfig
 from training.faults import StoppedError, StopRequest, explain_out_of_memory, is_out_of_memory
 from training.hardware import peak_memory_gib, peak_tflops
-from training.inputs import model_inputs
+from training.inputs import emphasis, model_inputs
 from training.ledger import LossLedger
 from training.loss import training_loss
 from training.meter import Meter
@@ -166,7 +166,15 @@ class Trainer:
                     prediction = self.model(**inputs.arguments)
                     loss = self.config.loss
                     terms = training_loss(
-                        prediction, inputs.x0, batch.noise, batch.timesteps, SCHEDULE, batch.loss_keep, loss.min_snr_gamma, loss.error
+                        prediction,
+                        inputs.x0,
+                        batch.noise,
+                        batch.timesteps,
+                        SCHEDULE,
+                        batch.loss_keep,
+                        loss.min_snr_gamma,
+                        loss.error,
+                        emphasis(batch, self.codec, loss.region_weight, loss.channels),
                     )
                 with self.meter.phase("backward"):
                     self.accelerator.backward(terms.total / self.accumulation)

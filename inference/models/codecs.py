@@ -22,6 +22,8 @@ class LatentCodec(Protocol):
     """
 
     latent_channels: int
+    channel_weights: tuple[float, ...] | None
+    """How much an error of each channel is worth in the picture, mean 1; None where that is not known."""
 
     def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor: ...
 
@@ -41,6 +43,7 @@ class VaeCodec:
         self._vae.tile_latent_min_size = TILE_PX // PX_PER_CELL
         self._vae.enable_tiling()
         self.latent_channels = vae.config.latent_channels
+        self.channel_weights = None
         self.scale = vae.config.scaling_factor
 
     @property
@@ -75,6 +78,7 @@ class TinyPreviewCodec:
     def __init__(self, vae: AutoencoderTiny):
         self._vae = vae.eval().requires_grad_(False)
         self.latent_channels = vae.config.latent_channels
+        self.channel_weights = None
 
     @classmethod
     def from_pretrained(

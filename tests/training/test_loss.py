@@ -1,14 +1,19 @@
 """The loss against torch.distributions, finite algebra, and gradients."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the trainer needs torch: install the [train] extra")
 
+from fakes import fake_batch  # noqa: E402
 from torch.distributions import Normal, kl_divergence  # noqa: E402
 
-from inference.models import SCHEDULE  # noqa: E402
+from inference.models import SCHEDULE, BlockDctCodec  # noqa: E402
+from inference.models.block_dct import DEVIATION  # noqa: E402
+from manifests import UserError  # noqa: E402
+from training.inputs import emphasis  # noqa: E402
 from training.loss import training_loss, variational_bound  # noqa: E402
 
 
@@ -145,3 +150,34 @@ def test_the_error_of_the_velocity_is_the_velocitys() -> None:
     difference = abar.sqrt() * (epsilon - noise) - (1 - abar).sqrt() * (implied_x0 - x0)
     assert terms.simple.tolist() == pytest.approx(difference.square().flatten(1).mean(1).tolist())
     assert terms.total.item() == pytest.approx((terms.simple + terms.bound).mean().item())
+
+
+def test_emphasis_weighs_within_a_sample_and_not_between_samples() -> None:
+    x0, noise, prediction = sample(2)
+    t = torch.tensor([5, 300])
+    emphasis = torch.ones(2, 1, 4, 2, 2, dtype=torch.float64)
+    emphasis[0, :, 1] = 9.0
+    keep = torch.ones(2, 1, 2, 2, dtype=torch.bool)
+    keep[0, 0, 0] = False
+    terms = training_loss(prediction, x0, noise, t, SCHEDULE, keep=keep, emphasis=emphasis)
+    error = (prediction[:, :, :4] - noise).square()[0, 0][:, 1]  # (C, w) of the row that is kept
+    assert terms.simple[0].item() == pytest.approx(((error.sum() + 8 * error[1].sum()) / (6 + 18)).item())
+    plain = training_loss(prediction, x0, noise, t, SCHEDULE, keep=keep)
+    assert terms.simple[1].item() == pytest.approx(plain.simple[1].item())
+    even = training_loss(prediction, x0, noise, t, SCHEDULE, keep=keep, emphasis=torch.full((2, 1, 1, 2, 2), 3.0))
+    assert even.total.item() == pytest.approx(plain.total.item())
+
+
+def test_emphasis_of_regions_and_channels() -> None:
+    batch, codec = fake_batch(list(range(4)), stage=1), BlockDctCodec()
+    assert emphasis(batch, codec, 1.0, "equal") is None
+    regions = emphasis(batch, codec, 4.0, "equal")
+    height, width = batch.loss_keep.shape[-2:]
+    for row in range(height):
+        for column in range(width):
+            token = (batch.eye_tokens | batch.mouth_tokens)[:, :, row // 2, column // 2]
+            assert torch.equal(regions[:, :, 0, row, column], torch.where(token, 4.0, 1.0))
+    both = emphasis(batch, codec, 4.0, "pixels")
+    assert torch.allclose(both / regions, torch.tensor(DEVIATION)[:, None, None] / (sum(DEVIATION) / len(DEVIATION)))
+    with pytest.raises(UserError, match="is for the block-DCT codec"):
+        emphasis(batch, SimpleNamespace(channel_weights=None), 1.0, "pixels")
