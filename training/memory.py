@@ -87,7 +87,7 @@ def _measured(sizes: ModelConfig, stage: int, samples: int, frames: int, size_px
 
     cells = size_px // PX_PER_CELL
     seen: dict[int, torch.UntypedStorage] = {}  # holds the storages: one that is freed could lend its identity to another
-    with FakeTensorMode():
+    with FakeTensorMode(allow_non_fake_inputs=True):
         model = MegActorModel.from_sizes(sizes).train()
         choose_trainable(model, stage)
         own = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}

@@ -12,7 +12,7 @@ SIZES = {
     "num_layers": 2,
     "num_attention_heads": 4,
     "attention_head_dim": 8,
-    "latent_channels": 16,
+    "latent_channels": 21,
     "sample_size": 4,
     "first_reference_block": 1,
     "audio_width": 80,

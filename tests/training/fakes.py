@@ -83,7 +83,7 @@ def fake_batch(indices: list[int], stage: int, seed: int = 0, frames: int | None
         audio_present=torch.ones(len(indices), frames),
         conditions_dropped=torch.zeros(len(indices), dtype=torch.bool),
         timesteps=torch.tensor([int(draws(seed, stage, i, "timestep").integers(SCHEDULE.num_steps)) for i in indices]),
-        noise=batch_noise(seed, stage, indices, (frames, 16, cells, cells)),
+        noise=batch_noise(seed, stage, indices, (frames, BlockDctCodec.latent_channels, cells, cells)),
     )
 
 

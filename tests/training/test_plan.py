@@ -52,10 +52,10 @@ def test_activations_are_what_a_real_forward_keeps(stage) -> None:
         return tensor
 
     inputs = {
-        "latents": torch.randn(2, frames, 16, 8, 8),
+        "latents": torch.randn(2, frames, 21, 8, 8),
         "timesteps": torch.zeros(2, dtype=torch.int64),
         "driven_frames": torch.rand(2, frames, 3, 64, 64),
-        "reference_latents": torch.randn(2, 16, 8, 8),
+        "reference_latents": torch.randn(2, 21, 8, 8),
         "reference_present": torch.ones(2, dtype=torch.bool),
     }
     if stage > 1:

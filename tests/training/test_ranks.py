@@ -109,10 +109,10 @@ def probe_parts():
     model = MegActorModel.from_sizes(tiny_inference().model.at_stage(1)).train()
     torch.nn.init.normal_(model.denoiser.proj_out.weight)
     inputs = {
-        "latents": torch.randn(2, 1, 16, 4, 4),
+        "latents": torch.randn(2, 1, 21, 4, 4),
         "timesteps": torch.tensor([3, 700]),
         "driven_frames": torch.rand(2, 1, 3, 32, 32),
-        "reference_latents": torch.randn(2, 16, 4, 4),
+        "reference_latents": torch.randn(2, 21, 4, 4),
     }
     return model, inputs, OptimiserConfig(lr=1e-3)
 

@@ -44,7 +44,7 @@ def test_frozen_stays_bit_equal_and_trainable_moves_by_step_two(stage, tmp_path)
     for name, tensor in trainer.network.named_parameters():
         assert torch.equal(tensor, before[name]) != (id(tensor) in trained), name
     if stage == 3:
-        latents = torch.randn(1, 16, 4, 4)
+        latents = torch.randn(1, 21, 4, 4)
         keys = trainer.network.reference_keys(latents, torch.tensor([5]))
         assert not any(tensor.requires_grad for pair in keys for tensor in pair)  # no graph is kept for the reference
 

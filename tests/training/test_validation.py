@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="the trainer needs torch: install th
 
 from fakes import fake_batch, make_trainer, weights_of  # noqa: E402
 
-from inference.models import MegActorModel, grow  # noqa: E402
+from inference.models import SCHEDULE, MegActorModel, grow  # noqa: E402
 from training.observers import Validation  # noqa: E402
 from training.sensitivity import sensitivity  # noqa: E402
 
@@ -59,7 +59,7 @@ def test_the_same_weights_give_the_same_numbers_and_training_is_not_disturbed(tm
 
 
 def test_validation_sees_the_averaged_weights(tmp_path) -> None:
-    """The loss of a model that starts with an output of zero is that of zero noise predictions: the mean square of the noise."""
+    """The loss of a model that starts with an output of zero is that of velocities of zero: the mean square of the velocities."""
     validation = Validation(batches(1), 2, 0)
     trainer = make_trainer(tmp_path, steps=1, observers=(validation,))
     with torch.no_grad():
@@ -67,9 +67,15 @@ def test_validation_sees_the_averaged_weights(tmp_path) -> None:
             parameter.fill_(0.3)  # not the average
     validation(trainer)
     (record,) = [record for record in trainer.log.read() if record["kind"] == "validation"]
-    noise = torch.cat([batch.noise for batch in validation.batches])
-    keep = torch.cat([batch.loss_keep for batch in validation.batches])[:, :, None].expand_as(noise)
-    expected = torch.stack([n[k].square().mean() for n, k in zip(noise, keep, strict=True)]).mean()
+    errors = []
+    for t in validation.timesteps:
+        abar = SCHEDULE.alphas_cumprod[t].float()
+        for batch in validation.batches:
+            x0 = trainer.codec.encode(batch.target_frames.float() / 255)
+            velocity = abar.sqrt() * batch.noise - (1 - abar).sqrt() * x0
+            keep = batch.loss_keep[:, :, None].expand_as(velocity)
+            errors += [v[k].square().mean() for v, k in zip(velocity, keep, strict=True)]
+    expected = torch.stack(errors).mean()
     assert record["loss_simple"] == pytest.approx(expected.item(), rel=1e-5)
 
 
