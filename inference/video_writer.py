@@ -24,6 +24,7 @@ from manifests.atomic import atomic_path
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 AAC_RATE_HZ = 48_000  # for sound of any other rate
 AAC_BITS_A_CHANNEL = 96_000
+_LEAST_TICKS_HZ = 48_000
 CRF = "17"
 SMPTE170M, LIMITED_RANGE = 6, 1  # what swscale's conversion from RGB is, said in the file so that players need not guess
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
@@ -95,8 +96,11 @@ class Mp4Writer:
     def __init__(self, path: Path, fps: Fraction, duration_s: float, sound: Sound | None, metadata: dict[str, Any] | None):
         import av
 
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         self._fps, self._count = Fraction(fps), 0
+        # Edit lists count in the movie's clock; its default of 1 ms would cut the last frame of a 29.97 video short.
+        ticks_hz = self._fps.numerator * -(-_LEAST_TICKS_HZ // self._fps.numerator)
+        options = {"movflags": "+faststart", "movie_timescale": str(ticks_hz)}
+        self._container = av.open(str(path), "w", format="mp4", options=options)
         self._container.metadata["title"] = "synthetic: made by MegActor-Sigma, open"
         self._container.metadata["comment"] = json.dumps(metadata or {}, sort_keys=True)
         self._video = self._container.add_stream("libx264", rate=self._fps)

@@ -134,13 +134,13 @@ def test_frames_landmarks_and_crop_belong_together(material, batches) -> None:
     for batch in made:
         for b, clip_id in enumerate(batch.clip_id):
             points = clip_points(seeds[clip_id])
-            matrix = face_crop.crop_matrix(face_crop.clip_square(points), 128)
+            matrix = face_crop.crop_matrix(face_crop.clip_square(points, embedded().crop_scale), 128)
             lips = face_crop.transform_points(points[:, 48:60].mean(1), matrix)
             found = np.stack([_middle_of_green(frame) for frame in batch.target_frames[b].numpy()])
             # The clip's own motion (0.5 px a frame) names the frames: 16 of them fit in one place only.
             misfit = [np.abs(lips[k : k + 16] - found).max() for k in range(len(points) - 15)]
             best = int(np.argmin(misfit))
-            assert misfit[best] < 0.7
+            assert misfit[best] < 1.0  # the painted lips lie on whole pixels of the source, which the crop magnifies
             assert sorted(misfit)[1] > misfit[best]
             boxes = batch.mouth_tokens[b].numpy()
             for frame in range(16):
