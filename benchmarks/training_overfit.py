@@ -32,7 +32,7 @@ from training.runner import inference_config, train
 from training.videos import find_material, psnr
 
 LOSS_BAR, PSNR_BAR, SOUND_BAR = 0.2, 20.0, 3.0
-STEPS = {1: 700, 2: 600, 3: 50}
+STEPS = {1: 2000, 2: 1400, 3: 150}
 FRAMES, SAMPLER_STEPS = 16, 20
 
 
