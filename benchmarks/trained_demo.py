@@ -1,11 +1,11 @@
-"""`python -m benchmarks.trained_demo --models runs/s3`: does a trained model follow what drives it?
+"""`python -m benchmarks.trained_demo --models runs/s3/pipeline`: does a trained model follow what drives it?
 
 For every clean sample clip (first frame as portrait, the clip itself as driver), with faces found again in what comes out:
 
 - driven by video: correlation over time of mouth opening and eye opening with the driver's;
 - driven by sound alone: correlation of the mouth opening with the sound's envelope, and with the clip's own mouth. Mouths move before
   they are heard, so the envelope is taken as many frames later as suits the clip's own mouth best;
-- the same at audio_scale 0, 0.5, 1 and 2: variance of the mouth opening over its variance at 1.
+- the same at audio_scale 0, 0.5, 1 and 2: variance of the mouth opening.
 
 Several `--models` give the curve against size or training time. Ceilings beside the figures: the clips themselves, and the clips through
 the codec at the model's size. Clips that the model was trained on and clips of people that it never saw stand apart.
