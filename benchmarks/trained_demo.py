@@ -35,6 +35,7 @@ from inference.driving.footage import Footage, open_footage
 from inference.evaluation.metrics.face import correlation, eye_opening, mouth_opening
 from inference.pipeline import MegActorSigmaPipeline
 from inference.request import Request
+from manifests import UserError
 
 SCALES = (0.0, 0.5, 1.0, 2.0)
 SAMPLE_RATE_HZ = 16_000
@@ -159,7 +160,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clips = clips.groupby("split").head(options.clips)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for model in options.models:
-        pipe = MegActorSigmaPipeline.from_pretrained(model)
+        try:
+            pipe = MegActorSigmaPipeline.from_pretrained(model)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         rows: dict[str, dict[str, float]] = {}
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(options.keep or temporary)
