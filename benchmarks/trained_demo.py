@@ -26,6 +26,7 @@ import torch
 
 import manifests
 from curation import face_crop
+from curation.configuration import ConfigError
 from curation.contracts import LandmarkBackend
 from curation.samples.encode import write_mp4
 from inference.animate import animate
@@ -162,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for model in options.models:
         try:
             pipe = MegActorSigmaPipeline.from_pretrained(model)
-        except UserError as error:
+        except (ConfigError, UserError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         rows: dict[str, dict[str, float]] = {}
