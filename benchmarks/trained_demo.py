@@ -28,12 +28,13 @@ import manifests
 from curation import face_crop
 from curation.configuration import ConfigError
 from curation.contracts import LandmarkBackend
+from curation.landmarks.lids import LidNetwork
 from curation.samples.encode import write_mp4
 from inference.animate import animate
 from inference.animation import to_uint8, to_unit
 from inference.components import build_codec
 from inference.driving.footage import Footage, open_footage
-from inference.evaluation.metrics.face import correlation, eye_opening, mouth_opening
+from inference.evaluation.metrics.face import correlation, mouth_opening
 from inference.pipeline import MegActorSigmaPipeline
 from inference.request import Request
 from manifests import UserError
@@ -54,7 +55,7 @@ class Openings:
     @classmethod
     def of(cls, footage: Footage) -> Openings:
         points = footage.points_px.astype(np.float64)
-        return cls(mouth_opening(points), eye_opening(points))
+        return cls(mouth_opening(points), LidNetwork().openings(footage.frames(), points))
 
 
 def seen_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -133,7 +133,8 @@ class LossConfig:
     """Attributes:
     error: of what the squared error is: "noise" (the paper), or "velocity", which is the noise's divided by ᾱ: high timesteps, where
         layout is decided and a small error of the noise is a large one of the picture, then count as much as others.
-    min_snr_gamma: weight of a sample's noise error is min(SNR, γ)/SNR; None = no weighting.
+    min_snr_gamma: as an error of the clean latents, that of the noise weighs SNR and that of the velocity SNR + 1; this caps either
+        (Min-SNR); None = no cap.
     region_weight: eyes and mouth of the target count so many times as much as the rest of the picture; 1 = as much (the paper).
     channels: "equal" (the paper), or "pixels": each latent channel counts by what it moves the picture (codecs that know it).
     max_skipped_in_row: so many steps in a row without a finite gradient stop the run.
@@ -152,8 +153,8 @@ class LossConfig:
             raise ValueError(f"channels is {self.channels!r}; it must be equal or pixels")
         if self.error not in ("noise", "velocity"):
             raise ValueError(f"error is {self.error!r}; it must be noise or velocity")
-        if self.min_snr_gamma is not None and (self.min_snr_gamma <= 0 or self.error != "noise"):
-            raise ValueError("min_snr_gamma must be positive, and weighs the error of the noise")
+        if self.min_snr_gamma is not None and self.min_snr_gamma <= 0:
+            raise ValueError("min_snr_gamma must be positive")
         if self.max_skipped_in_row < 1:
             raise ValueError("max_skipped_in_row must be 1 or more")
 

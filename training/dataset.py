@@ -90,8 +90,10 @@ class TrainingDataset(Dataset):
         return Sample(sample_index, None, tuple(skips))
 
     def __getitems__(self, sample_indices: list[int]) -> list[Sample]:
-        """Two at a time, so that the decoding child works on the next sample while this process crops the last one."""
-        with ThreadPoolExecutor(2) as pool:
+        """As many at a time as the source gains from."""
+        if self._source.at_once == 1:
+            return [self[index] for index in sample_indices]
+        with ThreadPoolExecutor(self._source.at_once) as pool:
             return list(pool.map(self.__getitem__, sample_indices))
 
     def _frames(self, clip: TrainingClip, sample_index: int, attempt: int) -> ClipFrames:

@@ -45,7 +45,13 @@ class ClipFrames(NamedTuple):
 
 
 class FrameSource(Protocol):
-    """Where samples get their pictures from: videos, or the latent cache."""
+    """Where samples get their pictures from: videos, or the latent cache.
+
+    Attributes:
+        at_once: samples that are worth making side by side in one process.
+    """
+
+    at_once: int
 
     def usable(self, clip: TrainingClip, crop: int) -> np.ndarray:
         """(T,) bool: the clip's frames that may be chosen."""
@@ -63,6 +69,8 @@ class VideoFrames:
 
     Each process that uses it has its own child and encoder; it may be handed to worker processes by fork or by pickle.
     """
+
+    at_once = 2  # the child decodes the next sample while this process crops the last one
 
     def __init__(self, data: DataConfig, inference: InferenceConfig, table: ClipTable, audio_device: str = "cpu"):
         self._data, self._inference, self._table, self._audio_device = data, inference, table, audio_device

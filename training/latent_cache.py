@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 CACHE_FILE = "cache.json"
 FORMAT = 1
 _ENCODE_AT_ONCE = 16
+_FILES_KEPT = 256
 
 
 def cache_settings(data: DataConfig, inference: InferenceConfig) -> dict[str, Any]:
@@ -153,16 +156,40 @@ class CacheWork:
         return torch.cat(latents).contiguous()
 
 
+@dataclass(frozen=True)
+class _CachedClip:
+    """An open file of the cache.
+
+    Attributes:
+        file: safetensors' handle; the content stays mapped, not read.
+        tensors: names of what it holds.
+        usable: (T,) bool, frames of the clip that are cached.
+        place: (T,) int64, where a cached frame stands in the file's tensors.
+    """
+
+    file: Any
+    tensors: frozenset[str]
+    usable: np.ndarray
+    place: np.ndarray
+
+
 class CachedFrames:
-    """A `training.frames.FrameSource` over a cache.
+    """A `training.frames.FrameSource` over a cache. The files used last stay open; the source may be handed to worker processes by fork or
+    by pickle.
 
     Raises:
         UserError: no cache there, or one made with other settings.
     """
 
+    at_once = 1  # nothing to wait for
+
     def __init__(self, data: DataConfig, inference: InferenceConfig):
         self._folder = open_cache(data.latent_cache, cache_settings(data, inference))
         self._size_px = inference.size_px
+        self._opened: OrderedDict[str, _CachedClip] = OrderedDict()
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_opened": OrderedDict()}
 
     def usable(self, clip: TrainingClip, crop: int) -> np.ndarray:
         """Frames that are cached; see `FrameSource`.
@@ -170,10 +197,7 @@ class CachedFrames:
         Raises:
             ClipError: missing_file, unreadable.
         """
-        with self._open(clip) as file:
-            usable = np.zeros(int(file.metadata()["n_frames"]), bool)
-            usable[file.get_tensor("frames")] = True
-            return usable
+        return self._clip(clip).usable
 
     def frames(
         self, clip: TrainingClip, crop: int, reference: int, targets: Sequence[int], with_audio: bool, variant: int | None
@@ -183,40 +207,55 @@ class CachedFrames:
         Raises:
             ClipError: missing_file, unreadable; no_frames, where sound is wanted and not cached.
         """
-        with self._open(clip) as file:
-            cached = file.get_tensor("frames").tolist()
-            at = [cached.index(frame) for frame in targets]
-            first, end, rows = at[0], at[-1] + 1, [k - at[0] for k in at]
-            latents = file.get_slice(f"latents.{crop}")
-            place = cached.index(reference)
-            names = set(file.keys())
-            if with_audio and "audio" not in names:
-                raise ClipError("no_frames", "its cache holds no sound: make the cache with --stage 2 or 3")
-            rectangles = file.get_slice(f"boxes.{crop}")[first:end][rows].astype(np.int64)
-            patches = f"patches.{crop}" if variant is None else f"patches.{crop}.{variant}"
-            if patches not in names:
-                raise ClipError("no_frames", "the variant came after its cache: make the cache anew")
-            offsets = file.get_slice(f"offsets.{crop}")[3 * first : 3 * end + 1]
-            pixels = file.get_slice(patches)[int(offsets[0]) : int(offsets[-1])]
-            begins = (offsets[:-1] - offsets[0]).reshape(-1, 3)[rows]
-            return ClipFrames(
-                targets=latents[first:end][rows],
-                reference=latents[place : place + 1][0],
-                driving=_paste(pixels, rectangles, begins, self._size_px),
-                boxes=RegionBoxes(rectangles[:, :2], rectangles[:, 2]),
-                audio=file.get_slice("audio")[first:end][rows] if with_audio else None,
-            )
+        cached = self._clip(clip)
+        if with_audio and "audio" not in cached.tensors:
+            raise ClipError("no_frames", "its cache holds no sound: make the cache with --stage 2 or 3")
+        patches = f"patches.{crop}" if variant is None else f"patches.{crop}.{variant}"
+        if patches not in cached.tensors:
+            raise ClipError("no_frames", "the variant came after its cache: make the cache anew")
+        at, place = cached.place[list(targets)], int(cached.place[reference])
+        first, end, rows = int(at[0]), int(at[-1]) + 1, at - at[0]
+        file = cached.file
+        latents = file.get_slice(f"latents.{crop}")
+        rectangles = file.get_slice(f"boxes.{crop}")[first:end][rows].astype(np.int64)
+        offsets = file.get_slice(f"offsets.{crop}")[3 * first : 3 * end + 1]
+        pixels = file.get_slice(patches)[int(offsets[0]) : int(offsets[-1])]
+        begins = (offsets[:-1] - offsets[0]).reshape(-1, 3)[rows]
+        return ClipFrames(
+            targets=latents[first:end][rows],
+            reference=latents[place : place + 1][0],
+            driving=_paste(pixels, rectangles, begins, self._size_px),
+            boxes=RegionBoxes(rectangles[:, :2], rectangles[:, 2]),
+            audio=file.get_slice("audio")[first:end][rows] if with_audio else None,
+        )
 
-    def _open(self, clip: TrainingClip):
-        from safetensors import SafetensorError, safe_open
+    def _clip(self, clip: TrainingClip) -> _CachedClip:
+        """The clip's file, from those that are open or opened now."""
+        found = self._opened.get(clip.clip_id)
+        if found is None:
+            found = self._opened[clip.clip_id] = _open_clip(clip_file(self._folder, clip.clip_id))
+            if len(self._opened) > _FILES_KEPT:
+                self._opened.popitem(last=False)
+        else:
+            self._opened.move_to_end(clip.clip_id)
+        return found
 
-        path = clip_file(self._folder, clip.clip_id)
-        try:
-            return safe_open(path, framework="np")
-        except FileNotFoundError as error:
-            raise ClipError("missing_file", f"{path} is not in the latent cache") from error
-        except (SafetensorError, OSError) as error:
-            raise ClipError("unreadable", f"{path} is damaged: {error}; remove it and run cache-latents again") from error
+
+def _open_clip(path: Path) -> _CachedClip:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file = safe_open(path, framework="np")
+        frames = file.get_tensor("frames")
+        usable = np.zeros(int(file.metadata()["n_frames"]), bool)
+    except FileNotFoundError as error:
+        raise ClipError("missing_file", f"{path} is not in the latent cache") from error
+    except (SafetensorError, OSError) as error:
+        raise ClipError("unreadable", f"{path} is damaged: {error}; remove it and run cache-latents again") from error
+    usable[frames] = True
+    place = np.full(len(usable), -1)
+    place[frames] = np.arange(len(frames))
+    return _CachedClip(file, frozenset(file.keys()), usable, place)
 
 
 def cached_clips(folder: str | Path) -> set[str]:

@@ -43,7 +43,8 @@ def training_loss(
         x0, noise: (B, F, C, h, w), what `schedule.add_noise` mixed.
         timesteps: (B,) int64.
         keep: (B, F, h, w) bool, False where nothing is to be learnt; None keeps all.
-        min_snr_gamma: weight of a sample's simple term is min(SNR, γ)/SNR (Min-SNR, arXiv 2303.09556, for noise prediction); None is 1.
+        min_snr_gamma: weight of a sample's simple term is min(w, γ)/w (Min-SNR, arXiv 2303.09556), where w is the weight that the term
+            gives to (x̂_0 − x_0)²: SNR for the error "noise", SNR + 1 for "velocity"; None is 1.
         error: "noise", or "velocity": the simple term is (v̂ − v)² = (ε̂ − ε)²/ᾱ, since both velocities come from the same x_t.
         emphasis: (B, F, C, h, w) or what broadcasts to it, positive: elements' weights within their sample; None weighs all alike.
     """
@@ -57,7 +58,7 @@ def training_loss(
         bound = (variational_bound(epsilon.detach(), interpolation, x0, x_t, timesteps, schedule) * weights).flatten(1).sum(1)
         if error == "velocity":
             simple = simple / schedule.at(schedule.alphas_cumprod, timesteps, simple)
-        weighted = simple if min_snr_gamma is None else simple * min_snr_weight(timesteps, min_snr_gamma, schedule, simple)
+        weighted = simple if min_snr_gamma is None else simple * min_snr_weight(timesteps, min_snr_gamma, schedule, simple, error)
         return LossTerms((weighted + bound).mean(), simple.detach(), bound.detach())
 
 
@@ -91,11 +92,13 @@ def variational_bound(
     return torch.where(first, -likelihood, divergence) * BITS
 
 
-def min_snr_weight(timesteps: torch.Tensor, gamma: float, schedule: DiffusionSchedule, like: torch.Tensor) -> torch.Tensor:
-    """(B,) min(SNR, γ)/SNR of each sample's own timestep, with SNR = ᾱ/(1 − ᾱ)."""
+def min_snr_weight(
+    timesteps: torch.Tensor, gamma: float, schedule: DiffusionSchedule, like: torch.Tensor, error: str = "noise"
+) -> torch.Tensor:
+    """(B,) min(w, γ)/w of each sample's own timestep, with w = SNR = ᾱ/(1 − ᾱ) for noise and SNR + 1 for velocity."""
     abar = schedule.alphas_cumprod
-    snr = abar / (1.0 - abar)
-    return schedule.at(snr.clamp(max=gamma) / snr, timesteps, like)
+    weight = (abar if error == "noise" else 1.0) / (1.0 - abar)
+    return schedule.at(weight.clamp(max=gamma) / weight, timesteps, like)
 
 
 def _weights(keep: torch.Tensor | None, x0: torch.Tensor, emphasis: torch.Tensor | None) -> torch.Tensor:

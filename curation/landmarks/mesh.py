@@ -92,7 +92,7 @@ class MeshNetwork:
         """The face in the square `roi` of a (H, W, 3) uint8 picture; black is assumed beyond its edges."""
         size = self.network.size_px
         matrix = roi.matrix(size)
-        raw_points, raw_flag = self.network.run(_crop(rgb, roi, size), 1 / 255, 0)
+        raw_points, raw_flag = self.network.run(crop_square(rgb, roi, size), 1 / 255, 0)
         points = raw_points.reshape(-1, 3)
         points[:, :2] += 0.5  # the network counts from pixel centres: a mirrored picture moves its points by one pixel of the crop
         to_picture = np.zeros((3, 3), np.float32)
@@ -111,7 +111,7 @@ def _lies_like_a_face(points: np.ndarray, size: int) -> bool:
     return right_size and (right_eye_y + left_eye_y) / 2 < nose_y < (right_mouth_y + left_mouth_y) / 2 < chin_y
 
 
-def _crop(rgb: np.ndarray, roi: Roi, size: int) -> np.ndarray:
+def crop_square(rgb: np.ndarray, roi: Roi, size: int) -> np.ndarray:
     """The rotated square as (size, size, 3) uint8, black beyond the picture."""
     import cv2
 

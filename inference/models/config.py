@@ -11,6 +11,7 @@ from typing import Any, Self
 from manifests import UserError
 
 PX_PER_CELL = 8  # the stride of the SD VAE, of the driven encoder and of the block-DCT codec
+PREDICTIONS = ("epsilon", "velocity", "sample")
 NORM_GROUPS = 32  # of the temporal module's group norm (EasyAnimate-V1)
 
 
@@ -30,9 +31,10 @@ class ModelConfig:
         patch_size: latent cells along a token's side.
         sample_size: latent cells along the side that the position table is made for (64 = 512 px); other grids interpolate it.
         first_reference_block: this block and all later ones attend to the reference too.
-        prediction: what the last layer gives: "epsilon", the noise, as in PixArt-α, or "velocity", √ᾱ·ε − √(1 − ᾱ)·x₀, from which the
-            model then makes the noise that it returns. At high t the picture is a few per mille of the input; a small network that starts
-            at random cannot copy the rest of it so exactly, and as velocity it need not.
+        prediction: what the last layer gives: "epsilon", the noise, as in PixArt-α; "velocity", √ᾱ·ε − √(1 − ᾱ)·x₀; or "sample", the
+            clean x₀. From the last two the model then makes the noise that it returns. At high t the picture is a few per mille of the
+            input; a small network that starts at random cannot copy the rest of it so exactly. As velocity it need not at high t, as
+            sample at no t (Li and He, arXiv 2511.13720).
         reference_timestep: "same" gives the reference transformer the clip's timestep, "zero" always 0.
         audio_width, audio_tokens: channels and tokens of a frame's audio window.
         temporal_heads: heads of the temporal modules, which stand in the blocks of odd index.
@@ -67,8 +69,8 @@ class ModelConfig:
                 raise ModelConfigError(f"{field.name} is {value}; it must be positive")
         if self.reference_timestep not in ("same", "zero"):
             raise ModelConfigError(f"reference_timestep is {self.reference_timestep!r}; it must be 'same' or 'zero'")
-        if self.prediction not in ("epsilon", "velocity"):
-            raise ModelConfigError(f"prediction is {self.prediction!r}; it must be 'epsilon' or 'velocity'")
+        if self.prediction not in PREDICTIONS:
+            raise ModelConfigError(f"prediction is {self.prediction!r}; it must be one of {', '.join(PREDICTIONS)}")
         if not self.first_reference_block < self.num_layers:
             raise ModelConfigError(
                 f"first_reference_block is {self.first_reference_block}; it must be below num_layers ({self.num_layers})"

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from inference.step_cache import BlockCache
 
 
-def _noise_of_velocity(x: torch.Tensor, latents: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-    """The first half of the channels as ε = √ᾱ·v + √(1 − ᾱ)·x_t. In float32 at least: bfloat16 would round away what v says at high t."""
+def _as_noise(prediction: str, x: torch.Tensor, latents: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+    """The noise that the first half of the channels imply, which are a velocity or the clean latents. In float32 at least: bfloat16 would
+    round away what they say where they say least about the noise."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    velocity, interpolation = x.to(dtype).chunk(2, dim=2)
-    return torch.cat([SCHEDULE.noise_of_velocity(velocity, latents.to(dtype), timesteps), interpolation], dim=2)
+    said, interpolation = x.to(dtype).chunk(2, dim=2)
+    noise_of = SCHEDULE.noise_of_velocity if prediction == "velocity" else SCHEDULE.noise_of_sample
+    return torch.cat([noise_of(said, latents.to(dtype), timesteps), interpolation], dim=2)
 
 
 class DenoisingTransformer(nn.Module):
@@ -89,8 +91,8 @@ class DenoisingTransformer(nn.Module):
             block_cache: may stand in for the blocks behind the first; a sampler keeps one a window.
 
         Returns:
-            (B, F, 2C, h, w): noise prediction in the first C channels, variance interpolation in the rest; float32 or better where
-            `prediction` is "velocity".
+            (B, F, 2C, h, w): noise prediction in the first C channels, variance interpolation in the rest; float32 or better
+            unless `prediction` is "epsilon".
         """
         config, patch = self.sizes, self.sizes.patch_size
         grid = self._check(latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask)
@@ -141,7 +143,7 @@ class DenoisingTransformer(nn.Module):
         x = self.proj_out(modulate(self.norm_out(x), shift[:, :, None], scale[:, :, None]))
         x = x.unflatten(3, (patch, patch, -1)).unflatten(2, grid)  # B F h w p q C
         x = x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
-        return x if config.prediction == "epsilon" else _noise_of_velocity(x, latents, timesteps)
+        return x if config.prediction == "epsilon" else _as_noise(config.prediction, x, latents, timesteps)
 
     def _check(self, latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask) -> tuple[int, int]:
         """Raises `ShapeError` for what does not fit; returns the token grid (h, w)."""

@@ -67,6 +67,11 @@ class DiffusionSchedule:
         abar = self.alphas_cumprod
         return self.at(abar.sqrt(), t, x_t) * velocity + self.at((1.0 - abar).sqrt(), t, x_t) * x_t
 
+    def noise_of_sample(self, x0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """ε = (x_t − √ᾱ·x_0)/√(1 − ᾱ), for the clean x_0; `predict_x0` solved for the noise."""
+        abar = self.alphas_cumprod
+        return self.at((1.0 / (1.0 - abar)).sqrt(), t, x_t) * x_t - self.at((abar / (1.0 - abar)).sqrt(), t, x_t) * x0
+
     def posterior_mean(self, x0: torch.Tensor, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """The mean of q(x_{t−1} | x_t, x_0)."""
         prev, abar, betas = self.alphas_cumprod_prev, self.alphas_cumprod, self.betas

@@ -302,16 +302,18 @@ def test_driven_encoder_sees_its_stated_field():
     assert math.ceil(30 / 16) == 2
 
 
-def test_a_velocity_model_returns_noise(make_model, make_inputs):
-    """The same weights give the velocity; what comes out is the noise that it stands for, and the variance as before."""
+@pytest.mark.parametrize("prediction", ["velocity", "sample"])
+def test_a_model_of_velocities_or_samples_returns_noise(make_model, make_inputs, prediction):
+    """The same weights give the velocity or the clean latents; what comes out is the noise of these, and the variance as before."""
     inputs = make_inputs()
-    noise_model, velocity_model = (make_model(lively=True, prediction=prediction) for prediction in ("epsilon", "velocity"))
+    noise_model, other_model = (make_model(lively=True, prediction=each) for each in ("epsilon", prediction))
     with torch.no_grad():
-        raw, made = noise_model(**inputs), velocity_model(**inputs)
+        raw, made = noise_model(**inputs), other_model(**inputs)
     channels = inputs["latents"].shape[2]
     abar = SCHEDULE.alphas_cumprod[inputs["timesteps"]].reshape(-1, 1, 1, 1, 1)
     assert torch.equal(raw[:, :, channels:], made[:, :, channels:])
-    expected = abar.sqrt() * raw[:, :, :channels] + (1 - abar).sqrt() * inputs["latents"]
-    assert (made[:, :, :channels] - expected).abs().max() <= 1e-12
+    said, noise = raw[:, :, :channels], made[:, :, :channels]
+    clean = said if prediction == "sample" else abar.sqrt() * inputs["latents"] - (1 - abar).sqrt() * said
+    assert (abar.sqrt() * clean + (1 - abar).sqrt() * noise - inputs["latents"]).abs().max() <= 1e-12
     with pytest.raises(ModelConfigError, match="prediction is 'x0'; it must be"):
         ModelConfig(prediction="x0")

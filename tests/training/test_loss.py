@@ -125,6 +125,10 @@ def test_min_snr_weighs_every_sample_by_its_own_timestep() -> None:
     assert terms.total.item() == pytest.approx((weight * terms.simple + terms.bound).mean().item())
     assert weight[0] < 0.01
     assert weight[2] == 1
+    terms = training_loss(prediction, x0, noise, t, SCHEDULE, min_snr_gamma=5.0, error="velocity")
+    clean = SCHEDULE.predict_x0(SCHEDULE.add_noise(x0, noise, t), prediction[:, :, :4], t)
+    capped = torch.minimum(1 / (1 - abar), torch.tensor(5.0)) * (clean - x0).square().flatten(1).mean(1)
+    assert terms.total.item() == pytest.approx((capped + terms.bound).mean().item())
 
 
 def test_a_wrong_mask_is_refused_and_an_empty_one_weighs_nothing() -> None:

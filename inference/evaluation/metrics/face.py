@@ -1,27 +1,23 @@
-"""Does the answer move as its driver does? Distances of landmarks, expression and head pose, frame by frame."""
+"""Does the answer move as its driver does? Distances of landmarks, mouth, eyes and head pose, frame by frame."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from curation.landmarks import pose
+from curation.landmarks.lids import LidNetwork
+from curation.landmarks.networks import MissingWeightsError, weights_path
 from curation.landmarks.sixty_eight import LIPS, RIGID, interocular
-from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn
+from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
 
-# Upper and lower lid pairs of both eyes; upper and lower inner lip.
-_LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
-_INNER_LIPS = ((61, 67), (62, 66), (63, 65))
+_UPPER_INNER_LIP, _LOWER_INNER_LIP = [61, 62, 63], [67, 66, 65]
 _STILL = 1e-5
-
-
-def eye_opening(points_px: np.ndarray) -> np.ndarray:
-    """(T,) mean distance of the lids over the distance between the eye centres; NaN where the face is not seen."""
-    return _gap(points_px, _LIDS)
 
 
 def mouth_opening(points_px: np.ndarray) -> np.ndarray:
     """(T,) mean distance of the inner lips over the distance between the eye centres; NaN where the face is not seen."""
-    return _gap(points_px, _INNER_LIPS)
+    gaps = np.linalg.norm(points_px[:, _UPPER_INNER_LIP] - points_px[:, _LOWER_INNER_LIP], axis=-1)  # (T, 3)
+    return gaps.mean(1) / interocular(points_px)
 
 
 def on_rigid_points(points_px: np.ndarray, target_px: np.ndarray) -> np.ndarray:
@@ -34,9 +30,10 @@ def on_rigid_points(points_px: np.ndarray, target_px: np.ndarray) -> np.ndarray:
 
 
 class FaceMotion(ClipMetric):
-    """Landmarks, eye and mouth openings and head pose against the driver's, over the frames on which both show a face."""
+    """Landmarks, mouth opening and head pose against the driver's, over the frames on which both show a face."""
 
     name = "face_motion"
+    version = 2
     columns = (
         MetricColumn(
             "lmd_mouth",
@@ -44,9 +41,6 @@ class FaceMotion(ClipMetric):
             "eye distances",
             "mean distance of the lip points after laying the rigid points over each other",
             "ATVG (Chen et al., CVPR 2019), normalised",
-        ),
-        MetricColumn(
-            "eye_opening_error", "lower", "eye distances", "mean absolute difference of the eye opening", "part of AED, without a 3DMM"
         ),
         MetricColumn(
             "mouth_opening_error", "lower", "eye distances", "mean absolute difference of the mouth opening", "part of AED, without a 3DMM"
@@ -77,12 +71,41 @@ class FaceMotion(ClipMetric):
         spreads = [np.nanstd(pose.angles_deg(r), axis=0).sum() for r in rotations]
         return values | {
             "lmd_mouth": float((lips / interocular(theirs)).mean()),
-            "eye_opening_error": float(np.abs(eye_opening(ours) - eye_opening(theirs)).mean()),
             "mouth_opening_error": float(np.abs(mouths[0] - mouths[1]).mean()),
             "mouth_correlation": correlation(*mouths),
             "pose_error_deg": float(np.nanmean(angle_between_deg(*rotations))),
             "pose_range_ratio": float(spreads[0] / spreads[1]) if spreads[1] > 0 else float("nan"),
         }
+
+
+class EyeMotion(ClipMetric):
+    """Eye opening against the driver's, over the frames on which both show a face; read by `LidNetwork`, because landmarks hardly blink."""
+
+    name = "eye_motion"
+    columns = (
+        MetricColumn(
+            "eye_opening_error", "lower", "eye distances", "mean absolute difference of the eye opening", "part of AED, without a 3DMM"
+        ),
+        MetricColumn("eye_correlation", "higher", "", "Pearson correlation over time of the eye openings", "this project"),
+    )
+
+    def __init__(self) -> None:
+        self._lids = LidNetwork()
+        try:
+            weights_path(self._lids.network.file_name)
+        except MissingWeightsError as error:
+            raise UnavailableError(str(error)) from error
+
+    def score(self, pair: Judged) -> dict[str, float]:
+        ours, theirs = (
+            self._lids.openings(clip.frames[: len(pair.answer)], clip.faces.points_px[: len(pair.answer)])
+            for clip in (pair.answer, pair.target)
+        )
+        both = np.isfinite(ours) & np.isfinite(theirs)
+        if both.sum() < 2:
+            return {}
+        ours, theirs = ours[both], theirs[both]
+        return {"eye_opening_error": float(np.abs(ours - theirs).mean()), "eye_correlation": correlation(ours, theirs)}
 
 
 def angle_between_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -95,11 +118,6 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     if min(a.std(), b.std()) < _STILL:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def _gap(points_px: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
-    upper, lower = np.array(pairs).T
-    return np.linalg.norm(points_px[:, upper] - points_px[:, lower], axis=-1).mean(1) / interocular(points_px)
 
 
 def _complex(points: np.ndarray) -> np.ndarray:

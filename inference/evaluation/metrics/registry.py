@@ -21,6 +21,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "syncnet": (f"{_HERE}.sync", "SyncNet"),
     "csim": (f"{_HERE}.identity", "Csim"),
     "face_motion": (f"{_HERE}.face", "FaceMotion"),
+    "eye_motion": (f"{_HERE}.face", "EyeMotion"),
     "amplitude": (f"{_HERE}.amplitude", "Amplitude"),
     "stability": (f"{_HERE}.stability", "Stability"),
     "lipsync": (f"{_HERE}.lipsync", "LandmarkLipSync"),
