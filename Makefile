@@ -20,7 +20,7 @@ given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($
 
 .PHONY: help setup setup-train setup-gpu curate samples plan models report table1 materialise duplicates train-lipsync \
   train train-all plan-training animate app evaluate demo test test-all lint \
-  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-inference bench-evaluation constraints clean
+  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-demo bench-inference bench-evaluation constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -130,6 +130,12 @@ bench-scaling: $(VENV)/.train ## a cluster of 1 to 1,000 workers, simulated
 bench-training: $(VENV)/.train ## the trainer's loader and step beside their floors
 	$(BIN)/python -m benchmarks.training_loader $(ARGS)
 	$(BIN)/python -m benchmarks.training $(ARGS)
+
+bench-overfit: $(VENV)/.train ## do the three stages learn what they should, on one clip? (9 minutes)
+	$(BIN)/python -m benchmarks.training_overfit $(ARGS)
+
+bench-demo: $(VENV)/.train ## does the trained model follow what drives it?
+	$(BIN)/python -m benchmarks.trained_demo $(ARGS)
 
 bench-inference: $(VENV)/.train ## seconds a frame of every preset beside the FLOP floor
 	$(BIN)/python -m benchmarks.inference $(ARGS)

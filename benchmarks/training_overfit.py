@@ -2,7 +2,7 @@
 
 Trains stage 1 → 2 → 3 of the embedded profile on one clip (minutes on a CPU) and holds the results against fixed bars:
 
-- the training loss of stage 1 falls below LOSS_BAR of its first record;
+- the training loss of stage 1 falls below LOSS_BAR of its first record in every quartile of timesteps;
 - the clip's video, made again from one portrait frame and the driving patches, reaches PSNR_BAR dB to the target after stages 1 and 3;
 - after stage 2 another sound (the clip's own, half its length later) changes the mouth at least SOUND_BAR times as much as the eyes.
 
@@ -32,7 +32,7 @@ from training.runner import inference_config, train
 from training.videos import find_material, psnr
 
 LOSS_BAR, PSNR_BAR, SOUND_BAR = 0.2, 20.0, 3.0
-STEPS = {1: 2000, 2: 1400, 3: 150}
+STEPS = {1: 1000, 2: 700, 3: 75}  # half the profile's: one clip is soon known
 FRAMES, SAMPLER_STEPS = 16, 20
 
 
@@ -63,9 +63,9 @@ def configuration(stage: int, clip_id: str, options: argparse.Namespace) -> Trai
 
 
 def choose_clip(manifest: str) -> str:
-    """The first accepted clip that speaks."""
+    """The accepted clip that speaks whose head moves least: sound says nothing of a pose, and another pose changes the eyes too."""
     table = manifests.load(manifest).query("accepted and has_audio")
-    return str(table.sort_values("clip_id").clip_id.iloc[0])
+    return str(table.sort_values(["head_rotation_deg", "clip_id"]).clip_id.iloc[0])
 
 
 def sampled(run: Path, material: ClipFrames, shown: set[str], audio: np.ndarray | None) -> np.ndarray:
@@ -87,9 +87,10 @@ def measure(stage: int, run: Path, config: TrainingConfig, material: ClipFrames)
     """The bars of a stage."""
     found = []
     if stage == 1:
-        losses = [record["loss"] for record in Log(run).read() if record["kind"] == "train"]
-        share = float(np.mean(losses[-4:])) / losses[0]
-        found.append(Result("stage 1: training loss, share of the first record", share, LOSS_BAR, share <= LOSS_BAR))
+        records = [record for record in Log(run).read() if record["kind"] == "train"]
+        quartiles = [f"loss_simple_t_q{q}" for q in (1, 2, 3, 4)]
+        share = max(float(np.mean([record[name] for record in records[-4:]])) / records[0][name] for name in quartiles)
+        found.append(Result("stage 1: training loss, share of the first record, worst quartile", share, LOSS_BAR, share <= LOSS_BAR))
     if stage in (1, 3):
         value = psnr(material.targets, sampled(run, material, {EYES, MOUTH}, None))
         found.append(Result(f"stage {stage}: PSNR of the video made again, dB", value, PSNR_BAR, value >= PSNR_BAR))
@@ -113,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     plain = argparse.RawTextHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_overfit", description=__doc__, formatter_class=plain)
     parser.add_argument("--manifest", default="outputs/curation")
-    parser.add_argument("--clip", help="clip id; the first accepted one that speaks if left out")
+    parser.add_argument("--clip", help="clip id; of those that speak the one whose head moves least if left out")
     parser.add_argument("--out", default="runs/overfit", help="runs are written (and continued) in OUT/s1 … s3")
     parser.add_argument("--share", type=float, default=1.0, help="of the steps; below 1 the bars are not meant to hold")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")

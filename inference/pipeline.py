@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from curation import configuration
 from curation.configuration import ConfigError
 from inference.animation import Animation, Progress, Report, clip_conditions, frames_of_sound, to_uint8, to_unit
 from inference.components import InferenceConfig, TrainingRecord, build_audio_encoder, build_codec
-from inference.contracts import Driving, Sound
 from inference.denoise import ClipConditions, Denoiser, SamplingPlan, Segment, pad_frames
 from inference.guidance import Guidance
 from inference.models.audio_encoders import AudioEncoder
@@ -25,13 +24,11 @@ from inference.models.codecs import LatentCodec, VaeCodec
 from inference.models.megactor import MegActorModel
 from inference.noise import seed_of
 from inference.offload import OffloadedCodec
-from inference.pipeline_folder import read_pipeline_file, save_pipeline
+from inference.pipeline_folder import find_folder, read_pipeline_file, save_pipeline
+from inference.pipeline_inputs import mismatches, open_driver, open_portrait
 from inference.samplers import make_scheduler
 from inference.sound import driver_sound, open_sound
 from inference.windows import padded_length
-
-if TYPE_CHECKING:
-    from inference.driving.reference import Reference
 
 WINDOW = 16  # frames that the temporal modules were trained on
 StepCallback = Callable[["MegActorSigmaPipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any] | None]
@@ -99,7 +96,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         Raises:
             ConfigError: no such folder or repository, no whole pipeline in it, missing weights; one line.
         """
-        folder = _folder(pretrained_model_name_or_path, revision)
+        folder = find_folder(pretrained_model_name_or_path, revision)
         settings, record = read_pipeline_file(folder)
         if overrides:
             tree = settings.to_tree()
@@ -241,6 +238,8 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Animation:
         """Reads and checks everything, encodes reference and sound; the long part begins with `Animation.frames()`."""
+        if driving is None and audio is None:
+            raise ConfigError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
         plan = self.sampling_plan(
             num_inference_steps,
             guidance_scale,
@@ -252,15 +251,17 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             audio_scale,
             step_cache,
         )
-        image, portrait = self._reference(reference)
-        driving, sound = self._inputs(driving, audio, motion, portrait)
+        self.require_audio_layers(audio)
+        image, portrait = open_portrait(reference, self.settings, lambda: self.landmarks)
+        driving = open_driver(driving, motion, portrait, self.settings.size_px, self._own_fps, lambda: self.landmarks)
+        sound = None if audio is None else open_sound(audio)
         if driving is not None:
             num_frames, fps, duration_s = driving.n_frames, driving.fps, float(driving.n_frames / driving.fps)
         else:
             fps = self._own_fps
             num_frames = frames_of_sound(sound.duration_s, fps)
             duration_s = float(num_frames / fps)
-        warnings = self._warnings(plan, sound, duration_s)
+        warnings = mismatches(plan.guidance, self.record, sound, duration_s)
         seed = seed_of(generator)
         waveform = sound.waveform(duration_s) if sound is not None and audio_scale != 0 else None
         clip = clip_conditions(
@@ -410,25 +411,6 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             denoiser.on_step_end = on_step_end
         return denoiser
 
-    def _inputs(self, driving: Any, audio: Any, motion: Any, portrait: Reference | None) -> tuple[Driving | None, Sound | None]:
-        if driving is None and audio is None:
-            raise ConfigError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
-        self.require_audio_layers(audio)
-        if isinstance(driving, Driving):
-            if motion != 1.0:
-                raise ConfigError("motion belongs to a driver that is still to be read; this one is prepared: give it its amplitude there")
-        elif driving is not None:
-            from inference.driving.amplitude import Amplitude
-            from inference.driving.driving import Driving as Patches
-            from inference.driving.driving import DrivingOptions
-            from inference.driving.footage import open_footage
-
-            amplitude = motion if isinstance(motion, Amplitude) else Amplitude.of(float(motion))
-            options = DrivingOptions(amplitude=amplitude, retarget="face" if portrait else "none")
-            footage = open_footage(driving, self.landmarks, still_fps=self._own_fps)
-            driving = Patches(footage, portrait, options, self.settings.size_px)
-        return driving, None if audio is None else open_sound(audio)
-
     @property
     def _own_fps(self) -> Fraction:
         return Fraction(self.settings.fps).limit_denominator(1001)
@@ -447,58 +429,13 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         if audio is not None and not self.transformer.sizes.with_audio:
             raise ConfigError("this model is of stage 1 and has no audio layers; give one of stage 2 or 3, or leave the audio out")
 
-    def _reference(self, reference: Any) -> tuple[np.ndarray, Reference | None]:
-        """(S, S, 3) uint8, and where the face lies in it; an array of the model's own size is taken as it is."""
-        from inference.driving.reference import Reference, load_reference
-
-        size = self.settings.size_px
-        if isinstance(reference, np.ndarray) and reference.shape == (size, size, 3) and reference.dtype == np.uint8:
-            return reference, None
-        if not isinstance(reference, Reference):
-            reference = np.asarray(reference.convert("RGB")) if hasattr(reference, "convert") else reference
-            scale = {} if self.settings.crop_scale is None else {"scale": self.settings.crop_scale}
-            reference = load_reference(reference, self.landmarks, size, **scale)
-        if reference.size_px != size:
-            raise ConfigError(f"the portrait was cut to {reference.size_px} px; this model makes {size} px")
-        return reference.crop, reference
-
     def _sound_encoder(self) -> AudioEncoder:
         if self._audio_encoder is None:
             self._audio_encoder = build_audio_encoder(self.settings, self._execution_device)
         return self._audio_encoder
-
-    def _warnings(self, plan: SamplingPlan, sound: Sound | None, duration_s: float) -> list[str]:
-        found = []
-        guided = plan.guidance.scale != 1 or plan.guidance.audio_scale not in (None, 1)
-        if guided and not self.record.dropout.get("all"):
-            found.append("this model was never trained without its conditions: guidance compares with what it does not know")
-        if sound is not None and abs(sound.duration_s - duration_s) > 0.5:
-            found.append(
-                f"the sound lasts {sound.duration_s:.2f} s and the driver {duration_s:.2f} s: "
-                + ("what is beyond the driver is left out" if sound.duration_s > duration_s else "the rest is silent")
-            )
-        return found
 
 
 def _padded_rows(rows: torch.Tensor | None, index: int) -> Callable[[int, int], torch.Tensor] | None:
     if rows is None:
         return None
     return pad_frames(lambda first, end: to_unit(rows[index, first:end]), rows.shape[1])
-
-
-def _folder(name: str | Path, revision: str | None) -> Path:
-    """The local folder; a name of the form owner/model that is no folder is looked up on the Hub."""
-    folder = Path(name)
-    if folder.is_dir():
-        return folder
-    parts = str(name).split("/")
-    if len(parts) != 2 or not all(parts) or str(name).startswith("."):
-        raise ConfigError(f"no model at {name}: give a folder that training wrote (RUN/pipeline) or the id of a repository on the Hub")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    patterns = ["pipeline.json", "*/config.json", "*/*.json", "*.md", "*/*.safetensors"]
-    try:
-        return Path(snapshot_download(str(name), revision=revision, allow_patterns=patterns))
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise ConfigError(f"{name} is neither a folder nor a repository that can be had: {' '.join(str(error).split())[:200]}") from error

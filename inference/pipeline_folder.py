@@ -76,3 +76,25 @@ def read_pipeline_file(folder: Path) -> tuple[InferenceConfig, TrainingRecord]:
     if named != CLASS_NAME or version != FORMAT:
         raise ConfigError(f"{file} is of {named!r}, format {version!r}; this code reads {CLASS_NAME}, format {FORMAT}")
     return InferenceConfig.from_tree(config), configuration.build(TrainingRecord, record)
+
+
+def find_folder(name: str | Path, revision: str | None) -> Path:
+    """The local folder; a name of the form owner/model that is no folder is looked up on the Hub.
+
+    Raises:
+        ConfigError: neither.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    parts = str(name).split("/")
+    if len(parts) != 2 or not all(parts) or str(name).startswith("."):
+        raise ConfigError(f"no model at {name}: give a folder that training wrote (RUN/pipeline) or the id of a repository on the Hub")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    patterns = ["pipeline.json", "*/config.json", "*/*.json", "*.md", "*/*.safetensors"]
+    try:
+        return Path(snapshot_download(str(name), revision=revision, allow_patterns=patterns))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise ConfigError(f"{name} is neither a folder nor a repository that can be had: {' '.join(str(error).split())[:200]}") from error

@@ -59,7 +59,7 @@ def test_the_same_weights_give_the_same_numbers_and_training_is_not_disturbed(tm
 
 
 def test_validation_sees_the_averaged_weights(tmp_path) -> None:
-    """The loss of a model that starts with an output of zero is that of velocities of zero: the mean square of the velocities."""
+    """A model that starts with an output of zero says that the clean latents are zero: its velocity is off by x₀/√(1 − ᾱ)."""
     validation = Validation(batches(1), 2, 0)
     trainer = make_trainer(tmp_path, steps=1, observers=(validation,))
     with torch.no_grad():
@@ -72,9 +72,9 @@ def test_validation_sees_the_averaged_weights(tmp_path) -> None:
         abar = SCHEDULE.alphas_cumprod[t].float()
         for batch in validation.batches:
             x0 = trainer.codec.encode(batch.target_frames.float() / 255)
-            velocity = abar.sqrt() * batch.noise - (1 - abar).sqrt() * x0
-            keep = batch.loss_keep[:, :, None].expand_as(velocity)
-            errors += [v[k].square().mean() for v, k in zip(velocity, keep, strict=True)]
+            off = x0 / (1 - abar).sqrt()
+            keep = batch.loss_keep[:, :, None].expand_as(off)
+            errors += [v[k].square().mean() for v, k in zip(off, keep, strict=True)]
     expected = torch.stack(errors).mean()
     assert record["loss_simple"] == pytest.approx(expected.item(), rel=1e-5)
 
