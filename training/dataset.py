@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from curation.contracts import ClipError
 from inference.components import InferenceConfig
-from inference.driving.regions import EYES, MOUTH, RegionBoxes, cut_patches, region_pixels
+from inference.driving.regions import EYES, MOUTH, RegionBoxes, cut_patches
 from inference.models.config import PX_PER_CELL
 from inference.models.masks import EYE_DILATION_TOKENS, dilate
 from inference.models.schedule import SCHEDULE
@@ -150,8 +150,8 @@ def cells_touched(boxes: RegionBoxes, region: str, cell_px: int, height: int, wi
 
     Equals `inference.models.masks.region_tokens` of the region's pixels; computed from the rectangles, because 16 frames hold many pixels.
     """
-
-    def coarse(rectangles: np.ndarray) -> np.ndarray:
-        return np.concatenate([rectangles[..., :2] // cell_px, -(-rectangles[..., 2:] // cell_px)], axis=-1)
-
-    return region_pixels(RegionBoxes(coarse(boxes.eyes), coarse(boxes.mouth)), region, height, width)
+    touched = np.zeros((len(boxes), height, width), bool)
+    for cells, rectangles in zip(touched, boxes.of(region).tolist(), strict=True):
+        for x0, y0, x1, y1 in rectangles:
+            cells[y0 // cell_px : -(-y1 // cell_px), x0 // cell_px : -(-x1 // cell_px)] = True
+    return touched
