@@ -253,6 +253,7 @@ def _open_clip(path: Path) -> _CachedClip:
     except (SafetensorError, OSError) as error:
         raise ClipError("unreadable", f"{path} is damaged: {error}; remove it and run cache-latents again") from error
     usable[frames] = True
+    usable.flags.writeable = False  # handed out again and again
     place = np.full(len(usable), -1)
     place[frames] = np.arange(len(frames))
     return _CachedClip(file, frozenset(file.keys()), usable, place)
