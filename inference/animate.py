@@ -53,6 +53,7 @@ def animate(
     try:
         if request.driving:
             driving = read_driving(pipe, request, reference, None if sound is None else sound.duration_s)
+            reference = driving.reference
         pipe.scheduler = make_scheduler(request.sampler_name)
         animation = pipe.prepare(reference, driving, sound, on_progress=on_progress, **request.sampling())
         report = animation.report

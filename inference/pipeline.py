@@ -25,7 +25,7 @@ from inference.models.megactor import MegActorModel
 from inference.noise import seed_of
 from inference.offload import OffloadedCodec
 from inference.pipeline_folder import find_folder, read_pipeline_file, save_pipeline
-from inference.pipeline_inputs import mismatches, open_driver, open_portrait
+from inference.pipeline_inputs import cut_for, mismatches, open_driver, open_portrait
 from inference.samplers import make_scheduler
 from inference.sound import driver_sound, open_sound
 from inference.windows import padded_length
@@ -254,6 +254,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         self.require_audio_layers(audio)
         image, portrait = open_portrait(reference, self.settings, lambda: self.landmarks)
         driving = open_driver(driving, motion, portrait, self.settings.size_px, self._own_fps, lambda: self.landmarks)
+        image = cut_for(driving, portrait, image)
         sound = None if audio is None else open_sound(audio)
         if driving is not None:
             num_frames, fps, duration_s = driving.n_frames, driving.fps, float(driving.n_frames / driving.fps)

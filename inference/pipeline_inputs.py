@@ -44,6 +44,19 @@ def open_portrait(reference: Any, settings: InferenceConfig, finder: FaceFinder)
     return reference.crop, reference
 
 
+def cut_for(driving: Driving | None, portrait: Reference | None, image: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8: the portrait in the crop that the driver's patches were laid over; `image` where the driver was laid over none.
+
+    Raises:
+        ConfigError: the driver was laid over another portrait.
+    """
+    if portrait is None or not isinstance(driving, Patches) or driving.reference is None:
+        return image
+    if not np.array_equal(driving.reference.rgb, portrait.rgb):
+        raise ConfigError("this driver is prepared for another portrait: prepare one with this portrait, or give the portrait it has")
+    return driving.reference.crop
+
+
 def open_driver(
     driving: Any, motion: Any, portrait: Reference | None, size_px: int, still_fps: Fraction, finder: FaceFinder
 ) -> Driving | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.face_crop import crop_matrix, transform_points, warp
+from curation.face_crop import warp
 from inference.driving.driving import Driving
 from inference.driving.reference import Reference
 from inference.driving.regions import RegionBoxes, cut_patches, region_boxes
@@ -40,7 +40,7 @@ class Preview:
         return np.concatenate([self.reference, self.driver, self.warped, self.patches], axis=1)
 
 
-def preview(driving: Driving, reference: Reference, index: int, rgb: np.ndarray | None = None) -> Preview:
+def preview(driving: Driving, index: int, rgb: np.ndarray | None = None) -> Preview:
     """The pictures of frame `index`.
 
     Args:
@@ -57,10 +57,8 @@ def preview(driving: Driving, reference: Reference, index: int, rgb: np.ndarray 
         rgb = driving.footage.frame(index if shown is None else shown)
     warped = np.zeros((size, size, 3), np.uint8) if shown is None else warp(rgb, driving.matrices[index], size)
     boxes = RegionBoxes(driving.boxes.eyes[index : index + 1], driving.boxes.mouth[index : index + 1])
-    portrait = warp(reference.rgb, crop_matrix(reference.square, size), size)
-    points = transform_points(reference.points_px, crop_matrix(reference.square, size))
     return Preview(
-        reference=outlined(portrait, region_boxes(points[None], size)),
+        reference=outlined(driving.reference.crop, region_boxes(driving.reference.crop_points_px[None], size)),
         driver=warp(rgb, driving.own_matrix, size),
         warped=outlined(warped, boxes),
         patches=cut_patches(warped[None], boxes, {"eyes", "mouth"})[0],
@@ -91,7 +89,7 @@ def crop_overlay(reference: Reference) -> np.ndarray:
     return picture
 
 
-def write_preview(driving: Driving, reference: Reference, path: str | Path, n_frames: int = 4) -> None:
+def write_preview(driving: Driving, path: str | Path, n_frames: int = 4) -> None:
     """A PNG with a row (portrait, driver, warped driver, patches) for each of `n_frames` frames spread over the driver.
 
     Raises:
@@ -100,7 +98,7 @@ def write_preview(driving: Driving, reference: Reference, path: str | Path, n_fr
     from PIL import Image
 
     chosen = np.unique(np.linspace(0, driving.n_frames - 1, max(1, n_frames)).round().astype(int))
-    rows = np.concatenate([preview(driving, reference, int(index)).sheet() for index in chosen])
+    rows = np.concatenate([preview(driving, int(index)).sheet() for index in chosen])
     with atomic_path(path) as temporary:
         Image.fromarray(rows).save(temporary, "PNG")
 
@@ -125,5 +123,5 @@ def preview_file(reference: str, driving: str, out: str | Path, n_frames: int, s
     backend = make_backend("facemesh")
     portrait = load_reference(reference, backend, size_px)
     with closing(open_footage(driving, backend)) as footage, Driving(footage, portrait, options) as driver:
-        write_preview(driver, portrait, out, n_frames)
+        write_preview(driver, out, n_frames)
         return (*portrait.notes, *driver.report.notes)

@@ -83,7 +83,7 @@ class Studio:
             footage = _remembered(self._footage, request.driving, lambda: open_footage(request.driving, self.backend, progress=progress))
             with Driving(footage, reference, options) as driving:
                 index = min(frame, driving.n_frames - 1)
-                pictures = preview(driving, reference, index, self._pixels(request.driving, driving, index))
+                pictures = preview(driving, index, self._pixels(request.driving, driving, index))
         return Shown(pictures.sheet(), footage.n_frames, float(footage.fps), (*reference.notes, *driving.report.notes))
 
     def generate(self, request: Request, on_progress: Callable[[Progress], None]) -> Report:

@@ -82,12 +82,14 @@ class Driving:
 
     Args:
         footage: the driver (`open_footage`); one footage serves any number of `Driving`.
-        reference: the portrait that is animated; without it the driver keeps its own place (retarget `none`).
+        reference: the portrait that is animated; it is cut anew, about everywhere that the driver takes its face. Without it the
+            driver keeps its own place (retarget `none`).
         options: see `DrivingOptions`.
         size_px: S; without it the reference's.
         matrix: (2, 3) map from driver px to the model's picture that takes the place of retargeting (evaluation: the target's crop).
 
     Attributes:
+        reference: the portrait in the crop that the patches belong to: the one to give the model.
         n_frames, fps, duration_s: of the driver, and so of the result; `fps` is an exact `Fraction`.
         audio: (N,) int16 mono at 16 kHz, or None.
         matrices: (F, 2, 3) float64, driver px to model px.
@@ -122,9 +124,13 @@ class Driving:
         smooth_frames = 0.0 if amplitude.keeps_all else self.options.smooth_ms / 1000 * float(self.fps)
         motion = _motion(footage, points, self.options.estimator, smooth_frames)
         self.own_matrix = crop_matrix(clip_square(points, self.options.crop_scale), self.size_px)
-        canvas = matrix if matrix is not None else self._canvas(points, reference)
-        warps = compose(canvas, corrections(motion.matrices, motion.pivot_px, amplitude))
+        corrected = corrections(motion.matrices, motion.pivot_px, amplitude)
         source = np.maximum(shown, 0)
+        self.reference = reference
+        if matrix is None and reference is not None and self.options.retarget != "none":
+            self.reference = self._around(reference, points, corrected, source[shown >= 0])
+        canvas = matrix if matrix is not None else self._canvas(points, self.reference)
+        warps = compose(canvas, corrected)
         self.matrices = warps[source]
         self.points_px = np.stack([transform_points(points[s], w) for s, w in zip(source, self.matrices, strict=True)])
         self.points_px[shown < 0] = np.nan
@@ -225,6 +231,11 @@ class Driving:
             return np.where(self.seen, every, -1)
         held = np.maximum.accumulate(np.where(self.seen, every, -1))
         return np.where(held < 0, int(self.seen.argmax()), held)
+
+    def _around(self, reference: Reference, points: np.ndarray, corrected: np.ndarray, shown: np.ndarray) -> Reference:
+        over_portrait = retarget_matrix(points[int(self.seen.argmax())], reference.points_px, self.options.retarget)
+        went = [transform_points(points[s], compose(over_portrait, corrected[s])) for s in shown]
+        return reference.around(np.stack(went))
 
     def _canvas(self, points: np.ndarray, reference: Reference | None) -> np.ndarray:
         if reference is None or self.options.retarget == "none":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Reference:
         square: (3,) centre_x, centre_y, side of the crop, see `curation.face_crop`.
         size_px: side of the crop as the model sees it.
         notes: lines for the user about what was chosen.
+        scale: side of the crop over the longer side of the landmark box.
     """
 
     rgb: np.ndarray
@@ -34,6 +35,15 @@ class Reference:
     square: np.ndarray
     size_px: int
     notes: tuple[str, ...] = ()
+    scale: float = HEAD_SCALE
+
+    def around(self, points_px: np.ndarray) -> Reference:
+        """The same portrait, cut by the square of a clip in which its face goes where (T, 68, 2) `points_px` (on the picture) say.
+
+        A model is trained on crops of whole clips (`clip_square`): the head moves about their middle. A crop about the portrait's own face
+        would show the model heads where it never saw any.
+        """
+        return replace(self, square=clip_square(points_px, self.scale))
 
     @cached_property
     def matrix(self) -> np.ndarray:
@@ -85,7 +95,7 @@ def load_reference(
     face_px = float(np.ptp(points, axis=0).max())
     if face_px < MIN_FACE_PX:
         raise UserError(f"{name}: the face is {face_px:.0f} px large; at least {MIN_FACE_PX} px are needed: take a larger picture")
-    return Reference(rgb, points, clip_square(points[None], scale), size_px, notes)
+    return Reference(rgb, points, clip_square(points[None], scale), size_px, notes, scale)
 
 
 def find_face(rgb: np.ndarray, backend: LandmarkBackend) -> tuple[np.ndarray | None, int]:

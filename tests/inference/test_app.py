@@ -40,11 +40,13 @@ def test_the_preview_follows_the_amplitude(files, studio):
 
     last = N_FRAMES - 1
     own, stilled = shown(last), shown(last, motion=0.0)
-    first = shown(0)
-    np.testing.assert_array_equal(own[0], stilled[0])  # portrait
+    first, first_stilled = shown(0), shown(0, motion=0.0)
+    np.testing.assert_array_equal(own[0], first[0])  # portrait: one crop for the whole driver
+    np.testing.assert_array_equal(stilled[0], first_stilled[0])
+    assert (own[0] != stilled[0]).any()  # a head that stays needs no room to move
     np.testing.assert_array_equal(own[1], stilled[1])  # driver
     middle = np.s_[64:192, 64:192]
-    moved, back = (np.abs(picture.astype(int) - first[2])[middle].mean() for picture in (own[2], stilled[2]))
+    moved, back = (np.abs(a[2].astype(int) - b[2])[middle].mean() for a, b in ((own, first), (stilled, first_stilled)))
     assert moved > 15  # the head rolls and moves
     assert back < moved / 2  # and is back where it was, as well as the landmarks tell
     assert (own[3] != stilled[3]).any()

@@ -15,6 +15,7 @@ from inference.driving.estimator import estimate_motion
 from inference.driving.footage import exact_rate
 from inference.driving.retarget import retarget_matrix
 from inference.driving.template import TemplateFootage
+from inference.pipeline_inputs import cut_for
 from manifests import UserError
 from tests.faults import Recipe, picture_number, tone, write_clip
 from tests.inference.driver_footage import SIZE, PlantedBackend, PlantedFootage, face_points, write_video
@@ -48,7 +49,7 @@ def test_amplitude_and_retargeting_are_one_resample_and_the_patches_follow_the_w
     with Driving(footage, reference, DrivingOptions(amplitude=HALF, smooth_ms=0)) as driving:
         frames = channels_last(driving.driven_frames(0, 8))
     motion = estimate_motion(footage.points_px)
-    canvas = np.vstack([retarget_matrix(footage.points_px[0], reference.crop_points_px), [0, 0, 1]])
+    canvas = np.vstack([retarget_matrix(footage.points_px[0], driving.reference.crop_points_px), [0, 0, 1]])
     for i, correction in enumerate(corrections(motion.matrices, motion.pivot_px, HALF)):
         matrix = (canvas @ np.vstack([correction, [0, 0, 1]]))[:2]
         points = transform_points(footage.points_px[i], matrix)
@@ -59,12 +60,37 @@ def test_amplitude_and_retargeting_are_one_resample_and_the_patches_follow_the_w
 def test_the_first_face_lies_over_the_portraits():
     footage, reference = PlantedFootage(4), portrait()
     with Driving(footage, reference) as driving:
-        mapped, wanted = driving.points_px[0, RIGID], reference.crop_points_px[RIGID]
+        mapped, wanted = driving.points_px[0, RIGID], driving.reference.crop_points_px[RIGID]
     np.testing.assert_allclose(mapped.mean(axis=0), wanted.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(mapped - mapped.mean(0)), np.linalg.norm(wanted - wanted.mean(0)), rtol=1e-4)
     wide = face_points((64, 64), 20) * [1.5, 1.0]
     boxed = transform_points(wide, retarget_matrix(wide, reference.crop_points_px, "box"))
     np.testing.assert_allclose(np.ptp(boxed, axis=0), np.ptp(reference.crop_points_px, axis=0), atol=1e-6)
+
+
+def test_a_portrait_out_of_its_own_driver_is_cut_as_training_cuts_the_clip():
+    footage = PlantedFootage(40)
+    first = Reference(footage.frame(0), footage.points_px[0], clip_square(footage.points_px[:1], 1.6), 64, scale=1.6)
+    square = clip_square(footage.points_px, 1.6)
+    assert abs(square - first.square).max() > 0.5, "the planted head moves"
+    with Driving(footage, first) as driving:
+        np.testing.assert_allclose(driving.reference.square, square, atol=1e-4)
+        np.testing.assert_allclose(driving.matrices, np.tile(crop_matrix(square, 64), (40, 1, 1)), atol=1e-4)
+    still = DrivingOptions(amplitude=Amplitude.of(0.0), smooth_ms=0)
+    with Driving(footage, first, still) as driving:
+        assert abs(driving.reference.square - first.square).max() < abs(square - first.square).max(), "a head that is held needs no room"
+
+
+def test_the_drivers_portrait_is_the_one_that_the_model_gets():
+    first, other = portrait(), portrait()
+    with Driving(PlantedFootage(8), first) as driving:
+        np.testing.assert_array_equal(cut_for(driving, first, first.crop), driving.reference.crop)
+        assert cut_for(None, first, first.crop) is first.crop
+        other.rgb[0, 0] ^= 1
+        with pytest.raises(ConfigError, match="another portrait"):
+            cut_for(driving, other, other.crop)
+    with Driving(PlantedFootage(8), size_px=64) as driving:
+        assert cut_for(driving, first, first.crop) is first.crop
 
 
 def test_windows_in_any_order_give_the_same_frames_from_one_pass():
