@@ -102,8 +102,9 @@ def measure(
 
     def made(name: str, **request) -> Openings:
         out = folder / f"{Path(clip).stem}_{name}.mp4"
-        steps = {"num_inference_steps": options.steps} if options.steps else {}
-        animate(pipe, Request(reference=clip, out=str(out), preset=options.preset, **steps, **request))
+        given = {"num_inference_steps": options.steps, "guidance_scale": options.guidance}
+        given = {name: value for name, value in given.items() if value is not None}
+        animate(pipe, Request(reference=clip, out=str(out), preset=options.preset, **given, **request))
         return Openings.of(open_footage(out, backend))
 
     lead, own = best_lead(real.mouth, heard)
@@ -149,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=("train", "test", "all"), default="all")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--steps", type=int, help="over the preset's")
+    parser.add_argument("--guidance", type=float, help="over the preset's")
     parser.add_argument("--no-sweep", dest="sweep", action="store_false", help="audio_scale 1 only")
     parser.add_argument("--no-codec", dest="codec", action="store_false", help="not the codec's ceiling")
     parser.add_argument("--clips", type=int, help="so many of each split only")

@@ -253,7 +253,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         )
         self.require_audio_layers(audio)
         image, portrait = open_portrait(reference, self.settings, lambda: self.landmarks)
-        driving = open_driver(driving, motion, portrait, self.settings.size_px, self._own_fps, lambda: self.landmarks)
+        driving = open_driver(driving, motion, portrait, self.settings, self._own_fps, lambda: self.landmarks)
         image = cut_for(driving, portrait, image)
         sound = None if audio is None else open_sound(audio)
         if driving is not None:

@@ -58,7 +58,7 @@ def cut_for(driving: Driving | None, portrait: Reference | None, image: np.ndarr
 
 
 def open_driver(
-    driving: Any, motion: Any, portrait: Reference | None, size_px: int, still_fps: Fraction, finder: FaceFinder
+    driving: Any, motion: Any, portrait: Reference | None, settings: InferenceConfig, still_fps: Fraction, finder: FaceFinder
 ) -> Driving | None:
     """A `Driving` from a path, or as it was given.
 
@@ -78,8 +78,9 @@ def open_driver(
             raise ConfigError("motion belongs to a driver that is still to be read; this one is prepared: give it its amplitude there")
         return driving
     amplitude = motion if isinstance(motion, Amplitude) else Amplitude.of(float(motion))
-    options = DrivingOptions(amplitude=amplitude, retarget="face" if portrait else "none")
-    return Patches(open_footage(driving, finder(), still_fps=still_fps), portrait, options, size_px)
+    scale = {} if settings.crop_scale is None else {"crop_scale": settings.crop_scale}
+    options = DrivingOptions(amplitude=amplitude, retarget="face" if portrait else "none", **scale)
+    return Patches(open_footage(driving, finder(), still_fps=still_fps), portrait, options, settings.size_px)
 
 
 def mismatches(guidance: Guidance, record: TrainingRecord, sound: Sound | None, duration_s: float) -> list[str]:

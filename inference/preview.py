@@ -44,6 +44,7 @@ def preview(driving: Driving, index: int, rgb: np.ndarray | None = None) -> Prev
     """The pictures of frame `index`.
 
     Args:
+        driving: laid over a portrait.
         rgb: the driver's frame if it is at hand; else it is decoded.
 
     Raises:

@@ -126,10 +126,9 @@ class Driving:
         self.own_matrix = crop_matrix(clip_square(points, self.options.crop_scale), self.size_px)
         corrected = corrections(motion.matrices, motion.pivot_px, amplitude)
         source = np.maximum(shown, 0)
-        self.reference = reference
+        self.reference, canvas = reference, self.own_matrix if matrix is None else matrix
         if matrix is None and reference is not None and self.options.retarget != "none":
-            self.reference = self._around(reference, points, corrected, source[shown >= 0])
-        canvas = matrix if matrix is not None else self._canvas(points, self.reference)
+            self.reference, canvas = self._lay_over(reference, points, corrected, source[shown >= 0])
         warps = compose(canvas, corrected)
         self.matrices = warps[source]
         self.points_px = np.stack([transform_points(points[s], w) for s, w in zip(source, self.matrices, strict=True)])
@@ -232,15 +231,12 @@ class Driving:
         held = np.maximum.accumulate(np.where(self.seen, every, -1))
         return np.where(held < 0, int(self.seen.argmax()), held)
 
-    def _around(self, reference: Reference, points: np.ndarray, corrected: np.ndarray, shown: np.ndarray) -> Reference:
+    def _lay_over(self, reference: Reference, points: np.ndarray, corrected: np.ndarray, shown: np.ndarray) -> tuple[Reference, np.ndarray]:
+        """The portrait cut about everywhere that its face will go, and the (2, 3) map of an uncorrected driver frame onto that crop."""
         over_portrait = retarget_matrix(points[int(self.seen.argmax())], reference.points_px, self.options.retarget)
         went = [transform_points(points[s], compose(over_portrait, corrected[s])) for s in shown]
-        return reference.around(np.stack(went))
-
-    def _canvas(self, points: np.ndarray, reference: Reference | None) -> np.ndarray:
-        if reference is None or self.options.retarget == "none":
-            return self.own_matrix
-        return retarget_matrix(points[int(self.seen.argmax())], reference.crop_points_px, self.options.retarget)
+        reference = reference.around(np.stack(went))
+        return reference, compose(reference.matrix, over_portrait)
 
     def _report(self, n_degenerate: int) -> DrivingReport:
         name, n_missing = self.footage.name, int((~self.seen).sum())

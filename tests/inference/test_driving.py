@@ -15,7 +15,6 @@ from inference.driving.estimator import estimate_motion
 from inference.driving.footage import exact_rate
 from inference.driving.retarget import retarget_matrix
 from inference.driving.template import TemplateFootage
-from inference.pipeline_inputs import cut_for
 from manifests import UserError
 from tests.faults import Recipe, picture_number, tone, write_clip
 from tests.inference.driver_footage import SIZE, PlantedBackend, PlantedFootage, face_points, write_video
@@ -49,7 +48,9 @@ def test_amplitude_and_retargeting_are_one_resample_and_the_patches_follow_the_w
     with Driving(footage, reference, DrivingOptions(amplitude=HALF, smooth_ms=0)) as driving:
         frames = channels_last(driving.driven_frames(0, 8))
     motion = estimate_motion(footage.points_px)
-    canvas = np.vstack([retarget_matrix(footage.points_px[0], driving.reference.crop_points_px), [0, 0, 1]])
+    canvas = np.vstack([driving.reference.matrix, [0, 0, 1]]) @ np.vstack(
+        [retarget_matrix(footage.points_px[0], reference.points_px), [0, 0, 1]]
+    )
     for i, correction in enumerate(corrections(motion.matrices, motion.pivot_px, HALF)):
         matrix = (canvas @ np.vstack([correction, [0, 0, 1]]))[:2]
         points = transform_points(footage.points_px[i], matrix)
@@ -79,18 +80,6 @@ def test_a_portrait_out_of_its_own_driver_is_cut_as_training_cuts_the_clip():
     still = DrivingOptions(amplitude=Amplitude.of(0.0), smooth_ms=0)
     with Driving(footage, first, still) as driving:
         assert abs(driving.reference.square - first.square).max() < abs(square - first.square).max(), "a head that is held needs no room"
-
-
-def test_the_drivers_portrait_is_the_one_that_the_model_gets():
-    first, other = portrait(), portrait()
-    with Driving(PlantedFootage(8), first) as driving:
-        np.testing.assert_array_equal(cut_for(driving, first, first.crop), driving.reference.crop)
-        assert cut_for(None, first, first.crop) is first.crop
-        other.rgb[0, 0] ^= 1
-        with pytest.raises(ConfigError, match="another portrait"):
-            cut_for(driving, other, other.crop)
-    with Driving(PlantedFootage(8), size_px=64) as driving:
-        assert cut_for(driving, first, first.crop) is first.crop
 
 
 def test_windows_in_any_order_give_the_same_frames_from_one_pass():
