@@ -1,11 +1,30 @@
-"""What all tests share: the real corpus, where there is one."""
+"""What all tests share: the real corpus, where there is one; what a run that is ended from outside was doing."""
 
+import faulthandler
 import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A time limit around the run ends it with SIGTERM: then every thread says where it stands, past the capturing of output."""
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        error_output = os.dup(sys.__stderr__.fileno())
+    faulthandler.register(signal.SIGTERM, file=error_output, all_threads=True, chain=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_real_time_priority() -> Iterator[None]:
+    """A library that raises the priority of this process (some encoders do for root) would starve the threads of every later test."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 @pytest.fixture(scope="session")
