@@ -82,8 +82,7 @@ def best_lead(mouth: np.ndarray, heard: np.ndarray) -> tuple[int, float]:
 
 def through_codec(clip: str, driver: Footage, pipe: MegActorSigmaPipeline, folder: Path) -> Path:
     """The clip as the codec can show it at best: cut to the face, coded, decoded."""
-    scale = {} if pipe.settings.crop_scale is None else {"scale": pipe.settings.crop_scale}
-    matrix = face_crop.crop_matrix(face_crop.clip_square(driver.points_px, **scale), pipe.settings.size_px)
+    matrix = face_crop.crop_matrix(face_crop.clip_square(driver.points_px, pipe.settings.crop_scale), pipe.settings.size_px)
     frames = np.stack([face_crop.warp(frame, matrix, pipe.settings.size_px) for frame in driver.frames()])
     codec = build_codec(pipe.settings)
     coded = codec.decode(codec.encode(to_unit(torch.from_numpy(frames).permute(0, 3, 1, 2))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from itertools import repeat
@@ -14,7 +13,7 @@ import numpy as np
 
 from curation.contracts import ClipError
 from inference.animation import Animation, Progress, Report, frames_of_sound
-from inference.driving.driving import Driving, DrivingOptions
+from inference.driving.driving import Driving
 from inference.driving.footage import open_footage
 from inference.driving.picture import is_picture
 from inference.driving.reference import Reference, load_reference
@@ -75,11 +74,10 @@ def animate(
 
 def read_reference(pipe: MegActorSigmaPipeline, source: str) -> Reference:
     """The portrait; of a video its first frame."""
-    scale = {} if pipe.settings.crop_scale is None else {"scale": pipe.settings.crop_scale}
     picture: Any = source
     if Path(source).is_file() and not is_picture(source):
         picture = _first_frame(source)
-    return load_reference(picture, pipe.landmarks, pipe.settings.size_px, **scale)
+    return load_reference(picture, pipe.landmarks, pipe.settings.size_px, pipe.settings.crop_scale)
 
 
 def _first_frame(path: str) -> np.ndarray:
@@ -98,10 +96,7 @@ def read_driving(pipe: MegActorSigmaPipeline, request: Request, reference: Refer
     footage = open_footage(request.driving, pipe.landmarks, still_frames=still_frames, still_fps=fps)
     if request.save_template:
         save_template(footage, request.save_template)
-    options = DrivingOptions(request.regions, request.amplitude(), request.retarget, missing=request.missing)
-    if pipe.settings.crop_scale is not None:
-        options = replace(options, crop_scale=pipe.settings.crop_scale)
-    return Driving(footage, reference, options, pipe.settings.size_px)
+    return Driving(footage, reference, request.driving_options(pipe.settings.crop_scale), pipe.settings.size_px)
 
 
 def provenance(request: Request, report: Report) -> dict[str, Any]:

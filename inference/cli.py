@@ -152,12 +152,13 @@ def template(driving: str, out: str, lossless: bool, landmarks: str) -> None:
 @click.option("-o", "--out", default="preview.png", show_default=True, help="PNG to write.")
 @click.option("--frames", type=click.IntRange(1, 64), default=4, show_default=True, help="Rows, spread over the driver.")
 @click.option("--size-px", type=click.IntRange(64, 1024), default=256, show_default=True, help="Side of each picture.")
+@click.option("--model", help="Whose crop is shown, as animate's.  [default: the trained one's; before that, the embedded profile's]")
 @amplitude_options
-def preview(reference: str, driving: str, out: str, frames: int, size_px: int, **options: Any) -> None:
-    """Show crop, warped driver and patches before anything is generated; needs no model."""
+def preview(reference: str, driving: str, out: str, frames: int, size_px: int, model: str | None, **options: Any) -> None:
+    """Show crop, warped driver and patches before anything is generated; needs no weights."""
     from inference.preview import preview_file
 
-    for note in preview_file(reference, driving, out, frames, size_px, **_without_none(options)):
+    for note in preview_file(reference, driving, out, frames, size_px, model, **_without_none(options)):
         say(f"note: {note}")
     click.echo(out)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation import configuration
 from curation.configuration import ConfigError
+from curation.face_crop import HEAD_SCALE
 from inference.models.config import PX_PER_CELL, ModelConfig
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class InferenceConfig:
         size_px: height and width of the pictures that it sees and makes.
         fps: frames a second of its training clips, and of videos made from sound alone.
         landmarks: backend that finds the faces of portraits and drivers (`curation.landmarks`): facemesh or dwpose.
-        crop_scale: side of the crop in units of the face's landmark box (`curation.face_crop`); None is that module's default.
+        crop_scale: side of the crop in units of the face's landmark box (`curation.face_crop`).
     """
 
     profile: str = "embedded"
@@ -79,7 +80,7 @@ class InferenceConfig:
     size_px: int = 512
     fps: float = 25.0
     landmarks: str = "facemesh"
-    crop_scale: float | None = None
+    crop_scale: float = HEAD_SCALE
 
     def __post_init__(self) -> None:
         side = PX_PER_CELL * self.model.patch_size * self.model.temporal_window
@@ -87,7 +88,7 @@ class InferenceConfig:
             raise ConfigError(f"size_px is {self.size_px}; it must be a multiple of {side}")
         if not 1 <= self.fps <= 120:
             raise ConfigError(f"fps is {self.fps}; it must lie in 1…120")
-        if self.crop_scale is not None and not 1 <= self.crop_scale <= 10:
+        if not 1 <= self.crop_scale <= 10:
             raise ConfigError(f"crop_scale is {self.crop_scale}; it must lie in 1…10")
 
     @property

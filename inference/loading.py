@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.configuration import ConfigError
-from inference.pipeline_folder import PIPELINE_FILE
+from inference.components import InferenceConfig, load_inference_config
+from inference.pipeline_folder import PIPELINE_FILE, find_folder, read_pipeline_file
 
 if TYPE_CHECKING:
     from inference.pipeline import MegActorSigmaPipeline
@@ -52,6 +53,19 @@ def find_model(model: str | None) -> str:
     raise ConfigError(
         "no model: `make train` trains the small one on this machine (runs/s1 … s3), or give one by --model (a run's folder or a Hub id)"
     )
+
+
+def settings_of(options: LoadOptions) -> InferenceConfig:
+    """The settings of the model that `load` would take, without its weights; the embedded profile's while nothing has been trained here.
+
+    Raises:
+        ConfigError: no such model, or a setting that it does not know.
+    """
+    try:
+        name = find_model(options.model)
+    except ConfigError:
+        return load_inference_config("embedded", options.overrides)
+    return read_pipeline_file(find_folder(name), options.overrides)[0]
 
 
 def load(options: LoadOptions, say: Callable[[str], None] = lambda line: None) -> MegActorSigmaPipeline:

@@ -97,12 +97,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             ConfigError: no such folder or repository, no whole pipeline in it, missing weights; one line.
         """
         folder = find_folder(pretrained_model_name_or_path, revision)
-        settings, record = read_pipeline_file(folder)
-        if overrides:
-            tree = settings.to_tree()
-            for text in overrides:
-                tree = configuration.merged(tree, configuration.parse_override(text))
-            settings = InferenceConfig.from_tree(tree)
+        settings, record = read_pipeline_file(folder, overrides)
         transformer = MegActorModel.from_pretrained(folder / "transformer", torch_dtype=torch_dtype)
         if transformer.sizes != settings.model:
             raise ConfigError(

@@ -8,6 +8,7 @@ pipeline.json    codec, audio encoder, picture size and rate; the training recor
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,8 @@ def save_pipeline(
         temporary.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def read_pipeline_file(folder: Path) -> tuple[InferenceConfig, TrainingRecord]:
-    """The checked content of `pipeline.json`.
+def read_pipeline_file(folder: Path, overrides: Sequence[str] = ()) -> tuple[InferenceConfig, TrainingRecord]:
+    """The checked content of `pipeline.json`, with dotted settings over the saved ones (`codec.path=models/vae`).
 
     Raises:
         ConfigError: no pipeline's folder, another format, an unknown or wrong setting.
@@ -75,10 +76,16 @@ def read_pipeline_file(folder: Path) -> tuple[InferenceConfig, TrainingRecord]:
         raise ConfigError(f"{file} is damaged: {error!r}") from None
     if named != CLASS_NAME or version != FORMAT:
         raise ConfigError(f"{file} is of {named!r}, format {version!r}; this code reads {CLASS_NAME}, format {FORMAT}")
-    return InferenceConfig.from_tree(config), configuration.build(TrainingRecord, record)
+    settings = InferenceConfig.from_tree(config)
+    if overrides:
+        tree = settings.to_tree()
+        for text in overrides:
+            tree = configuration.merged(tree, configuration.parse_override(text))
+        settings = InferenceConfig.from_tree(tree)
+    return settings, configuration.build(TrainingRecord, record)
 
 
-def find_folder(name: str | Path, revision: str | None) -> Path:
+def find_folder(name: str | Path, revision: str | None = None) -> Path:
     """The local folder; a name of the form owner/model that is no folder is looked up on the Hub.
 
     Raises:

@@ -37,8 +37,7 @@ def open_portrait(reference: Any, settings: InferenceConfig, finder: FaceFinder)
         return reference, None
     if not isinstance(reference, Reference):
         reference = np.asarray(reference.convert("RGB")) if hasattr(reference, "convert") else reference
-        scale = {} if settings.crop_scale is None else {"scale": settings.crop_scale}
-        reference = load_reference(reference, finder(), size, **scale)
+        reference = load_reference(reference, finder(), size, settings.crop_scale)
     if reference.size_px != size:
         raise ConfigError(f"the portrait was cut to {reference.size_px} px; this model makes {size} px")
     return reference.crop, reference
@@ -78,8 +77,7 @@ def open_driver(
             raise ConfigError("motion belongs to a driver that is still to be read; this one is prepared: give it its amplitude there")
         return driving
     amplitude = motion if isinstance(motion, Amplitude) else Amplitude.of(float(motion))
-    scale = {} if settings.crop_scale is None else {"crop_scale": settings.crop_scale}
-    options = DrivingOptions(amplitude=amplitude, retarget="face" if portrait else "none", **scale)
+    options = DrivingOptions(amplitude=amplitude, retarget="face" if portrait else "none", crop_scale=settings.crop_scale)
     return Patches(open_footage(driving, finder(), still_fps=still_fps), portrait, options, settings.size_px)
 
 

@@ -104,25 +104,29 @@ def write_preview(driving: Driving, path: str | Path, n_frames: int = 4) -> None
         Image.fromarray(rows).save(temporary, "PNG")
 
 
-def preview_file(reference: str, driving: str, out: str | Path, n_frames: int, size_px: int, **settings: Any) -> tuple[str, ...]:
+def preview_file(
+    reference: str, driving: str, out: str | Path, n_frames: int, size_px: int, model: str | None = None, **settings: Any
+) -> tuple[str, ...]:
     """`write_preview` from file names; returns lines for the user.
 
     Args:
+        model: whose crop is shown (`inference.loading.LoadOptions`).
         settings: motion, translation, roll, zoom, scale_mode, regions, retarget, missing, as `inference.request.Request` has them.
 
     Raises:
         UserError, ConfigError: one line.
     """
     from curation.landmarks import make_backend
-    from inference.driving.driving import DrivingOptions
     from inference.driving.footage import open_footage
     from inference.driving.reference import load_reference
+    from inference.loading import LoadOptions, settings_of
     from inference.request import Request
 
     request = Request(reference=reference, out=str(out), driving=driving, **settings)
-    options = DrivingOptions(request.regions, request.amplitude(), request.retarget, missing=request.missing)
-    backend = make_backend("facemesh")
-    portrait = load_reference(reference, backend, size_px)
+    config = settings_of(LoadOptions(model))
+    options = request.driving_options(config.crop_scale)
+    backend = make_backend(config.landmarks)
+    portrait = load_reference(reference, backend, size_px, config.crop_scale)
     with closing(open_footage(driving, backend)) as footage, Driving(footage, portrait, options) as driver:
         write_preview(driver, out, n_frames)
         return (*portrait.notes, *driver.report.notes)

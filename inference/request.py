@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation import configuration
 from curation.configuration import ConfigError
 from inference.presets import Preset, preset
+
+if TYPE_CHECKING:
+    from inference.driving.amplitude import Amplitude
+    from inference.driving.driving import DrivingOptions
 
 SAMPLING = (
     "num_inference_steps",
@@ -119,7 +123,13 @@ class Request:
             "generator": self.seed,
         }
 
-    def amplitude(self) -> Any:
+    def driving_options(self, crop_scale: float) -> DrivingOptions:
+        """How the driver is used by a model whose crops are of this scale (`InferenceConfig.crop_scale`)."""
+        from inference.driving.driving import DrivingOptions
+
+        return DrivingOptions(self.regions, self.amplitude(), self.retarget, missing=self.missing, crop_scale=crop_scale)
+
+    def amplitude(self) -> Amplitude:
         from inference.driving.amplitude import Amplitude
 
         parts = {name: self.motion if getattr(self, name) is None else getattr(self, name) for name in ("translation", "roll", "zoom")}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.contracts import LandmarkBackend
-from inference.driving.driving import Driving, DrivingOptions
+from inference.driving.driving import Driving
 from inference.driving.footage import Footage, open_footage
 from inference.driving.reference import Reference, load_reference
 from inference.preview import preview
@@ -22,6 +22,7 @@ from manifests import UserError
 
 if TYPE_CHECKING:
     from inference.animation import Progress, Report
+    from inference.components import InferenceConfig
     from inference.loading import LoadOptions
     from inference.pipeline import MegActorSigmaPipeline
 
@@ -56,10 +57,17 @@ class Studio:
         self._frame: tuple[tuple, np.ndarray] | None = None
 
     @cached_property
+    def settings(self) -> InferenceConfig:
+        """Of the model that will animate: a preview shows its crop."""
+        from inference.loading import settings_of
+
+        return settings_of(self._options)
+
+    @cached_property
     def backend(self) -> LandmarkBackend:
         from curation.landmarks import make_backend
 
-        return make_backend("facemesh")
+        return make_backend(self.settings.landmarks)
 
     @cached_property
     def pipe(self) -> MegActorSigmaPipeline:
@@ -68,17 +76,18 @@ class Studio:
         return load(self._options, self._say)
 
     def preview(self, request: Request, frame: int, progress: Callable[[int, int], None] | None = None) -> Shown:
-        """The patches of one frame of the driver as the request's settings make them. No model is needed.
+        """The patches of one frame of the driver as the request's settings make them, in the model's crop. Its weights are not needed.
 
         Raises:
             UserError: portrait or driver cannot be used, or a setting is out of range.
         """
         if not request.driving:
             raise UserError("no driver: sound alone moves the portrait")
-        options = DrivingOptions(request.regions, request.amplitude(), request.retarget, missing=request.missing)
+        scale = self.settings.crop_scale
+        options = request.driving_options(scale)
         with self._lock:
             reference = _remembered(
-                self._references, request.reference, lambda: load_reference(request.reference, self.backend, PREVIEW_PX)
+                self._references, request.reference, lambda: load_reference(request.reference, self.backend, PREVIEW_PX, scale)
             )
             footage = _remembered(self._footage, request.driving, lambda: open_footage(request.driving, self.backend, progress=progress))
             with Driving(footage, reference, options) as driving:

@@ -191,7 +191,7 @@ class ClipGeometry:
     squares: np.ndarray
 
 
-def clip_geometry(index: LandmarkIndex, clip_id: str, scale: float | None, crops_per_clip: int, jitter: float) -> ClipGeometry:
+def clip_geometry(index: LandmarkIndex, clip_id: str, scale: float, crops_per_clip: int, jitter: float) -> ClipGeometry:
     """Reads a clip's landmarks and places its squares; the same for the loader and the latent cache.
 
     Raises:
@@ -199,7 +199,7 @@ def clip_geometry(index: LandmarkIndex, clip_id: str, scale: float | None, crops
     """
     landmarks = index.load(clip_id)
     points = landmarks.points_px.astype(np.float64)
-    first = face_crop.clip_square(points, **({} if scale is None else {"scale": scale}))
+    first = face_crop.clip_square(points, scale)
     squares = [first]
     for crop in range(1, crops_per_clip):
         identity = int.from_bytes(hashlib.blake2b(clip_id.encode(), digest_size=7).digest(), "big")

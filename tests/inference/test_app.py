@@ -1,12 +1,20 @@
 """What the app does, without a browser: previews follow the settings, nothing is looked for twice, mistakes are one line."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from inference.loading import LoadOptions
+from curation.configuration import ConfigError
+from curation.face_crop import warp
+from inference.animate import read_driving, read_reference
+from inference.components import load_inference_config
+from inference.loading import LoadOptions, settings_of
+from inference.pipeline_folder import CLASS_NAME, FORMAT, PIPELINE_FILE
 from inference.preview import crop_overlay, preview_file
 from inference.request import Request
 from inference.studio import PREVIEW_PX, Studio
@@ -22,9 +30,23 @@ def files(tmp_path_factory) -> tuple[str, str]:
     return write_moving_portrait(folder, N_FRAMES)
 
 
+def model_folder(folder: Path, crop_scale: float) -> str:
+    """What a preview reads of a model: its settings, no weights."""
+    config = load_inference_config("embedded", (f"crop_scale={crop_scale}",)).to_tree()
+    document = {"_class_name": CLASS_NAME, "format": FORMAT, "config": config, "training": {}}
+    folder.mkdir(exist_ok=True)
+    (folder / PIPELINE_FILE).write_text(json.dumps(document))
+    return str(folder)
+
+
 @pytest.fixture(scope="module")
-def studio() -> Studio:
-    return Studio(LoadOptions())
+def model(tmp_path_factory) -> str:
+    return model_folder(tmp_path_factory.mktemp("model"), 2.0)
+
+
+@pytest.fixture(scope="module")
+def studio(model) -> Studio:
+    return Studio(LoadOptions(model))
 
 
 def parts(picture: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -57,9 +79,9 @@ def test_the_preview_follows_the_amplitude(files, studio):
     assert not eyes[PREVIEW_PX // 2 + 30 :].any()
 
 
-def test_landmarks_are_sought_once_a_file(files):
+def test_landmarks_are_sought_once_a_file(files, model):
     portrait, driver = files
-    studio = Studio(LoadOptions())
+    studio = Studio(LoadOptions(model))
     calls = []
     for motion in (0.0, 0.5, 1.0):
         studio.preview(Request(reference=portrait, driving=driver, out="preview", motion=motion), 3, lambda n, total: calls.append(n))
@@ -86,9 +108,38 @@ def test_mistakes_are_one_line(files, studio, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_the_command_writes_a_sheet(files, tmp_path):
+def test_the_preview_shows_the_models_crop(files, tmp_path):
+    """The same pixels as the animation will be made from, whichever model makes it."""
+    request = Request(reference=files[0], driving=files[1], out="p", retarget="none")
+    sizes = []
+    for crop_scale in (1.4, 2.4):
+        options = LoadOptions(model_folder(tmp_path / str(crop_scale), crop_scale))
+        shown = parts(Studio(options).preview(request, 0).picture)
+        with read_driving(stand_in(options), request, read_reference(stand_in(options), files[0]), None) as driving:
+            np.testing.assert_array_equal(shown[1], warp(driving.footage.frame(0), driving.own_matrix, PREVIEW_PX))
+            np.testing.assert_array_equal(shown[3], driving.driven_frames(0, 1)[0].transpose(1, 2, 0))
+            sizes.append(np.ptp(driving.reference.crop_points_px[:, 1]))
+    assert sizes[0] > 1.5 * sizes[1]
+
+
+def stand_in(options: LoadOptions) -> SimpleNamespace:
+    """What opening a portrait and a driver needs of a pipeline."""
+    from curation.landmarks import make_backend
+
+    return SimpleNamespace(settings=replace(settings_of(options), size_px=PREVIEW_PX), landmarks=make_backend("facemesh"))
+
+
+def test_a_preview_needs_no_model_yet(files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert settings_of(LoadOptions()) == load_inference_config("embedded")
+    assert settings_of(LoadOptions(overrides=("crop_scale=3",))).crop_scale == 3
+    with pytest.raises(ConfigError, match="holds no pipeline"):
+        settings_of(LoadOptions(str(tmp_path)))
+
+
+def test_the_command_writes_a_sheet(files, model, tmp_path):
     out = tmp_path / "preview.png"
-    assert preview_file(*files, out, n_frames=3, size_px=64, motion=0.5) == ()
+    assert preview_file(*files, out, n_frames=3, size_px=64, model=model, motion=0.5) == ()
     with Image.open(out) as image:
         assert image.size == (4 * 64, 3 * 64)
     assert [p.name for p in tmp_path.iterdir()] == ["preview.png"]

@@ -333,7 +333,7 @@ def test_an_animation_leaves_the_drivers_template(tmp_path):
 
     write_video(tmp_path / "driver.mp4", Fraction(25), 6)
     request = Request("me.png", "out.mp4", str(tmp_path / "driver.mp4"), save_template=str(tmp_path / "kept.safetensors"))
-    pipe = SimpleNamespace(landmarks=PlantedBackend(), settings=SimpleNamespace(fps=25.0, size_px=64, crop_scale=None))
+    pipe = SimpleNamespace(landmarks=PlantedBackend(), settings=SimpleNamespace(fps=25.0, size_px=64, crop_scale=2.0))
     with read_driving(pipe, request, portrait(), None) as driving, Driving(TemplateFootage(request.save_template), portrait()) as again:
         error = driving.driven_frames(0, 6).astype(float) - again.driven_frames(0, 6)
     assert np.sqrt((error**2).mean()) < 3

@@ -74,9 +74,9 @@ def test_the_index_of_landmarks_gives_what_the_loader_gives(run) -> None:
 def test_squares_are_few_and_always_the_same(run) -> None:
     index = LandmarkIndex(run)
     clip_id = manifests.load(run).clip_id[0]
-    one = clip_geometry(index, clip_id, None, 1, 0.1)
-    four = clip_geometry(index, clip_id, None, 4, 0.1)
-    again = clip_geometry(LandmarkIndex(run), clip_id, None, 4, 0.1)
+    one = clip_geometry(index, clip_id, 2.0, 1, 0.1)
+    four = clip_geometry(index, clip_id, 2.0, 4, 0.1)
+    again = clip_geometry(LandmarkIndex(run), clip_id, 2.0, 4, 0.1)
     assert np.array_equal(four.squares, again.squares)
     assert np.array_equal(one.squares[0], four.squares[0])
     assert np.array_equal(one.squares[0], face_crop.clip_square(one.points_px))

@@ -22,6 +22,7 @@ import manifests
 from curation import configuration, face_crop
 from curation.configuration import ConfigError
 from curation.contracts import Clip, ClipError
+from curation.face_crop import HEAD_SCALE
 from curation.job.gpus import NO_GPU, GpuDemand
 from curation.job.ledger import write_atomic
 from curation.materialise.encoding import write_clip
@@ -61,7 +62,7 @@ class VariantConfig:
 
     size_px: int = 512
     fps: float = 25.0
-    crop_scale: float | None = None
+    crop_scale: float = HEAD_SCALE
     crf: int = 17
     seed: int = 0
     stylise: StyliseConfig = field(default_factory=StyliseConfig)
