@@ -71,18 +71,14 @@ def read_pipeline_file(folder: Path, overrides: Sequence[str] = ()) -> tuple[Inf
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         named, version = document["_class_name"], document["format"]
-        config, record = document["config"], document["training"]
+        config, record = {**document["config"]}, document["training"]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} is damaged: {error!r}") from None
     if named != CLASS_NAME or version != FORMAT:
         raise ConfigError(f"{file} is of {named!r}, format {version!r}; this code reads {CLASS_NAME}, format {FORMAT}")
-    settings = InferenceConfig.from_tree(config)
-    if overrides:
-        tree = settings.to_tree()
-        for text in overrides:
-            tree = configuration.merged(tree, configuration.parse_override(text))
-        settings = InferenceConfig.from_tree(tree)
-    return settings, configuration.build(TrainingRecord, record)
+    for text in overrides:
+        config = configuration.merged(config, configuration.parse_override(text))
+    return InferenceConfig.from_tree(config), configuration.build(TrainingRecord, record)
 
 
 def find_folder(name: str | Path, revision: str | None = None) -> Path:

@@ -79,7 +79,7 @@ class Studio:
         """The patches of one frame of the driver as the request's settings make them, in the model's crop. Its weights are not needed.
 
         Raises:
-            UserError: portrait or driver cannot be used, or a setting is out of range.
+            UserError, ConfigError: portrait, driver or model cannot be used, or a setting is out of range.
         """
         if not request.driving:
             raise UserError("no driver: sound alone moves the portrait")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SCHEDULING = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -20,11 +21,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_real_time_priority() -> Iterator[None]:
+def _scheduling_is_left_alone() -> Iterator[None]:
     """A library that raises the priority of this process (some encoders do for root) would starve the threads of every later test."""
     yield
-    if hasattr(os, "sched_getscheduler"):
-        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    assert SCHEDULING is None or os.sched_getscheduler(0) == SCHEDULING
 
 
 @pytest.fixture(scope="session")

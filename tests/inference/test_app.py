@@ -137,6 +137,19 @@ def test_a_preview_needs_no_model_yet(files, tmp_path, monkeypatch):
         settings_of(LoadOptions(str(tmp_path)))
 
 
+def test_a_saved_setting_that_no_longer_serves_can_be_overridden(tmp_path):
+    file = Path(model_folder(tmp_path, 2.0)) / PIPELINE_FILE
+    document = json.loads(file.read_text())
+    document["config"]["crop_scale"] = None  # what pipelines saved until November 2026
+    file.write_text(json.dumps(document))
+    with pytest.raises(ConfigError, match="crop_scale needs float"):
+        settings_of(LoadOptions(str(tmp_path)))
+    assert settings_of(LoadOptions(str(tmp_path), overrides=("crop_scale=2",))).crop_scale == 2
+    file.write_text(json.dumps(document | {"config": []}))
+    with pytest.raises(ConfigError, match="is damaged"):
+        settings_of(LoadOptions(str(tmp_path)))
+
+
 def test_the_command_writes_a_sheet(files, model, tmp_path):
     out = tmp_path / "preview.png"
     assert preview_file(*files, out, n_frames=3, size_px=64, model=model, motion=0.5) == ()
