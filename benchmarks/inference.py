@@ -21,15 +21,15 @@ import numpy as np
 import torch
 
 from benchmarks.model import Stopwatch, matrix_product_ceiling
-from inference.components import InferenceConfig, TrainingRecord, load_inference_config
-from inference.denoise import SamplingPlan
-from inference.guidance import Guidance
 from inference.models import MegActorModel, ModelConfig, forward_flops
+from inference.models.components import InferenceConfig, TrainingRecord, load_inference_config
 from inference.models.flops import Work
 from inference.pipeline import MegActorSigmaPipeline
-from inference.presets import Preset, load_presets
-from inference.samplers import make_scheduler
-from inference.windows import WindowPlan
+from inference.sampling.denoise import SamplingPlan
+from inference.sampling.guidance import Guidance
+from inference.sampling.samplers import make_scheduler
+from inference.sampling.windows import WindowPlan
+from inference.studio.presets import Preset, load_presets
 
 SD_VAE = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,

@@ -30,13 +30,14 @@ from curation.configuration import ConfigError
 from curation.contracts import LandmarkBackend
 from curation.landmarks.lids import LidNetwork
 from curation.samples.encode import write_mp4
-from inference.animate import animate
-from inference.animation import to_uint8, to_unit
-from inference.components import build_codec
-from inference.driving.footage import Footage, open_footage
+from inference.driving.contracts import Footage
+from inference.driving.footage import open_footage
 from inference.evaluation.metrics.face import correlation, mouth_opening
+from inference.models.components import build_codec
 from inference.pipeline import MegActorSigmaPipeline
-from inference.request import Request
+from inference.pipeline.animation import to_uint8, to_unit
+from inference.studio.animate import animate
+from inference.studio.request import Request
 from manifests import UserError
 
 SCALES = (0.0, 0.5, 1.0, 2.0)

@@ -20,9 +20,9 @@ from inference.models import training_flops
 from inference.models.flops import Work
 from manifests import UserError
 from training.config import load_training_config
-from training.hardware import matrix_product_tflops, peak_memory_gib, peak_tflops
-from training.probe import StepProbe
-from training.runner import inference_config
+from training.cost.probe import StepProbe
+from training.loop.hardware import matrix_product_tflops, peak_memory_gib, peak_tflops
+from training.run import inference_config
 
 
 def step_alone(options: argparse.Namespace) -> dict[str, float]:
@@ -62,8 +62,8 @@ def step_alone(options: argparse.Namespace) -> dict[str, float]:
 
 def with_loader(options: argparse.Namespace) -> dict[str, float]:
     """The trainer's own record of its last steps, on a manifest."""
-    from training.run_folder import Log
-    from training.runner import train
+    from training.loop.run_folder import Log
+    from training.run import train
 
     steps = 2 * options.repeats
     overrides = (f"steps={steps}", f"logging.every_steps={options.repeats}", "logging.trackers=[]", "validation.every_steps=0")

@@ -22,12 +22,12 @@ from torch.utils.data import DataLoader, Dataset
 import manifests
 from benchmarks.decode import N_FRAMES, synthesise
 from curation.media import MediaReader
-from inference.components import InferenceConfig, load_inference_config
+from inference.models.components import InferenceConfig, load_inference_config
 from training.config import TrainingConfig
-from training.data_config import DataConfig
-from training.dataset import TrainingDataset
-from training.frames import VideoFrames
-from training.loader import make_loader, open_clips, worker_context
+from training.data.config import DataConfig
+from training.data.dataset import TrainingDataset
+from training.data.frames import VideoFrames
+from training.data.loader import make_loader, open_clips, worker_context
 
 
 class Row(NamedTuple):
@@ -132,7 +132,7 @@ def measure(
     data = DataConfig(audio_cache=str(manifest / "audio"))
     plan = plan_of(data, inference, manifest, stage, n + 8 * batch * max(1, workers))
     if cache is not None:
-        from training.cache_job import cache_latents
+        from training.offline.cache_job import cache_latents
 
         config = TrainingConfig(stage=stage, inference=profile, data=data)
         cache_latents(config, str(manifest), str(cache), executor="inprocess", say=lambda line: None)

@@ -24,12 +24,12 @@ import torch
 import manifests
 from inference.driving.regions import EYES, MOUTH, cut_patches, region_pixels
 from inference.pipeline import MegActorSigmaPipeline
-from training.clips import load_clips
 from training.config import TrainingConfig, load_training_config
-from training.frames import ClipFrames
-from training.run_folder import PIPELINE, Log
-from training.runner import inference_config, train
-from training.videos import find_material, psnr
+from training.data.clips import load_clips
+from training.data.frames import ClipFrames
+from training.loop.run_folder import PIPELINE, Log
+from training.run import inference_config, train
+from training.watch.videos import find_material, psnr
 
 LOSS_BAR, PSNR_BAR, SOUND_BAR = 0.2, 20.0, 3.0
 STEPS = {1: 1000, 2: 700, 3: 75}  # half the profile's: one clip is soon known

@@ -90,14 +90,14 @@ def cli() -> None:
 @model_options
 def animate(report_file: str | None, **options: Any) -> None:
     """Make one video: as many frames and as long as the driver, its sound kept; by sound alone, 25 frames a second."""
-    from inference.request import Request
+    from inference.studio.request import Request
 
     load_options = _load_options(options)
     request = Request.from_tree(_without_none(options))
     _check_sources(request)
-    from inference.animate import animate as run
-    from inference.loading import load
-    from inference.progress import ProgressLine
+    from inference.studio.animate import animate as run
+    from inference.studio.loading import load
+    from inference.studio.progress import ProgressLine
 
     report = run(load(load_options, say), request, say, ProgressLine())
     if report_file:
@@ -121,7 +121,7 @@ def batch(pairs: str, out: str, workers: int, **options: Any) -> None:
     Paths count from the list's folder. Options of the command hold for every line that does not say otherwise. A pair list of the
     evaluation (python -m inference evaluate) is taken as it is.
     """
-    from inference.batch import RESULTS, run_batch
+    from inference.studio.batch import RESULTS, run_batch
 
     load_options = _load_options(options)
     count = run_batch(pairs, out, load_options, _without_none(options), workers, say)
@@ -156,7 +156,7 @@ def template(driving: str, out: str, lossless: bool, landmarks: str) -> None:
 @amplitude_options
 def preview(reference: str, driving: str, out: str, frames: int, size_px: int, model: str | None, **options: Any) -> None:
     """Show crop, warped driver and patches before anything is generated; needs no weights."""
-    from inference.preview import preview_file
+    from inference.studio.preview import preview_file
 
     for note in preview_file(reference, driving, out, frames, size_px, model, **_without_none(options)):
         say(f"note: {note}")
@@ -169,7 +169,7 @@ def preview(reference: str, driving: str, out: str, frames: int, size_px: int, m
 @model_options
 def app(host: str, port: int, **options: Any) -> None:
     """Open the same in the browser, with a live preview of the driver's patches."""
-    from inference.app import launch
+    from inference.studio.app import launch
 
     launch(_load_options(options), host, port, say)
 
@@ -178,14 +178,14 @@ def app(host: str, port: int, **options: Any) -> None:
 @click.option("--model", help="As animate's.")
 def find_model(model: str | None) -> None:
     """Print the model that `animate` would load; exit code 2 if there is none."""
-    from inference.loading import find_model as find
+    from inference.studio.loading import find_model as find
 
     click.echo(find(model))
 
 
 def _load_options(options: dict[str, Any]) -> Any:
     """Takes the options of `model_options` out."""
-    from inference.loading import LoadOptions
+    from inference.studio.loading import LoadOptions
 
     names = {"model": "model", "device": "device", "dtype": "dtype", "compiled": "compile", "offload": "offload", "overrides": "overrides"}
     return LoadOptions(**{field: options.pop(name) for name, field in names.items()})
@@ -197,7 +197,7 @@ def _without_none(options: dict[str, Any]) -> dict[str, Any]:
 
 def _check_sources(request: Any) -> None:
     """What can be said at once, before a model is loaded."""
-    from inference.video_writer import check_output
+    from inference.output.video_writer import check_output
 
     for name in ("reference", "driving", "audio"):
         path = getattr(request, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,6 +59,38 @@ def put(path: Any, data: bytes) -> None:
         place(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def replace_folder(target: Path, marker: str) -> Iterator[Path]:
+    """Yields a folder beside `target` to fill, then puts it in `target`'s place; on an error `target` stays as it was.
+
+    An existing folder is replaced only if it is empty or holds the file `marker`: nothing else of the user's is removed.
+
+    Raises:
+        UserError: `target` is a file, or a folder with other things in it.
+    """
+    target = Path(target).absolute()
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file; a folder is to be written there")
+    if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
+        raise UserError(f"{target} holds other things (no {marker}); choose an empty or new folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        folder = work / "new"
+        folder.mkdir()
+        yield folder
+        for path in folder.rglob("*"):
+            _flush(path)
+        if target.exists():
+            target.rename(work / "old")
+        folder.rename(target)
+        _flush(target.parent)
+    finally:
+        if (work / "old").exists() and not target.exists():
+            (work / "old").rename(target)
+        shutil.rmtree(work)
 
 
 def _upload(file: Path, url: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curation.command_line import INTERRUPTED, run_command, say
-from training.faults import StoppedError
+from training.loop.faults import StoppedError
 
 
 def configuration_options(command: Any) -> Any:
@@ -56,7 +56,7 @@ def cli() -> None:
 def train(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str | None, init: str | None) -> None:
     """Train one stage, or continue it."""
     from training.config import load_training_config
-    from training.runner import train as run
+    from training.run import train as run
 
     settings = load_training_config(config, stage, overrides)
     before = f"runs/s{stage - 1}" if stage > 1 else None
@@ -80,7 +80,7 @@ def plan(
 ) -> None:
     """Say what a stage would cost before anything runs: parameters, memory, hours, dollars."""
     from training.config import load_training_config
-    from training.plan import make_plan
+    from training.cost.plan import make_plan
 
     click.echo(make_plan(load_training_config(config, stage, overrides), gpu, gpus, mfu, dollars_per_hour).text())
 
@@ -108,8 +108,8 @@ def job_options(command: Any) -> Any:
 @job_options
 def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str, **options: Any) -> None:
     """Encode some frames of every clip once, so that training neither decodes nor encodes. Killed, the same command continues."""
-    from training.cache_job import cache_latents as run
     from training.config import load_training_config
+    from training.offline.cache_job import cache_latents as run
 
     click.echo(run(load_training_config(config, stage, overrides), manifest, out, **options, say=say).text())
 
@@ -124,7 +124,7 @@ def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest:
 def augment(kind: str, manifest: str, out: str | None, where: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Make variants of the clips for the driving image, and a manifest that names them. Killed, the same command continues."""
     from curation import configuration
-    from training.augment.variants import VariantConfig, make_variants
+    from training.offline.variants import VariantConfig, make_variants
 
     config = configuration.load(VariantConfig, (), overrides)
     click.echo(make_variants(config, kind, manifest, out or f"outputs/{kind}", where=where, **options, say=say).text())
@@ -134,7 +134,7 @@ def augment(kind: str, manifest: str, out: str | None, where: str, overrides: tu
 @click.argument("run", type=click.Path(file_okay=False))
 def report(run: str) -> None:
     """Write RUN/report.html (of a running run too)."""
-    from training.report import write_report
+    from training.watch.report import write_report
 
     click.echo(write_report(run))
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from curation import configuration
 from curation.configuration import ConfigError, nearest
-from training.data_config import DataConfig
-from training.optimiser import OptimiserConfig
+from training.data.config import DataConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "training"
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("no", "bf16")
+SCHEDULES = ("cosine", "constant")
 # Settings that change neither the weights nor the curves: a run may be continued with other values of these.
 OPERATIONAL = ("hardware", "checkpoints", "logging", "videos", "validation.every_steps", "data.audio_cache", "data.media")
 
@@ -52,6 +52,40 @@ class HardwareConfig:
             raise ValueError("micro_batch and workers must be 0 or more")
         if self.peak_tflops is not None and self.peak_tflops <= 0:
             raise ValueError("peak_tflops must be positive")
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW, learning rate, clipping and the running average of the weights.
+
+    Attributes:
+        lr: peak learning rate.
+        schedule: after the warm-up, `constant`, or `cosine` down to `final_lr_ratio` of the peak at the last step.
+        warmup_steps: steps of linear rise from 0.
+        clip_norm: gradients longer than this are shortened to it, once a step, over all accumulated micro-batches.
+        ema_decay: of the average; the first steps use less, (1 + n)/(10 + n).
+    """
+
+    lr: float = 1e-5
+    schedule: str = "constant"
+    warmup_steps: int = 500
+    final_lr_ratio: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.03
+    clip_norm: float = 1.0
+    ema_decay: float = 0.9999
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}{nearest(self.schedule, SCHEDULES)}")
+        if self.lr <= 0 or self.clip_norm <= 0 or self.eps <= 0:
+            raise ValueError("lr, clip_norm and eps must be positive")
+        if self.warmup_steps < 0 or not 0 <= self.final_lr_ratio <= 1 or self.weight_decay < 0:
+            raise ValueError("warmup_steps and weight_decay must be 0 or more, final_lr_ratio in 0…1")
+        if not (0 <= self.ema_decay < 1 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise ValueError("ema_decay, beta1 and beta2 must lie in 0…1, below 1")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inference.driving.amplitude import Amplitude
+    from inference.driving.contracts import Footage
     from inference.driving.driving import Driving, DrivingOptions, DrivingReport
-    from inference.driving.footage import Footage, open_footage
+    from inference.driving.footage import open_footage
     from inference.driving.reference import Reference, load_reference
     from inference.driving.regions import RegionBoxes, cut_patches, region_boxes, region_pixels
     from inference.driving.template import save_template
@@ -16,7 +17,7 @@ _HOMES = {
     "Driving": "driving",
     "DrivingOptions": "driving",
     "DrivingReport": "driving",
-    "Footage": "footage",
+    "Footage": "contracts",
     "Reference": "reference",
     "RegionBoxes": "regions",
     "cut_patches": "regions",

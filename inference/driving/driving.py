@@ -10,8 +10,8 @@ import numpy as np
 
 from curation.face_crop import HEAD_SCALE, clip_square, crop_matrix, transform_points, warp
 from inference.driving.amplitude import Amplitude, compose, corrections, inverse
+from inference.driving.contracts import Footage
 from inference.driving.estimator import ESTIMATORS, MotionEstimate, estimate_motion
-from inference.driving.footage import Footage
 from inference.driving.patch_store import PatchStore
 from inference.driving.reference import Reference
 from inference.driving.regions import EYES, MOUTH, REGION_CHOICES, RegionBoxes, region_boxes

@@ -5,54 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from curation.contracts import Clip, ClipError, LandmarkBackend
 from curation.media import MediaReader
+from inference.driving.contracts import MAX_FPS, Footage
 from inference.driving.picture import is_picture, read_picture
 from inference.driving.reference import find_face
 from manifests import UserError
 
-MAX_FPS = 60
 _NTSC = [Fraction(n * 1000, 1001) for n in (24, 30, 60)]
 _SAME_RATE = 1e-4  # relative; headers give 29.97 for 30000/1001
 TEMPLATE_SUFFIX = ".safetensors"
-
-
-class Footage(Protocol):
-    """A driver, its face located on every frame. Pixel coordinates are the frames' own, pixel i covers i..i+1.
-
-    Attributes:
-        name: for messages.
-        fps: frames a second.
-        n_frames: F.
-        width_px, height_px: of a frame.
-        points_px: (F, 68, 2) float32, NaN where the face is not seen.
-        n_faces: (F,) faces seen.
-        audio: (N,) int16 mono at 16 kHz, sample 0 at the first frame; None without a sound track.
-        notes: lines for the user.
-    """
-
-    name: str
-    fps: Fraction
-    n_frames: int
-    width_px: int
-    height_px: int
-    points_px: np.ndarray
-    n_faces: np.ndarray
-    audio: np.ndarray | None
-    notes: tuple[str, ...]
-
-    def frames(self) -> Iterator[np.ndarray]:
-        """Every frame in order, (H, W, 3) uint8, valid until the next."""
-
-    def frame(self, index: int) -> np.ndarray:
-        """One frame, (H, W, 3) uint8."""
-
-    def close(self) -> None:
-        """Lets go of what `frame` keeps open; it opens again when needed."""
 
 
 def open_footage(

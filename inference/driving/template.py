@@ -21,7 +21,7 @@ import numpy as np
 
 from curation.contracts import AUDIO_RATE_HZ
 from curation.landmarks.sixty_eight import N_POINTS, interocular
-from inference.driving.footage import MAX_FPS, Footage
+from inference.driving.contracts import MAX_FPS, Footage
 from inference.driving.picture import MAX_PIXELS
 from inference.driving.regions import region_boxes
 from manifests import UserError

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inference.batch import RESULTS, BatchCount, run_batch
 from inference.evaluation.methods import MODALITIES, Method, write_method
 from inference.evaluation.pairs import Pair, PairList
-from inference.loading import LoadOptions, find_model
+from inference.studio.batch import RESULTS, BatchCount, run_batch
+from inference.studio.loading import LoadOptions, find_model
 from manifests import UserError
 from manifests.atomic import atomic_path
 
@@ -36,7 +36,7 @@ def answer(
     Args:
         modality: A, V or A+V: what of the driver the model is given; None: what each pair's signal says.
         options: which model, where.
-        defaults: settings of a request (`inference.request.Request`): preset, seed, ...; a pair's own parameters win.
+        defaults: settings of a request (`inference.studio.request.Request`): preset, seed, ...; a pair's own parameters win.
         name: of the method in tables; None is the model's folder with the modality.
         workers: 0 = this process, more = Ray actors.
 

@@ -134,7 +134,7 @@ def answer(
     """Animate every pair of BENCH (a directory with pairs.jsonl) with our own model. Killed, the same command continues."""
     from inference.evaluation.answer import answer as run_answer
     from inference.evaluation.pairs import read_pairs
-    from inference.loading import LoadOptions
+    from inference.studio.loading import LoadOptions
 
     defaults = {key: value for key, value in settings.items() if value is not None}
     options = LoadOptions(model=model, device=device)

@@ -26,11 +26,11 @@ import manifests
 from curation.contracts import AUDIO_RATE_HZ, Clip, ClipError
 from curation.face_crop import NoFaceError, clip_square, crop_matrix, warp
 from curation.media import MediaReader
+from inference.driving.sound import ArraySound
 from inference.evaluation.canonical import CANONICAL_HZ, SAME_SHAPE
 from inference.evaluation.pairs import Pair, write_pairs
 from inference.evaluation.protocols import PlannedPair, plan_pairs
-from inference.sound import ArraySound
-from inference.video_writer import open_output
+from inference.output.video_writer import open_output
 from manifests import UserError
 from manifests.atomic import atomic_path
 

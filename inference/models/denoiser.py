@@ -19,7 +19,7 @@ from inference.models.schedule import SCHEDULE
 from inference.models.shapes import ShapeError, Shapes, require_multiple
 
 if TYPE_CHECKING:
-    from inference.step_cache import BlockCache
+    from inference.models.block_cache import BlockCache
 
 
 def _as_noise(prediction: str, x: torch.Tensor, latents: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 from inference.models.attention import Attention, KeysValues
-from inference.models.checkpoint import replace_folder, write_model_card
+from inference.models.checkpoint import write_model_card
 from inference.models.config import ModelConfig
 from inference.models.denoiser import DenoisingTransformer
 from inference.models.driven_encoder import DrivenEncoder
@@ -22,6 +22,7 @@ from inference.models.masks import RegionMask
 from inference.models.reference import ReferenceTransformer
 from inference.models.shapes import ShapeError, Shapes
 from manifests import UserError
+from manifests.atomic import replace_folder
 
 
 class CheckpointError(UserError):
@@ -64,7 +65,7 @@ class MegActorModel(ModelMixin, ConfigMixin):
         self.driven_encoder = DrivenEncoder(self.sizes.driven_channels)
         self.reference = ReferenceTransformer(self.sizes)
         self.denoiser = DenoisingTransformer(self.sizes)
-        initialise_randomly(self)
+        initialise_randomly(self.driven_encoder, self.reference, self.denoiser)
 
     @classmethod
     def from_sizes(cls, sizes: ModelConfig) -> Self:
@@ -140,9 +141,10 @@ class MegActorModel(ModelMixin, ConfigMixin):
 
     def save_pretrained(self, save_directory: str | Path, max_shard_size: int | str = "5GB", **kwargs: Any) -> None:
         """Writes `config.json`, safetensors shards and a model card; the folder appears whole or not at all."""
-        with replace_folder(Path(save_directory)) as folder:
+        with replace_folder(Path(save_directory), "config.json") as folder:
             super().save_pretrained(folder, max_shard_size=max_shard_size, **kwargs)
-            write_model_card(folder, self)
+            counts = {part: sum(p.numel() for p in parameters) for part, parameters in parts(self).items()}
+            write_model_card(folder, self.sizes, counts, str(self.dtype).removeprefix("torch."))
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:

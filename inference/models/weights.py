@@ -65,7 +65,7 @@ def initialise_from_pixart(model: MegActorModel, tensors: Mapping[str, torch.Ten
         return name.startswith("driven_encoder.") or ".audio." in name or ".temporal." in name
 
     report = _fill(model, source, targets, is_new, adapt)
-    zero_driven_channels(model)
+    zero_driven_channels(model.denoiser, model.sizes.latent_channels)
     return report
 
 

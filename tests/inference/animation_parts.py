@@ -24,10 +24,10 @@ SIZES = {
 def tiny_pipeline(stage: int = 3, dropout: float = 0.05, **sizes):
     import torch
 
-    from inference.components import InferenceConfig, TrainingRecord
     from inference.models import MegActorModel, ModelConfig
+    from inference.models.components import InferenceConfig, TrainingRecord
     from inference.pipeline import MegActorSigmaPipeline
-    from inference.samplers import make_scheduler
+    from inference.sampling.samplers import make_scheduler
 
     torch.manual_seed(0)
     config = ModelConfig(**{**SIZES, **sizes}).at_stage(stage)
@@ -46,7 +46,7 @@ class ArrayReport:
 
 @dataclass
 class ArrayDriving:
-    """Implements `inference.contracts.Driving`."""
+    """Implements `inference.driving.contracts.Driving`."""
 
     frames: np.ndarray  # (F, 3, S, S) uint8
     fps: Fraction = Fraction(25)

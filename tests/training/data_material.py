@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 import manifests
-from inference.components import InferenceConfig, load_inference_config
-from training.data_config import DataConfig
+from inference.models.components import InferenceConfig, load_inference_config
+from training.data.config import DataConfig
 
 N_FRAMES, SIZE_PX = 50, 192
 

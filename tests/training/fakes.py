@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from inference.components import InferenceConfig, load_inference_config
 from inference.models import SCHEDULE, BlockDctCodec, eye_mouth_mask
-from training.batch import AugmentParameters, TrainingBatch
+from inference.models.components import InferenceConfig, load_inference_config
 from training.config import TrainingConfig, load_training_config
-from training.draws import batch_noise, draws
-from training.modality import MIXED
+from training.data.batch import AugmentParameters, TrainingBatch
+from training.data.draws import batch_noise, draws
+from training.data.modality import MIXED
 
 torch.set_num_threads(1)  # sums in one order, so runs can be compared bit for bit
 SIZE = 32
@@ -110,8 +110,8 @@ def make_trainer(run_dir: Path, stage: int = 1, model=None, batches=None, say=la
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    from training.start import Start, build_model
-    from training.trainer import Trainer
+    from training.loop.start import Start, build_model
+    from training.loop.trainer import Trainer
 
     config, inference = tiny_config(stage, **changes), tiny_inference()
     AcceleratorState._reset_state(True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curation.face_crop import warp
-from inference.arcface import ARCFACE_PX, alignment
+from curation.landmarks.arcface import ARCFACE_PX, alignment
 from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
 from inference.evaluation.metrics.weights import found
 

@@ -11,7 +11,7 @@ from inference.evaluation.answer import answer, given_to, parameters_b
 from inference.evaluation.cli import main
 from inference.evaluation.methods import read_method
 from inference.evaluation.pairs import Pair, read_pairs, write_pairs
-from inference.loading import LoadOptions
+from inference.studio.loading import LoadOptions
 from manifests import UserError
 from tests.inference.moving_portrait import write_moving_portrait
 

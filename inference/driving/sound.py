@@ -1,0 +1,262 @@
+"""Sound on the clock of the frames: what the model hears (16 kHz mono) and what people hear (the file's own rate and channels)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from curation.contracts import AUDIO_RATE_HZ
+from curation.media.errors import DecodeError
+from curation.media.limits import MediaLimits
+from curation.media.opening import open_container, open_descriptor
+from inference.driving.contracts import Sound
+from manifests import UserError
+
+MAX_JITTER_S = 0.010  # a time stamp that departs further from the count of samples is a hole or an edit; less is rounding
+MAX_BAD_SHARE = 0.1  # of packets
+SILENT = 1e-4  # largest sample of a sound that nobody hears
+
+
+def open_sound(source: Any) -> Sound:
+    """A sound or video file, (n,) floating point at 16 kHz, or a `Sound` as it is.
+
+    Time 0 is the first frame of a file with video, the first sample of one without.
+
+    Raises:
+        UserError: no such file, no sound in it, damaged; one line that begins with the path.
+    """
+    if isinstance(source, str | Path):
+        return FileSound(source)
+    if isinstance(source, Sound):
+        return source
+    return ArraySound(source)
+
+
+def driver_sound(driving: Any) -> Sound | None:
+    """A driver's own sound track, at the file's quality where there is a file."""
+    from inference.driving.footage import VideoFootage
+
+    if driving.audio is None:
+        return None
+    footage = getattr(driving, "footage", None)
+    if isinstance(footage, VideoFootage):
+        return FileSound(footage.name)
+    return ArraySound(np.asarray(driving.audio, np.float32) / 32768)
+
+
+class ArraySound:
+    """(n,) samples at 16 kHz, mono, in −1…1."""
+
+    rate_hz, channels = AUDIO_RATE_HZ, 1
+
+    def __init__(self, samples: Any):
+        samples = np.asarray(samples)
+        if samples.ndim != 1 or samples.size == 0 or samples.dtype.kind != "f":
+            raise UserError(f"audio has shape {samples.shape} and is {samples.dtype}; it needs a path or (n,) floating point at 16 kHz")
+        self._samples = np.ascontiguousarray(samples, np.float32)
+        if not np.isfinite(self._samples).all():
+            raise UserError("audio has samples that are no numbers")
+        self.duration_s = len(samples) / AUDIO_RATE_HZ
+
+    def waveform(self, duration_s: float | None = None) -> np.ndarray:
+        return _fitted(self._samples, duration_s)
+
+    def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Iterator[np.ndarray]:
+        import av
+
+        def resampled() -> Iterator[np.ndarray]:
+            resampler = _resampler(rate_hz, channels)
+            for first in range(0, len(self._samples), AUDIO_RATE_HZ):
+                frame = av.AudioFrame.from_ndarray(self._samples[None, first : first + AUDIO_RATE_HZ], format="fltp", layout="mono")
+                frame.sample_rate = AUDIO_RATE_HZ
+                yield from _arrays(resampler.resample(frame))
+            yield from _arrays(resampler.resample(None))
+
+        yield from _cut(resampled(), round(duration_s * rate_hz))
+
+
+class FileSound:
+    """The first sound track of a file. The whole track is decoded once on opening, so a damaged file shows before any work is done; 16 kHz
+    mono of it stays in memory, 64 kB a second."""
+
+    def __init__(self, path: str | Path):
+        self.path = str(path)
+        self._limits = MediaLimits()
+        self._open_once()
+        self.duration_s = len(self._waveform) / AUDIO_RATE_HZ
+        if not self.duration_s:
+            raise UserError(f"{self.path}: its sound track is empty")
+
+    def waveform(self, duration_s: float | None = None) -> np.ndarray:
+        return _fitted(self._waveform, duration_s)
+
+    def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Iterator[np.ndarray]:
+        yield from _cut(self._placed(rate_hz, channels), round(duration_s * rate_hz))
+
+    def _open_once(self) -> None:
+        self.rate_hz, self.channels = 0, 0
+        blocks = list(self._placed(AUDIO_RATE_HZ, 1))
+        self._waveform = np.concatenate(blocks, axis=1)[0] if blocks else np.zeros(0, np.float32)
+
+    @cached_property
+    def is_silent(self) -> bool:
+        return float(np.abs(self._waveform).max(initial=0.0)) < SILENT
+
+    def _placed(self, rate_hz: int, channels: int) -> Iterator[np.ndarray]:
+        """(channels, n) blocks from time 0 on, holes filled with silence, what lies before time 0 left out."""
+        emitted = 0
+        resampler, position, expected_s = None, 0, 0.0
+        for frame, time_s in self._frames():
+            if resampler is None or abs(time_s - expected_s) > MAX_JITTER_S:
+                if resampler is not None:
+                    for samples in _arrays(resampler.resample(None)):
+                        block, emitted, position = _at(samples, position, emitted)
+                        yield block
+                resampler, position, expected_s = _resampler(rate_hz, channels), round(time_s * rate_hz), time_s
+            expected_s += frame.samples / frame.sample_rate
+            frame.pts = None
+            for samples in _arrays(resampler.resample(frame)):
+                block, emitted, position = _at(samples, position, emitted)
+                yield block
+        if resampler is not None:
+            for samples in _arrays(resampler.resample(None)):
+                block, emitted, position = _at(samples, position, emitted)
+                yield block
+
+    def _frames(self) -> Iterator[tuple[Any, float]]:
+        """Decoded frames with their time after the first video frame, or after the first sound in a file without video."""
+        with self._opened() as container:
+            origin_s = _first_picture_s(container)
+        with self._opened() as container:  # anew: seeking back may pass over sound that begins before the picture
+            yield from self._decoded(container, origin_s)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        try:
+            descriptor = open_descriptor(self.path)
+            try:
+                with open_container(descriptor, self._limits.max_frame_px) as container:
+                    yield container
+            finally:
+                os.close(descriptor)
+        except DecodeError as error:
+            raise UserError(f"{self.path}: {error}") from None
+
+    def _decoded(self, container: Any, origin_s: float | None) -> Iterator[tuple[Any, float]]:
+        import av
+
+        if not container.streams.audio:
+            raise UserError(f"{self.path}: it has no sound")
+        stream = container.streams.audio[0]
+        self.rate_hz = self.rate_hz or stream.codec_context.sample_rate
+        self.channels = self.channels or min(2, stream.codec_context.layout.nb_channels)
+        end_s = _declared_end_s(container, stream)
+        packets, bad, heard_s, next_s, spent_s = 0, 0, 0.0, None, 0.0
+        demuxed = container.demux(stream)
+        while True:
+            began = time.monotonic()
+            packet = next(demuxed, None)
+            if packet is None:
+                break
+            packets += 1
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                bad += 1
+                continue
+            finally:
+                spent_s += time.monotonic() - began  # the caller's own time between two blocks does not count
+            for frame in frames:
+                time_s = frame.time if frame.time is not None else next_s or 0.0
+                origin_s = time_s if origin_s is None else origin_s
+                next_s = time_s + frame.samples / frame.sample_rate
+                heard_s += frame.samples / frame.sample_rate
+                if end_s is None or time_s < end_s:
+                    yield _shortened(frame, end_s - time_s if end_s is not None else None), time_s - origin_s
+            if spent_s > self._limits.deadline_base_s + self._limits.deadline_per_media_s * heard_s:
+                raise UserError(f"{self.path}: decoding its sound takes too long; convert it first (ffmpeg -i IN OUT.wav)")
+        if bad > MAX_BAD_SHARE * packets:
+            raise UserError(f"{self.path}: its sound track is damaged: {bad} of {packets} packets cannot be decoded")
+
+
+def _declared_end_s(container: Any, stream: Any) -> float | None:
+    """Where an MP4's sound ends: encoders fill the last packet, and the header says how much of it counts."""
+    if "mp4" not in container.format.name or not stream.duration:
+        return None
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+
+
+def _shortened(frame: Any, left_s: float | None) -> Any:
+    """The frame, or its beginning if only `left_s` of it count."""
+    if left_s is None or round(left_s * frame.sample_rate) >= frame.samples:
+        return frame
+    import av
+
+    planar = frame.format.is_planar
+    count = round(left_s * frame.sample_rate) * (1 if planar else frame.layout.nb_channels)
+    cut = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(frame.to_ndarray()[:, :count]), format=frame.format.name, layout=frame.layout.name
+    )
+    cut.sample_rate = frame.sample_rate
+    return cut
+
+
+def _first_picture_s(container: Any) -> float | None:
+    """Time of the first video frame; None in a file without video (the cover picture of a sound file is none)."""
+    import av
+
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams:
+        return None
+    try:
+        for frame in container.decode(streams[0]):
+            return frame.time
+    except av.error.FFmpegError:
+        pass
+    return None
+
+
+def _resampler(rate_hz: int, channels: int) -> Any:
+    from av.audio.resampler import AudioResampler
+
+    return AudioResampler(format="fltp", layout="mono" if channels == 1 else "stereo", rate=rate_hz)
+
+
+def _arrays(frames: list) -> Iterator[np.ndarray]:
+    for frame in frames:
+        if frame is not None and frame.samples:
+            yield frame.to_ndarray()
+
+
+def _at(samples: np.ndarray, position: int, emitted: int) -> tuple[np.ndarray, int, int]:
+    """The block that brings the output from `emitted` to the end of `samples`, which begin at `position`; and the two counts after it."""
+    end = position + samples.shape[1]
+    if position > emitted:
+        samples = np.pad(samples, ((0, 0), (position - emitted, 0)))
+    else:
+        samples = samples[:, min(emitted - position, samples.shape[1]) :]
+    return samples, max(emitted, end), end
+
+
+def _cut(blocks: Iterator[np.ndarray], left: int) -> Iterator[np.ndarray]:
+    for block in blocks:
+        block = block[:, :left]
+        left -= block.shape[1]
+        if block.shape[1]:
+            yield block
+        if not left:
+            return
+
+
+def _fitted(samples: np.ndarray, duration_s: float | None) -> np.ndarray:
+    if duration_s is None:
+        return samples
+    wanted = max(1, round(duration_s * AUDIO_RATE_HZ))
+    return samples[:wanted] if len(samples) >= wanted else np.pad(samples, (0, wanted - len(samples)))

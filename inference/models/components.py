@@ -1,0 +1,218 @@
+"""What a pipeline is made of, from configs/inference/PROFILE.yaml: model sizes, latent codec, audio encoder, picture size and rate.
+
+Trainer and pipeline build codec and audio encoder here, so latents and sound features are the same for both. Importing loads no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation import configuration
+from curation.configuration import ConfigError
+from curation.face_crop import HEAD_SCALE
+from inference.models.config import PX_PER_CELL, ModelConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from inference.models.audio_encoders import AudioEncoder
+    from inference.models.codecs import LatentCodec
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "inference"  # a checkout and a wheel both have it there
+CODECS = ("block_dct", "vae")
+AUDIO_ENCODERS = ("logmel", "whisper")
+CONDITIONS = ("reference", "driven", "audio", "all")
+REPOSITORIES = {"vae": "stabilityai/sd-vae-ft-ema", "whisper": "openai/whisper-tiny"}
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Images ↔ latents.
+
+    Attributes:
+        kind: block_dct (no weights) or vae (Stable Diffusion's).
+        path: vae: a folder in diffusers' layout; a relative one is looked for in the working directory, then in the models directories
+            ($MEGACTOR_MODELS, the user's cache).
+    """
+
+    kind: str = "block_dct"
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_kind("codec", self.kind, self.path, CODECS, with_weights="vae")
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Sound → features at 50 Hz.
+
+    Attributes:
+        kind: logmel (no weights) or whisper (the encoder's hidden states).
+        path: whisper: a folder in transformers' layout; looked for as the codec's.
+    """
+
+    kind: str = "logmel"
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_kind("audio", self.kind, self.path, AUDIO_ENCODERS, with_weights="whisper")
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Everything that trainer and pipeline must agree on.
+
+    Attributes:
+        profile: a name for messages (embedded, paper).
+        model: sizes of the network.
+        size_px: height and width of the pictures that it sees and makes.
+        fps: frames a second of its training clips, and of videos made from sound alone.
+        landmarks: backend that finds the faces of portraits and drivers (`curation.landmarks`): facemesh or dwpose.
+        crop_scale: side of the crop in units of the face's landmark box (`curation.face_crop`).
+    """
+
+    profile: str = "embedded"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    size_px: int = 512
+    fps: float = 25.0
+    landmarks: str = "facemesh"
+    crop_scale: float = HEAD_SCALE
+
+    def __post_init__(self) -> None:
+        side = PX_PER_CELL * self.model.patch_size * self.model.temporal_window
+        if self.size_px < side or self.size_px % side:
+            raise ConfigError(f"size_px is {self.size_px}; it must be a multiple of {side}")
+        if not 1 <= self.fps <= 120:
+            raise ConfigError(f"fps is {self.fps}; it must lie in 1…120")
+        if not 1 <= self.crop_scale <= 10:
+            raise ConfigError(f"crop_scale is {self.crop_scale}; it must lie in 1…10")
+
+    @property
+    def latent_grid(self) -> tuple[int, int]:
+        """Height and width of the latents, in cells."""
+        return self.size_px // PX_PER_CELL, self.size_px // PX_PER_CELL
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> InferenceConfig:
+        """From plain values (YAML, JSON); an unknown key is a `ConfigError` that suggests the nearest."""
+        return configuration.build(cls, tree)
+
+    def to_tree(self) -> dict[str, Any]:
+        return configuration.to_tree(self)
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a saved pipeline says about its training; guidance may drop only what training dropped.
+
+    Attributes:
+        stage: 1, 2 or 3.
+        step: optimiser steps of that stage.
+        dropout: probability with which a training sample lost a condition: keys `reference`, `driven`, `audio`, `all`; a missing key was
+            never dropped by itself.
+        regions: settings of the driving patches (`inference.driving.regions`).
+        code_version: of the trainer.
+    """
+
+    stage: int = 3
+    step: int = 0
+    dropout: dict[str, float] = field(default_factory=dict)
+    regions: dict[str, Any] = field(default_factory=dict)
+    code_version: str = ""
+
+    def __post_init__(self) -> None:
+        if self.stage not in (1, 2, 3):
+            raise ConfigError(f"stage is {self.stage}; it must be 1, 2 or 3")
+        for name, rate in self.dropout.items():
+            if name not in CONDITIONS or not 0 <= rate <= 1:
+                raise ConfigError(f"dropout {name} is {rate}; it needs one of {', '.join(CONDITIONS)} and a probability")
+
+
+def load_inference_config(profile: str = "embedded", overrides: tuple[str, ...] = ()) -> InferenceConfig:
+    """`profile` names configs/inference/PROFILE.yaml or is the path of a YAML file; `overrides` are dotted (`codec.path=models/vae`).
+
+    Raises:
+        ConfigError: one line that names the key or the file.
+    """
+    named = CONFIGS / f"{profile}.yaml"
+    file = named if named.is_file() and "/" not in profile else Path(profile)
+    if not file.is_file():
+        known = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "presets")
+        raise ConfigError(f"no inference profile {profile!r}{configuration.nearest(profile, known)}")
+    return configuration.load(InferenceConfig, [file], overrides)
+
+
+def build_codec(config: InferenceConfig, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> LatentCodec:
+    """The latent codec; `dtype` is of the VAE's weights (float32 if None).
+
+    Raises:
+        ConfigError: no weights (the message says how to get them), or latents of another width than the model's.
+    """
+    if config.codec.kind == "vae":
+        import torch
+
+        from inference.models.codecs import VaeCodec
+
+        codec: LatentCodec = VaeCodec.from_pretrained(find_weights("vae", config.codec.path), dtype or torch.float32, device)
+    else:
+        from inference.models.block_dct import BlockDctCodec
+
+        codec = BlockDctCodec()
+    if codec.latent_channels != config.model.latent_channels:
+        raise ConfigError(
+            f"codec {config.codec.kind} has {codec.latent_channels} latent channels, the model {config.model.latent_channels}: "
+            "set model.latent_channels or codec.kind"
+        )
+    return codec
+
+
+def build_audio_encoder(config: InferenceConfig, device: torch.device | str = "cpu") -> AudioEncoder:
+    """The sound encoder.
+
+    Raises:
+        ConfigError: no weights (the message says how to get them), or features of another shape than the model's.
+    """
+    from inference.models.audio_encoders import LogMelEncoder, WhisperStateEncoder
+    from inference.models.audio_rows import ROWS_PER_FRAME
+
+    encoder: AudioEncoder
+    if config.audio.kind == "whisper":
+        encoder = WhisperStateEncoder.from_pretrained(find_weights("whisper", config.audio.path), device)
+    else:
+        encoder = LogMelEncoder()
+    made, needed = (encoder.width, ROWS_PER_FRAME * encoder.num_states), (config.model.audio_width, config.model.audio_tokens)
+    if made != needed:
+        raise ConfigError(
+            f"audio encoder {config.audio.kind} gives {made[1]} tokens of width {made[0]} a frame, the model takes {needed[1]} of "
+            f"{needed[0]}: set model.audio_tokens and model.audio_width, or audio.kind"
+        )
+    return encoder
+
+
+def find_weights(kind: str, path: str | None) -> Path:
+    """The folder of a codec's or audio encoder's weights.
+
+    Raises:
+        ConfigError: it is nowhere; the message holds the command that gets it.
+    """
+    from curation.models.store import Store
+
+    repository = REPOSITORIES[kind]
+    given = Path(path or repository.rsplit("/", 1)[-1]).expanduser()
+    directories = Store.standard().directories
+    for folder in (given, *(directory / given for directory in directories)):
+        if (folder / "config.json").is_file():
+            return folder
+    target = given if given.is_absolute() else directories[0] / given
+    raise ConfigError(f"no {kind} weights at {target}; get them by `hf download {repository} --local-dir {target}`")
+
+
+def _check_kind(section: str, kind: str, path: str | None, known: tuple[str, ...], with_weights: str) -> None:
+    if kind not in known:
+        raise ConfigError(f"{section}.kind is {kind!r}{configuration.nearest(kind, known)}")
+    if path is not None and kind != with_weights:
+        raise ConfigError(f"{section}.path is {path!r}, but {section}.kind {kind} has no weights")

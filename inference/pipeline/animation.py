@@ -1,0 +1,173 @@
+"""One animation under way: what it is made from, how far it is, and its frames as they finish."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from inference.driving.contracts import Driving, Sound
+from inference.models.audio_rows import audio_windows
+from inference.sampling.denoise import ClipConditions, Denoiser, pad_frames
+from inference.sampling.windows import padded_length
+
+if TYPE_CHECKING:
+    from inference.models.audio_encoders import AudioEncoder
+    from inference.models.codecs import LatentCodec
+
+DECODE_AT_MOST = 32  # frames
+ROUNDING = 0.05  # of a frame: headers give the length of a sound in milliseconds
+
+
+@dataclass
+class Report:
+    """What an animation was made from and how; plain values, for people and for the file's metadata.
+
+    Attributes:
+        mode: V, A or A+V.
+        seconds, seconds_per_frame: of sampling and decoding, filled in when the last frame is out.
+        evaluations: windows shown to the model, guidance branches not counted.
+    """
+
+    mode: str
+    num_frames: int
+    fps: str
+    duration_s: float
+    seed: int
+    settings: dict[str, Any]
+    model: dict[str, Any]
+    evaluations: int
+    driving: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float | None = None
+    seconds_per_frame: float | None = None
+
+    def to_tree(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Progress:
+    """`done` of `total` window evaluations after `elapsed_s`; `seconds_per_frame` and `left_s` are measured from the second call on."""
+
+    done: int
+    total: int
+    frames_out: int
+    elapsed_s: float
+    seconds_per_frame: float | None
+    left_s: float | None
+
+
+class Animation:
+    """Made by `MegActorSigmaPipeline.prepare`. `frames()` may be run once.
+
+    Attributes:
+        num_frames, fps: of the result.
+        sound: what is to be heard with it, or None.
+        report: see `Report`.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        codec: LatentCodec,
+        clip: ClipConditions,
+        num_frames: int,
+        fps: Fraction,
+        sound: Sound | None,
+        report: Report,
+        on_progress: Callable[[Progress], None] | None = None,
+    ):
+        self.num_frames, self.fps, self.sound, self.report = num_frames, fps, sound, report
+        self._denoiser, self._codec, self._clip, self._on_progress = denoiser, codec, clip, on_progress
+        self._done, self._frames_out, self._started = 0, 0, 0.0
+        self._first_done: tuple[int, float] | None = None
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.num_frames / self.fps)
+
+    def latents(self) -> Iterator[torch.Tensor]:
+        """(n, C, h, w) float32 pieces, in order, without the frames that padded a short clip."""
+        for _, first, latents in self._denoiser.run([self._clip]):
+            if first < self.num_frames:
+                yield latents[: self.num_frames - first]
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """(S, S, 3) uint8 RGB, one a frame, as they finish. The first comes after about (steps × stride) frames' work."""
+        self._started = time.perf_counter()
+        self._denoiser.on_evaluation = self._evaluated
+        for latents in _gathered(self.latents(), getattr(self._codec, "decode_at_once", 1)):
+            for piece in latents.split(DECODE_AT_MOST):
+                for rgb in to_uint8(self._codec.decode(piece)):
+                    self._frames_out += 1
+                    yield rgb
+        self.report.seconds = round(time.perf_counter() - self._started, 3)
+        self.report.seconds_per_frame = round(self.report.seconds / self.num_frames, 5)
+
+    def _evaluated(self, count: int) -> None:
+        self._done += count
+        now = time.perf_counter()
+        per_evaluation = left = None
+        if self._first_done is None:
+            self._first_done = (self._done, now)  # the first call warms up: it counts for nothing
+        elif self._done > self._first_done[0]:
+            per_evaluation = (now - self._first_done[1]) / (self._done - self._first_done[0])
+            left = per_evaluation * (self.report.evaluations - self._done)
+        if self._on_progress is not None:
+            per_frame = None if per_evaluation is None else per_evaluation * self.report.evaluations / self.num_frames
+            self._on_progress(Progress(self._done, self.report.evaluations, self._frames_out, now - self._started, per_frame, left))
+
+
+def _gathered(pieces: Iterator[torch.Tensor], at_least: int) -> Iterator[torch.Tensor]:
+    """The same frames in pieces of at least so many, but for the last."""
+    kept: list[torch.Tensor] = []
+    for piece in pieces:
+        kept.append(piece)
+        if sum(len(part) for part in kept) >= at_least:
+            yield torch.cat(kept)
+            kept.clear()
+    if kept:
+        yield torch.cat(kept)
+
+
+def to_uint8(images: torch.Tensor) -> np.ndarray:
+    """(n, 3, H, W) in about 0…1 -> (n, H, W, 3) uint8."""
+    return (images.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def to_unit(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """uint8 -> float32 in 0…1; floating point as it is."""
+    frames = torch.as_tensor(frames)
+    return frames if frames.is_floating_point() else frames.float() / 255
+
+
+def clip_conditions(
+    reference_latents: torch.Tensor,
+    driving: Driving | None,
+    waveform: np.ndarray | None,
+    audio_encoder: Callable[[], AudioEncoder],
+    num_frames: int,
+    fps: Fraction,
+    window_size: int,
+    seed: int,
+) -> ClipConditions:
+    """What the sampler asks for, window by window: driven frames as they are decoded, sound on the clip's own clock."""
+    frames_of = sound_of = None
+    if driving is not None:
+        frames_of = pad_frames(lambda first, end: to_unit(driving.driven_frames(first, end)), num_frames)
+    if waveform is not None:
+        states = audio_encoder().encode(torch.from_numpy(waveform))
+        sound_of = pad_frames(lambda first, end: audio_windows(states, fps, end - first, first), num_frames)
+    return ClipConditions(padded_length(num_frames, window_size), reference_latents, frames_of, sound_of, seed)
+
+
+def frames_of_sound(duration_s: float, fps: Fraction) -> int:
+    """As many frames as the sound needs to be heard to its end."""
+    return max(1, math.ceil(duration_s * fps - ROUNDING))

@@ -1,0 +1,389 @@
+"""The sampling loop over windows, for clips of any length in memory that does not grow with it.
+
+A frame may take its next solver step as soon as every window that covers it has been evaluated at the present one. So the work runs as a
+wave: the deepest step that has enough windows ready goes first, the first frames leave finished while later ones have not begun, and about
+(number of steps × stride) frames are in memory at once. The order of work changes nothing: a window's prediction depends on its frames'
+latents alone, predictions are merged in ascending order of windows before the solver step, and each group of frames has its own solver.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from curation.configuration import ConfigError
+from inference.models.attention import KeysValues
+from inference.models.block_cache import BlockCache
+from inference.models.megactor import MegActorModel
+from inference.sampling.guidance import Branch, Guidance
+from inference.sampling.noise import frame_noise, step_generators
+from inference.sampling.windows import WindowPlan, pyramid
+
+FramesOf = Callable[[int, int], torch.Tensor]
+StepEnd = Callable[["Segment", int, torch.Tensor], torch.Tensor | None]
+
+
+@dataclass(frozen=True, eq=False)
+class ClipConditions:
+    """What one clip is made from.
+
+    Attributes:
+        num_frames: at least a window (see `windows.padded_length`).
+        reference_latents: (C, h, w).
+        driven: (first, end) -> (n, 3, 8h, 8w) in 0…1, black outside the patches; asked for in ascending order, every frame once. None: no
+            driving frames at all.
+        audio: (first, end) -> (n, T, Ca) audio windows, likewise. None: no sound.
+        seed: of the clip's noise.
+    """
+
+    num_frames: int
+    reference_latents: torch.Tensor
+    driven: FramesOf | None
+    audio: FramesOf | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How to sample.
+
+    Attributes:
+        num_steps: solver steps.
+        window_batch: windows in one model call; every one brings as many rows as it has guidance branches.
+        audio_scale: Eq. 3; 0 leaves the audio layers out.
+        cache_threshold: of `step_cache.BlockCache`; None evaluates every step in full.
+    """
+
+    num_steps: int = 25
+    guidance: Guidance = field(default_factory=Guidance)
+    window_size: int = 16
+    window_overlap: int = 8
+    window_shift: int = 0
+    window_batch: int = 1
+    audio_scale: float = 1.0
+    cache_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cache_threshold is not None:
+            if not 0 <= self.cache_threshold <= 1:
+                raise ConfigError(f"step_cache is {self.cache_threshold}; it must lie in 0…1 (0.1 is careful)")
+            if self.window_shift or self.window_batch > 1:
+                raise ConfigError("step_cache compares a window with itself at the step before: it needs window_shift 0 and window_batch 1")
+
+
+@dataclass(eq=False)
+class Segment:
+    """Neighbouring frames that always advance together, with their own solver."""
+
+    clip: int
+    first: int
+    latents: torch.Tensor  # (n, C, h, w) float32
+    driven: torch.Tensor | None  # (n, Cd, h, w)
+    audio: torch.Tensor | None  # (n, T, Ca)
+    scheduler: Any
+    level: int = 0  # solver steps taken
+    prediction: torch.Tensor | None = None  # weighted sum over windows, (n, C or 2C, h, w) float32
+    weight: torch.Tensor | None = None  # (n,)
+    scaled: torch.Tensor | None = None  # what the model is shown at this level
+
+    @property
+    def end(self) -> int:
+        return self.first + self.latents.shape[0]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One window at one step."""
+
+    track: Track
+    step: int
+    start: int
+
+
+class Track:
+    """One clip's windows, segments and progress."""
+
+    def __init__(self, index: int, clip: ClipConditions, plan: SamplingPlan):
+        self.index, self.clip = index, clip
+        self.windows = WindowPlan(clip.num_frames, plan.window_size, plan.window_overlap, plan.window_shift)
+        self.boundaries = self.windows.boundaries(plan.num_steps)
+        distinct = min(plan.num_steps, self.windows.stride) if plan.window_shift else 1
+        self._starts = [self.windows.starts(step) for step in range(distinct)]
+        self.next_window = [0] * plan.num_steps
+        self.frontier = [clip.num_frames, *[0] * plan.num_steps]  # frames that have taken at least so many solver steps
+        self.segments: list[Segment] = []  # in flight, ascending
+        self.num_opened = 0  # boundaries passed
+        self.reference_keys: dict[int, tuple[KeysValues, ...]] = {}  # by step
+        self.caches: dict[int, BlockCache] = {}  # by start of the window
+
+    def starts(self, step: int) -> list[int]:
+        return self._starts[step % len(self._starts)]
+
+    def ready(self, step: int, limit: int) -> list[int]:
+        """Starts of up to `limit` windows of a step that can be evaluated now, ascending."""
+        found = []
+        for start in self.starts(step)[self.next_window[step] : self.next_window[step] + limit]:
+            if start + self.windows.size > self.frontier[step]:
+                break
+            found.append(start)
+        return found
+
+    def parts(self, start: int) -> Iterator[tuple[Segment, slice, slice]]:
+        """(segment, its frames, the window's frames) for a window in flight."""
+        end = start + self.windows.size
+        for segment in self.segments:
+            a, b = max(start, segment.first), min(end, segment.end)
+            if a < b:
+                yield segment, slice(a - segment.first, b - segment.first), slice(a - start, b - start)
+
+
+class Denoiser:
+    """Samples clips; see the module.
+
+    Args:
+        model: on the device and in the dtype to compute in.
+        scheduler: a diffusers scheduler, configured; it is copied, never changed.
+        plan: how.
+        device: to compute on; the model's if None.
+        on_step_end: called with a segment, the step that it has just taken and its new latents; may return others.
+        on_evaluation: called after each model call with the number of windows in it.
+    """
+
+    def __init__(
+        self,
+        model: MegActorModel,
+        scheduler: Any,
+        plan: SamplingPlan,
+        device: torch.device | None = None,
+        on_step_end: StepEnd | None = None,
+        on_evaluation: Callable[[int], None] | None = None,
+    ):
+        self.model, self.plan = model, plan
+        self.device, self.dtype = device or model.device, model.dtype
+        self._scheduler = scheduler
+        self.on_step_end, self.on_evaluation = on_step_end, on_evaluation
+        self.timesteps = self._fresh_scheduler().timesteps
+        self.num_steps = len(self.timesteps)  # some schedulers take more steps than asked for
+        self._learned_variance = getattr(scheduler.config, "variance_type", None) in ("learned", "learned_range")
+        self._weights = torch.from_numpy(pyramid(plan.window_size)).to(self.device)
+        self._black: torch.Tensor | None = None
+
+    @torch.no_grad()
+    def run(self, clips: Sequence[ClipConditions]) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """Yields (clip, first frame, (n, C, h, w) float32 latents) in ascending order of frames, as they finish."""
+        from dataclasses import replace
+
+        plan = replace(self.plan, num_steps=self.num_steps)
+        tracks = [Track(index, clip, plan) for index, clip in enumerate(clips)]
+        while jobs := self._choose(tracks):
+            for job, prediction in zip(jobs, self._predict(jobs), strict=True):
+                self._merge(job, prediction)
+            if self.on_evaluation is not None:
+                self.on_evaluation(len(jobs))
+            for track in {id(job.track): job.track for job in jobs}.values():
+                yield from self._advance(track)
+
+    def evaluations(self, clips: Sequence[ClipConditions]) -> int:
+        """Windows to be evaluated in all, guidance branches not counted."""
+        plan = self.plan
+        return sum(
+            WindowPlan(clip.num_frames, plan.window_size, plan.window_overlap, plan.window_shift).evaluations(self.num_steps)
+            for clip in clips
+        )
+
+    def _choose(self, tracks: Sequence[Track]) -> list[Job]:
+        """The deepest step with a full batch of windows ready; without one, the deepest windows that are ready."""
+        limit, found = self.plan.window_batch, []
+        for step in reversed(range(self.num_steps)):
+            ready = [Job(track, step, start) for track in tracks for start in track.ready(step, limit)]
+            if len(ready) >= limit:
+                return ready[:limit]
+            found += ready
+        return found[:limit]
+
+    def _predict(self, jobs: Sequence[Job]) -> list[torch.Tensor]:
+        """For each job the guided prediction, (F, C or 2C, h, w) float32. All jobs' branches make one batch."""
+        rows: list[tuple[Job, Branch]] = []
+        branches_of = []
+        for job in jobs:
+            has_audio = job.track.clip.audio is not None and self.plan.audio_scale != 0
+            branches = self.plan.guidance.branches(job.step, self.num_steps, has_audio)
+            branches_of.append(branches)
+            rows += [(job, branch) for branch in branches]
+        windows = {id(job): self._window(job) for job in jobs}
+        latents = torch.stack([windows[id(job)][0] for job, _ in rows])
+        driven = torch.stack([self._driven(windows[id(job)][1], branch, latents) for job, branch in rows])
+        audio, audio_gain = self._audio(rows, windows, latents)
+        reference, reference_present = self._reference(rows)
+        output = self.model.denoiser(
+            latents,
+            torch.stack([self.timesteps[job.step] for job, _ in rows]).to(self.device),
+            driven,
+            reference=reference,
+            reference_present=reference_present,
+            audio=audio,
+            audio_gain=audio_gain,
+            block_cache=self._cache(jobs[0]),
+        ).float()
+        channels, predictions, row = self.model.sizes.latent_channels, [], 0
+        for branches in branches_of:
+            own = output[row : row + len(branches)]
+            row += len(branches)
+            noise = self.plan.guidance.combine(branches, own[:, :, :channels].unbind(0))
+            predictions.append(torch.cat([noise, own[0, :, channels:]], dim=1) if self._learned_variance else noise)
+        return predictions
+
+    def _window(self, job: Job) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Latents as the model sees them, driving features and audio of a window; opens its frames at the first step."""
+        track = job.track
+        if job.step == 0:
+            self._open(track, job.start + track.windows.size)
+        latents, driven, audio = [], [], []
+        for segment, inside, _ in track.parts(job.start):
+            if segment.scaled is None:
+                scaled = segment.scheduler.scale_model_input(segment.latents, self.timesteps[job.step])
+                segment.scaled = scaled.to(self.dtype)
+            latents.append(segment.scaled[inside])
+            driven.append(None if segment.driven is None else segment.driven[inside])
+            audio.append(None if segment.audio is None else segment.audio[inside])
+        return tuple(None if parts[0] is None else torch.cat(parts) for parts in (latents, driven, audio))
+
+    def _driven(self, features: torch.Tensor | None, branch: Branch, latents: torch.Tensor) -> torch.Tensor:
+        if features is not None and branch.driven:
+            return features
+        if self._black is None:
+            height, width = latents.shape[-2] * 8, latents.shape[-1] * 8
+            self._black = self.model.driven_encoder(latents.new_zeros(1, 1, 3, height, width))[0]
+        return self._black.expand(latents.shape[1], -1, -1, -1)
+
+    def _audio(self, rows, windows, latents: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Audio windows and Eq. 3's gain; rows without sound have gain 0, and where no row has any, the layers are left out."""
+        scale = self.plan.audio_scale
+        heard = [branch.audio and scale != 0 and windows[id(job)][2] is not None for job, branch in rows]
+        if not any(heard):
+            return None, None
+        like = next(windows[id(job)][2] for (job, _), hears in zip(rows, heard, strict=True) if hears)
+        silent = torch.zeros_like(like)
+        audio = torch.stack([windows[id(job)][2] if hears else silent for (job, _), hears in zip(rows, heard, strict=True)])
+        gain = torch.tensor([scale if hears else 0.0 for hears in heard], dtype=self.dtype, device=self.device)
+        return audio, gain[:, None].expand(-1, latents.shape[1])
+
+    def _reference(self, rows: Sequence[tuple[Job, Branch]]) -> tuple[tuple[KeysValues, ...] | None, torch.Tensor | None]:
+        if not any(branch.reference for _, branch in rows):
+            return None, None
+        keys = [self._keys(job.track, job.step) for job, _ in rows]
+        if all(row is keys[0] for row in keys):
+            joined = tuple((k.expand(len(rows), -1, -1, -1), v.expand(len(rows), -1, -1, -1)) for k, v in keys[0])
+        else:
+            joined = tuple(tuple(torch.cat(parts) for parts in zip(*block, strict=True)) for block in zip(*keys, strict=True))
+        if all(branch.reference for _, branch in rows):
+            return joined, None
+        return joined, torch.tensor([branch.reference for _, branch in rows], device=self.device)
+
+    def _keys(self, track: Track, step: int) -> tuple[KeysValues, ...]:
+        """The reference's keys and values: once a clip, or once a step where the reference transformer takes the clip's timestep."""
+        key = 0 if self.model.sizes.reference_timestep == "zero" else step
+        if key not in track.reference_keys:
+            latents = track.clip.reference_latents[None].to(self.device, self.dtype)
+            track.reference_keys[key] = self.model.reference_keys(latents, self.timesteps[step].reshape(1).to(self.device))
+        return track.reference_keys[key]
+
+    def _cache(self, job: Job) -> BlockCache | None:
+        if self.plan.cache_threshold is None:
+            return None
+        caches = job.track.caches
+        cache = caches.setdefault(job.start, BlockCache(self.plan.cache_threshold))
+        if job.step == self.num_steps - 1:
+            del caches[job.start]
+        return cache
+
+    def _open(self, track: Track, end: int) -> None:
+        """Brings frames up to `end` into flight: noise, driving features, audio windows."""
+        clip, sizes = track.clip, self.model.sizes
+        while track.boundaries[track.num_opened] < end:
+            first, stop = track.boundaries[track.num_opened : track.num_opened + 2]
+            scheduler = self._fresh_scheduler()
+            noise = frame_noise(clip.seed, first, stop - first, tuple(clip.reference_latents.shape)).to(self.device)
+            driven = audio = None
+            if clip.driven is not None:
+                driven = self.model.driven_encoder(clip.driven(first, stop)[None].to(self.device, self.dtype))[0]
+            if clip.audio is not None and sizes.with_audio and self.plan.audio_scale != 0:
+                audio = clip.audio(first, stop).to(self.device, self.dtype)
+            latents = noise * scheduler.init_noise_sigma
+            track.segments.append(Segment(track.index, first, latents, driven, audio, scheduler))
+            track.num_opened += 1
+
+    def _merge(self, job: Job, prediction: torch.Tensor) -> None:
+        track = job.track
+        for segment, inside, outside in track.parts(job.start):
+            if segment.prediction is None:
+                count = segment.latents.shape[0]
+                segment.prediction = prediction.new_zeros(count, *prediction.shape[1:])
+                segment.weight = prediction.new_zeros(count)
+            weights = self._weights[outside]
+            segment.prediction[inside] += weights[:, None, None, None] * prediction[outside]
+            segment.weight[inside] += weights
+        track.next_window[job.step] += 1
+
+    def _advance(self, track: Track) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """Takes the solver step for every segment whose windows are all evaluated; yields the finished ones."""
+        for step in range(self.num_steps):
+            starts, done = track.starts(step), track.next_window[step]
+            reached = track.clip.num_frames if done == len(starts) else starts[done]
+            if reached <= track.frontier[step + 1]:
+                continue
+            for segment in track.segments:
+                if segment.level == step and segment.end <= reached:
+                    self._solve(track, segment)
+            track.frontier[step + 1] = reached
+            if done == len(starts):
+                track.reference_keys.pop(step, None) if self.model.sizes.reference_timestep == "same" else None
+        while track.segments and track.segments[0].level == self.num_steps:
+            segment = track.segments.pop(0)
+            yield track.index, segment.first, segment.latents
+
+    def _solve(self, track: Track, segment: Segment) -> None:
+        step, scheduler = segment.level, segment.scheduler
+        prediction = segment.prediction / segment.weight[:, None, None, None]
+        arguments = {}
+        if self._takes_generator:
+            arguments["generator"] = step_generators(track.clip.seed, segment.first, segment.latents.shape[0], step)
+        segment.latents = scheduler.step(prediction, self.timesteps[step], segment.latents, **arguments).prev_sample.float()
+        segment.level += 1
+        segment.prediction = segment.weight = segment.scaled = None
+        if self.on_step_end is not None:
+            changed = self.on_step_end(segment, step, segment.latents)
+            segment.latents = segment.latents if changed is None else changed
+
+    @property
+    def _takes_generator(self) -> bool:
+        import inspect
+
+        return "generator" in inspect.signature(self._scheduler.step).parameters
+
+    def _fresh_scheduler(self) -> Any:
+        """A scheduler of its own for a group of frames: tables are shared, the solver's history is new."""
+        scheduler = copy.copy(self._scheduler)
+        scheduler.set_timesteps(self.plan.num_steps)
+        return scheduler
+
+
+def pad_frames(frames_of: FramesOf, num_frames: int) -> FramesOf:
+    """The same frames with the last one repeated beyond the clip's end."""
+    last: list[np.ndarray | torch.Tensor] = []
+
+    def padded(first: int, end: int) -> torch.Tensor:
+        parts = []
+        if first < num_frames:
+            parts.append(frames_of(first, min(end, num_frames)))
+            last[:] = [parts[0][-1:]]
+        if end > num_frames:
+            parts.append(last[0].expand(end - max(first, num_frames), *last[0].shape[1:]))
+        return torch.cat(parts)
+
+    return padded

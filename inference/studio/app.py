@@ -1,0 +1,199 @@
+"""The browser app: portrait, driver and sound in; a live preview of the patches; the animation out. `python -m inference app`.
+
+gradio loads only when the page is built.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.configuration import ConfigError
+from curation.contracts import ClipError
+from inference.driving.regions import REGION_CHOICES
+from inference.driving.retarget import RETARGETS
+from inference.studio.request import Request
+from inference.studio.session import Studio
+from manifests import UserError
+
+if TYPE_CHECKING:
+    from inference.studio.loading import LoadOptions
+
+MISTAKES = (UserError, ConfigError, ClipError)
+INSTALL_HINT = "the app needs gradio: pip install -c constraints.txt 'megactor-sigma-open[app]'"
+
+
+def sample_examples(folder: Path = Path("outputs/samples")) -> list[list[str | None]]:
+    """[portrait, driver] pairs of the rendered sample clips that are there (`python -m curation samples`)."""
+    from curation.samples.portrait import portrait_path
+
+    names = ("clean_rolling", "clean_turning", "clean_nodding", "clean_frontal")
+    clips = [folder / f"{name}.mp4" for name in names]
+    try:
+        return [[str(portrait_path()), str(clip.resolve())] for clip in clips if clip.is_file()]
+    except UserError:
+        return []
+
+
+def build(studio: Studio, presets: dict[str, str]) -> Any:
+    """The page, a `gradio.Blocks`.
+
+    Args:
+        presets: name -> one line about it.
+
+    Raises:
+        UserError: gradio is not installed.
+    """
+    try:
+        import gradio as gr
+    except ImportError:
+        raise UserError(INSTALL_HINT) from None
+
+    with gr.Blocks(title="MegActor-Σ", analytics_enabled=False, delete_cache=(86_400, 86_400)) as page:
+        gr.Markdown(
+            "# MegActor-Σ\nA portrait moved by a video, by speech, or by both. Animate only faces whose owners agreed, and say that the "
+            "result is synthetic."
+        )
+        with gr.Row():
+            with gr.Column(scale=2):
+                with gr.Row():
+                    portrait = gr.Image(
+                        label="Portrait", type="filepath", sources=["upload", "clipboard", "webcam"], height=240, elem_id="portrait"
+                    )
+                    driver = gr.File(label="Driver: video, picture or motion template", type="filepath", height=240, elem_id="driver")
+                sound = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"], elem_id="speech")
+                motion = gr.Slider(
+                    0,
+                    2,
+                    1,
+                    step=0.05,
+                    label="Head motion",
+                    info="0 stills the head, 1 keeps the driver's; sets the three below",
+                    elem_id="motion",
+                )
+                with gr.Row():
+                    translation = gr.Slider(0, 2, 1, step=0.05, label="Shift", min_width=120, elem_id="translation")
+                    roll = gr.Slider(0, 2, 1, step=0.05, label="Roll", min_width=120, elem_id="roll")
+                    zoom = gr.Slider(0, 2, 1, step=0.05, label="Size", min_width=120, elem_id="zoom")
+                audio_scale = gr.Slider(
+                    0, 2, 1, step=0.05, label="Speech strength", info="how strongly sound moves the face", elem_id="audio-scale"
+                )
+                with gr.Row():
+                    regions = gr.Radio(list(REGION_CHOICES), value="both", label="Driver's parts")
+                    retarget = gr.Radio(list(RETARGETS), value="face", label="Place on the portrait")
+                with gr.Row():
+                    preset = gr.Dropdown(
+                        [(f"{name}: {line}", name) for name, line in presets.items()],
+                        value="fast" if "fast" in presets else None,
+                        label="Preset",
+                    )
+                    seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+            with gr.Column(scale=3):
+                gr.Markdown("Portrait, driver, warped driver, and the patches that the model sees")
+                picture = gr.Image(show_label=False, interactive=False, buttons=["fullscreen", "download"], elem_id="preview")
+                frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="frame")
+                notes = gr.Markdown(elem_id="notes")
+                with gr.Row():
+                    output = gr.Radio(["beside the driver", "face only", "whole portrait"], value="beside the driver", label="Result")
+                    go = gr.Button("Animate", variant="primary", elem_id="animate")
+                    stop = gr.Button("Stop", elem_id="stop")
+                result = gr.Video(label="Result", autoplay=True, elem_id="result")
+                told = gr.Markdown(elem_id="told")
+
+        def request(values: dict, out: str) -> Request:
+            sources = {"driving": values[driver], "audio": values[sound]}
+            return Request(
+                reference=values[portrait] or "",
+                out=out,
+                **sources,
+                seed=int(values[seed] or 0),
+                preset=values[preset] or "balanced",
+                audio_scale=values[audio_scale],
+                translation=values[translation],
+                roll=values[roll],
+                zoom=values[zoom],
+                regions=values[regions],
+                retarget=values[retarget],
+                side_by_side=values[output] == "beside the driver",
+                paste_back=values[output] == "whole portrait",
+            )
+
+        def show(values: dict, progress=gr.Progress()):  # noqa: B008  gradio's own convention
+            if not (values[portrait] and values[driver]):
+                return {picture: None, notes: "", frame: gr.Slider()}
+            try:
+                shown = studio.preview(
+                    request(values, "preview"),
+                    int(values[frame]),
+                    lambda n, total: progress((n, total), desc="Finding the face", unit="frames"),
+                )
+            except MISTAKES as error:
+                return {picture: None, notes: f"**{error}**", frame: gr.Slider()}
+            lines = [f"{shown.n_frames} frames at {shown.fps:.5g} a second", *shown.notes]
+            return {
+                picture: shown.picture,
+                notes: "\n".join(f"- {line}" for line in lines),
+                frame: gr.Slider(maximum=max(1, shown.n_frames - 1)),
+            }
+
+        def animate(values: dict, progress=gr.Progress()):  # noqa: B008
+            out = Path(tempfile.mkdtemp(prefix="megactor-")) / "animation.mp4"
+
+            def on_progress(done) -> None:
+                progress(done.done / max(1, done.total), desc=f"{done.frames_out} frames out")
+
+            try:
+                wanted = request(values, str(out))
+                if not wanted.driving and wanted.side_by_side:
+                    wanted = replace(wanted, side_by_side=False)
+                report = studio.generate(wanted, on_progress)
+            except MISTAKES as error:
+                return {result: None, told: f"**{error}**"}
+            lines = [
+                f"{report.mode}, {report.num_frames} frames, {report.duration_s:.2f} s; {report.seconds_per_frame:.3g} s a frame",
+                *report.warnings,
+            ]
+            return {result: str(out), told: "\n".join(f"- {line}" for line in lines)}
+
+        inputs = {portrait, driver, sound, motion, translation, roll, zoom, audio_scale, regions, retarget, preset, seed, frame, output}
+        shown_in = [picture, notes, frame]
+        settings = [s.change for s in (translation, roll, zoom, regions, retarget)]
+        motion.input(lambda value: (value, value, value), motion, [translation, roll, zoom], queue=False)
+        gr.on([portrait.change, driver.change], show, inputs, shown_in, concurrency_limit=1, concurrency_id="preview")
+        gr.on(
+            [*settings, frame.input],
+            show,
+            inputs,
+            shown_in,
+            trigger_mode="always_last",
+            show_progress="hidden",
+            concurrency_limit=1,
+            concurrency_id="preview",
+        )
+        go.click(animate, inputs, [result, told], concurrency_limit=1)
+        stop.click(studio.stop, queue=False)
+        examples = sample_examples()
+        if examples:
+            gr.Examples(examples, [portrait, driver], label="Rendered sample clips")
+    return page
+
+
+def launch(options: LoadOptions, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serves the page until interrupted; nothing is sent anywhere, and no tunnel is opened."""
+    from inference.studio.presets import load_presets
+
+    page = build(Studio(options, say), {name: preset.description for name, preset in load_presets().items()})
+    import gradio as gr
+
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none from a font server
+    try:
+        page.launch(
+            server_name=host, server_port=port or None, share=False, quiet=True, show_error=True, theme=theme, prevent_thread_lock=True
+        )
+    except OSError as error:
+        raise UserError(f"cannot listen on {host}:{port}: {error}; --port names another") from None
+    say(f"http://{host}:{page.server_port}  (Ctrl-C ends it)")
+    page.block_thread()

@@ -1,0 +1,147 @@
+"""What the app does, without its page: previews and animations from files and settings, landmarks sought once a file."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curation.contracts import LandmarkBackend
+from inference.driving.contracts import Footage
+from inference.driving.driving import Driving
+from inference.driving.footage import open_footage
+from inference.driving.reference import Reference, load_reference
+from inference.studio.preview import preview
+from inference.studio.request import Request
+from manifests import UserError
+
+if TYPE_CHECKING:
+    from inference.models.components import InferenceConfig
+    from inference.pipeline import MegActorSigmaPipeline
+    from inference.pipeline.animation import Progress, Report
+    from inference.studio.loading import LoadOptions
+
+PREVIEW_PX = 256
+KEPT = 4  # drivers and portraits whose landmarks are remembered
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A preview: (S, 4 S, 3) uint8 portrait, driver, warped driver and patches; the driver's length; lines for the user."""
+
+    picture: np.ndarray
+    n_frames: int
+    fps: float
+    notes: tuple[str, ...]
+
+
+class Studio:
+    """What the app can do, for one user at a time.
+
+    Args:
+        options: which model, and where it runs; it is loaded when first needed.
+        say: takes lines for the terminal.
+    """
+
+    def __init__(self, options: LoadOptions, say: Callable[[str], None] = lambda line: None):
+        self._options, self._say = options, say
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._footage: OrderedDict[tuple, Footage] = OrderedDict()
+        self._references: OrderedDict[tuple, Reference] = OrderedDict()
+        self._frame: tuple[tuple, np.ndarray] | None = None
+
+    @cached_property
+    def settings(self) -> InferenceConfig:
+        """Of the model that will animate: a preview shows its crop."""
+        from inference.studio.loading import settings_of
+
+        return settings_of(self._options)
+
+    @cached_property
+    def backend(self) -> LandmarkBackend:
+        from curation.landmarks import make_backend
+
+        return make_backend(self.settings.landmarks)
+
+    @cached_property
+    def pipe(self) -> MegActorSigmaPipeline:
+        from inference.studio.loading import load
+
+        return load(self._options, self._say)
+
+    def preview(self, request: Request, frame: int, progress: Callable[[int, int], None] | None = None) -> Shown:
+        """The patches of one frame of the driver as the request's settings make them, in the model's crop. Its weights are not needed.
+
+        Raises:
+            UserError, ConfigError: portrait, driver or model cannot be used, or a setting is out of range.
+        """
+        if not request.driving:
+            raise UserError("no driver: sound alone moves the portrait")
+        scale = self.settings.crop_scale
+        options = request.driving_options(scale)
+        with self._lock:
+            reference = _remembered(
+                self._references, request.reference, lambda: load_reference(request.reference, self.backend, PREVIEW_PX, scale)
+            )
+            footage = _remembered(self._footage, request.driving, lambda: open_footage(request.driving, self.backend, progress=progress))
+            with Driving(footage, reference, options) as driving:
+                index = min(frame, driving.n_frames - 1)
+                pictures = preview(driving, index, self._pixels(request.driving, driving, index))
+        return Shown(pictures.sheet(), footage.n_frames, float(footage.fps), (*reference.notes, *driving.report.notes))
+
+    def generate(self, request: Request, on_progress: Callable[[Progress], None]) -> Report:
+        """Writes the request's output.
+
+        Raises:
+            UserError, ConfigError: one line; nothing is left of the output.
+        """
+        from inference.studio.animate import animate
+
+        self._stopped.clear()
+
+        def watched(progress: Progress) -> None:
+            if self._stopped.is_set():
+                raise UserError("stopped")
+            on_progress(progress)
+
+        return animate(self.pipe, request, self._say, watched)
+
+    def stop(self) -> None:
+        """Ends `generate` at its next step."""
+        self._stopped.set()
+
+    def _pixels(self, path: str, driving: Driving, index: int) -> np.ndarray:
+        """The driver's frame for a preview; the last one is remembered, because sliders ask for the same again and again."""
+        shown = driving.shown_frame(index)
+        source = index if shown is None else shown
+        key = (*_identity(path), source)
+        if self._frame is None or self._frame[0] != key:
+            self._frame = (key, driving.footage.frame(source))
+        return self._frame[1]
+
+
+def _identity(path: str) -> tuple:
+    try:
+        state = Path(path).stat()
+    except OSError as error:
+        raise UserError(f"{path}: the file cannot be read: {error.strerror}") from None
+    return (path, state.st_size, state.st_mtime_ns)
+
+
+def _remembered(kept: OrderedDict[tuple, Any], path: str, make: Callable[[], Any]) -> Any:
+    key = _identity(path)
+    if key not in kept:
+        kept[key] = make()
+        while len(kept) > KEPT:
+            _, oldest = kept.popitem(last=False)
+            if hasattr(oldest, "close"):
+                oldest.close()
+    kept.move_to_end(key)
+    return kept[key]

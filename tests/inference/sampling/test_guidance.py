@@ -1,0 +1,110 @@
+"""Guidance: which rows a step needs, and their composition in closed form; presets and offloading."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="guidance works on tensors: install the [train] extra")
+
+from curation.configuration import ConfigError  # noqa: E402
+from inference.sampling.guidance import FULL, NULL, SILENT, Guidance  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("guidance", "has_audio", "rows"),
+    [
+        (Guidance(1.0), True, (FULL,)),
+        (Guidance(2.0), True, (FULL, NULL)),
+        (Guidance(2.0, 2.0), True, (FULL, NULL)),
+        (Guidance(2.0, 3.0), True, (FULL, SILENT, NULL)),
+        (Guidance(2.0, 1.0), True, (FULL, SILENT, NULL)),
+        (Guidance(1.0, 3.0), True, (FULL, SILENT)),
+        (Guidance(2.0, 3.0), False, (FULL, NULL)),
+        (Guidance(1.0, 3.0), False, (FULL,)),
+    ],
+)
+def test_only_the_rows_that_are_needed(guidance: Guidance, has_audio: bool, rows: tuple) -> None:
+    assert guidance.branches(0, 10, has_audio) == rows
+
+
+def test_composition_in_closed_form() -> None:
+    full, silent, null = (torch.full((2,), value) for value in (5.0, 3.0, 1.0))
+    for scale in (0.0, 1.0, 2.0, 7.5):
+        for audio_scale in (0.0, 1.0, 3.0):
+            guidance = Guidance(scale, audio_scale)
+            rows = guidance.branches(0, 10, True)
+            values = [{FULL: full, SILENT: silent, NULL: null}[row] for row in rows]
+            assert guidance.combine(rows, values)[0] == pytest.approx(1 + scale * 2 + audio_scale * 2)
+    assert Guidance(2.0).combine((FULL, NULL), (full, null))[0] == 9
+
+
+def test_guidance_acts_in_its_interval_only() -> None:
+    guidance = Guidance(2.0, interval=(0.25, 0.75))
+    assert [len(guidance.branches(step, 8, True)) for step in range(8)] == [1, 1, 2, 2, 2, 2, 1, 1]
+    assert all(len(Guidance(2.0).branches(step, 25, False)) == 2 for step in range(25))
+
+
+@pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("nan")}, {"audio_scale": 31.0}, {"interval": (0.5, 0.2)}])
+def test_scales_out_of_range_are_refused(wrong: dict) -> None:
+    with pytest.raises(ConfigError):
+        Guidance(**wrong)
+
+
+def test_presets_are_arguments_of_the_call() -> None:
+    import inspect
+
+    from inference.pipeline import MegActorSigmaPipeline
+    from inference.sampling.samplers import SAMPLERS
+    from inference.studio.presets import load_presets, preset
+
+    known = load_presets()
+    assert list(known) == ["paper", "balanced", "fast"]
+    parameters = inspect.signature(MegActorSigmaPipeline.__call__).parameters
+    for one in known.values():
+        assert set(one.arguments()) <= set(parameters)
+        assert one.sampler in SAMPLERS
+    with pytest.raises(ConfigError, match="did you mean 'fast'"):
+        preset("fsat")
+
+
+def test_call_and_prepare_take_the_same_settings() -> None:
+    import inspect
+
+    from inference.pipeline import MegActorSigmaPipeline
+
+    call, prepare = (inspect.signature(f).parameters for f in (MegActorSigmaPipeline.__call__, MegActorSigmaPipeline.prepare))
+    assert {name: p.default for name, p in call.items() if name != "output_type"} == {name: p.default for name, p in prepare.items()}
+
+
+@pytest.mark.parametrize("mode", ["vae", "model"])
+def test_offloaded_networks_are_on_the_device_only_while_they_work(mode: str) -> None:
+    from inference.models.block_dct import BlockDctCodec
+    from inference.pipeline.offload import OffloadedCodec
+
+    places = {}
+
+    class Network(torch.nn.Module):
+        def __init__(self, name: str):
+            super().__init__()
+            self.name = name
+
+        def to(self, device):
+            places[self.name] = str(device)
+            return self
+
+    seen = []
+
+    class Codec(BlockDctCodec):
+        def decode(self, latents):
+            seen.append(dict(places))
+            return super().decode(latents)
+
+    vae, transformer = Network("vae"), Network("transformer")
+    codec = OffloadedCodec(Codec(), vae, "device", transformer if mode == "model" else None)
+    latents = torch.randn(2, 21, 4, 4)
+    assert torch.equal(codec.decode(latents), BlockDctCodec().decode(latents))
+    assert codec.encode(torch.rand(2, 3, 32, 32)).shape == latents.shape
+    if mode == "model":
+        assert seen == [{"vae": "device", "transformer": "cpu"}]
+        assert places == {"vae": "cpu", "transformer": "device"}
+    else:
+        assert seen == [{"vae": "device"}]
+        assert places == {"vae": "cpu"}

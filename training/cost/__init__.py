@@ -1,0 +1,1 @@
+"""What a run would cost: steps, memory, time, money, and a measured probe."""

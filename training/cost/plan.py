@@ -1,0 +1,160 @@
+"""What a stage would cost, before anything runs: parameters, memory, hours, dollars. Nothing is loaded that training would load."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from curation.report.wording import duration
+from inference.models.components import InferenceConfig
+from inference.models.flops import Work, training_flops
+from training.config import TrainingConfig
+from training.cost.memory import GB, MemoryEstimate, estimate_memory
+from training.loop.hardware import MEMORY_GB, PEAK_BF16_TFLOPS, matrix_product_tflops, peak_tflops
+from training.loop.stages import NAMES, TRAINED
+from training.run import inference_config
+
+MEASURED_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Attributes:
+    device: its name, and what the rate was taken from.
+    parameters: by part.
+    step_tflop: model FLOPs of one optimiser step, in 10¹².
+    step_s: on all devices.
+    devices: how many.
+    memory_gb: of one device; None where unknown.
+    dollars_per_hour: of one device; None leaves the price out.
+    """
+
+    config: TrainingConfig
+    device: str
+    parameters: dict[str, int]
+    memory: MemoryEstimate
+    step_tflop: float
+    step_s: float
+    devices: int
+    micro_batch: int
+    accumulation: int
+    memory_gb: float | None
+    dollars_per_hour: float | None
+
+    @property
+    def hours(self) -> float:
+        return self.config.steps * self.step_s / 3600
+
+    @property
+    def dollars(self) -> float | None:
+        return None if self.dollars_per_hour is None else self.hours * self.devices * self.dollars_per_hour
+
+    def text(self) -> str:
+        """What `python -m training plan` prints."""
+        config, memory, trained = self.config, self.memory, TRAINED[self.config.stage]
+        width = max(len(part) for part in self.parameters)
+        lines = [f"stage {config.stage}, {NAMES[config.stage]} ({config.profile}), on {self.devices} × {self.device}", "", "parameters"]
+        for part, count in self.parameters.items():
+            lines.append(f"  {part:<{width}}  {count:>13,}  {'trained' if part in trained else 'frozen'}")
+        lines += [f"  {'total':<{width}}  {sum(self.parameters.values()):>13,}", ""]
+        lines += [f"memory of one device, everything on each (micro-batch {self.micro_batch}, no sharding)"]
+        for name in ("weights", "gradients", "optimiser", "average", "activations", "working"):
+            if getattr(memory, name):
+                lines.append(f"  {name:<{width}}  {getattr(memory, name) / GB:>10.2f} GB")
+        lines.append(f"  {'total':<{width}}  {memory.total / GB:>10.2f} GB{self._fits()}")
+        frames = config.data.frames_of_stage(config.stage)
+        shape = f"{config.batch_size} samples" + (f" of {frames} frames" if frames > 1 else "")
+        lines += [
+            "",
+            f"a step: {shape}, {self.micro_batch} × {self.accumulation} accumulated × {self.devices} device{'s' * (self.devices > 1)}, "
+            f"{self.step_tflop:,.2f} TFLOP, {self.step_s:.3g} s ({config.batch_size / self.step_s:,.1f} samples/s)",
+            f"{config.steps:,} steps: {duration(round(self.hours * 3600))}, {self.hours * self.devices:,.1f} device hours"
+            + ("" if self.dollars is None else f", {self.dollars:,.2f} dollars at {self.dollars_per_hour:g} an hour and device"),
+            "not counted: autoencoder and sound encoder (cache them), checkpoints, validation, sample videos",
+        ]
+        return "\n".join(lines)
+
+    def _fits(self) -> str:
+        if self.memory_gb is None:
+            return ""
+        share = self.memory.total / GB / self.memory_gb
+        if share <= 0.9:
+            return f", {share:.0%} of {self.memory_gb:g} GB"
+        hint = "lower hardware.micro_batch" if self.micro_batch > 1 else "shard it (FSDP2)"
+        also = "" if self.config.hardware.gradient_checkpointing else ", or hardware.gradient_checkpointing=true"
+        return f", {share:.0%} of {self.memory_gb:g} GB: too much with the allocator's waste; {hint}{also}"
+
+
+def make_plan(config: TrainingConfig, gpu: str | None, devices: int, mfu: float, dollars_per_hour: float | None) -> Plan:
+    """
+    Args:
+        gpu: its peak times `mfu` is the rate assumed; None measures a few steps on the device at hand (random data).
+
+    Raises:
+        UserError: a GPU that is not in the table.
+    """
+    from inference.models.summary import parameter_table
+
+    inference = inference_config(config)
+    sizes = inference.model.at_stage(config.stage)
+    micro, accumulation = config.accumulation(devices)
+    frames = config.data.frames_of_stage(config.stage)
+    work = Work(config.batch_size, frames, inference.size_px, inference.size_px, reference=True, audio=sizes.with_audio)
+    flops = training_flops(sizes, work, config.stage)
+    if gpu is not None:
+        peak = config.hardware.peak_tflops or peak_tflops(gpu)
+        device, memory_gb = f"{gpu_name(gpu)} at {mfu:.0%} of {peak:,.0f} TFLOP/s (assumed)", memory_of(gpu)
+        step_s = flops / (devices * peak * 1e12 * mfu)
+    else:
+        device, memory_gb, step_s = _measure(config, inference, micro, accumulation, flops, devices)
+    return Plan(
+        config=config,
+        device=device,
+        parameters=parameter_table(sizes),
+        memory=estimate_memory(
+            sizes, config.stage, micro, frames, inference.size_px, config.hardware.precision, config.hardware.gradient_checkpointing
+        ),
+        step_tflop=flops / 1e12,
+        step_s=step_s,
+        devices=devices,
+        micro_batch=micro,
+        accumulation=accumulation,
+        memory_gb=memory_gb,
+        dollars_per_hour=dollars_per_hour,
+    )
+
+
+def gpu_name(gpu: str) -> str:
+    """As the table spells it, if it is there."""
+    return next((name for name, _ in PEAK_BF16_TFLOPS if name.lower() == gpu.lower()), gpu)
+
+
+def memory_of(gpu: str) -> float | None:
+    return next((float(size) for name, size in MEMORY_GB.items() if name.lower() in gpu.lower()), None)
+
+
+def _measure(
+    config: TrainingConfig, inference: InferenceConfig, micro: int, accumulation: int, flops: float, devices: int
+) -> tuple[str, float | None, float]:
+    """(device, its memory in GB, seconds of a step). Times a micro-batch of random data; a model that is far too large for a CPU is
+    estimated from the CPU's matrix-product rate instead."""
+    import torch
+
+    from training.cost.probe import StepProbe
+
+    cuda = torch.cuda.is_available() and config.hardware.device != "cpu"
+    device = torch.device("cuda" if cuda else "cpu")
+    name = torch.cuda.get_device_name(device) if cuda else f"CPU ({torch.get_num_threads()} threads)"
+    memory_gb = torch.cuda.get_device_properties(device).total_memory / GB if cuda else None
+    if not cuda:
+        rate = matrix_product_tflops(device)
+        if flops / 1e12 / rate > 60:
+            return f"{name} at its matrix-product rate of {rate:.3f} TFLOP/s (optimistic)", memory_gb, flops / 1e12 / rate / devices
+    probe = StepProbe(config, inference, device, micro)
+    probe.step()
+    times = []
+    for _ in range(MEASURED_STEPS):
+        begin = time.perf_counter()
+        probe.step()
+        times.append(time.perf_counter() - begin)
+    return f"{name}, measured on random data", memory_gb, sorted(times)[len(times) // 2] * accumulation

@@ -1,0 +1,157 @@
+"""One training sample as a function of (seed, stage, global sample index)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from curation.contracts import ClipError
+from inference.driving.regions import EYES, MOUTH, RegionBoxes, cut_patches
+from inference.models.components import InferenceConfig
+from inference.models.config import PX_PER_CELL
+from inference.models.masks import EYE_DILATION_TOKENS, dilate
+from inference.models.schedule import SCHEDULE
+from manifests import UserError
+from training.data.batch import Skip
+from training.data.clips import ClipOrder, ClipTable, TrainingClip, choose_frames
+from training.data.config import DataConfig
+from training.data.draws import draws, sample_noise
+from training.data.frames import ClipFrames, FrameSource
+from training.data.modality import Conditions, draw_conditions
+from training.data.patch_change import PatchChange, draw_change
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample; see `training.data.batch.TrainingBatch` for shapes, without the batch dimension and with pictures as (..., S, S, 3).
+
+    Attributes:
+        clip_id: None where no clip could serve (then only `skips` means anything).
+    """
+
+    sample_index: int
+    clip_id: str | None
+    skips: tuple[Skip, ...]
+    conditions: Conditions | None = None
+    targets: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    driven: np.ndarray | None = None
+    driven_boxes: np.ndarray | None = None
+    eye_tokens: np.ndarray | None = None
+    mouth_tokens: np.ndarray | None = None
+    loss_keep: np.ndarray | None = None
+    audio: np.ndarray | None = None
+    change: PatchChange | None = None
+    timestep: int = 0
+    noise: torch.Tensor | None = None
+
+
+class TrainingDataset(Dataset):
+    """Maps a global sample index to its `Sample`; nothing else has an influence, neither earlier samples nor the process.
+
+    A clip that fails is passed over: the sample keeps its index, modality, timestep and noise, and takes another clip.
+
+    Args:
+        source: where pictures and sound come from.
+        augment: False leaves the driving patches as they are (validation).
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        inference: InferenceConfig,
+        table: ClipTable,
+        source: FrameSource,
+        seed: int,
+        stage: int,
+        augment: bool = True,
+    ):
+        self._data, self._inference, self._table, self._source = data, inference, table, source
+        self._seed, self._stage, self._augment = seed, stage, augment
+        self._order = ClipOrder(len(table), seed, stage)
+        self._num_frames = data.frames_of_stage(stage)
+
+    def __getitem__(self, sample_index: int) -> Sample:
+        conditions = draw_conditions(self._data.modality, self._seed, self._stage, sample_index)
+        skips: list[Skip] = []
+        for attempt in range(self._data.max_skips):
+            clip = self._table.clips[self._order.clip_of(sample_index, attempt)]
+            try:
+                frames = self._frames(clip, sample_index, attempt)
+                return self._assemble(clip, frames, conditions, sample_index, tuple(skips))
+            except ClipError as error:
+                skips.append(Skip(sample_index, clip.clip_id, error.kind, error.message))
+            except UserError as error:
+                skips.append(Skip(sample_index, clip.clip_id, "no_landmarks", str(error)))
+        return Sample(sample_index, None, tuple(skips))
+
+    def __getitems__(self, sample_indices: list[int]) -> list[Sample]:
+        """As many at a time as the source gains from."""
+        if self._source.at_once == 1:
+            return [self[index] for index in sample_indices]
+        with ThreadPoolExecutor(self._source.at_once) as pool:
+            return list(pool.map(self.__getitem__, sample_indices))
+
+    def _frames(self, clip: TrainingClip, sample_index: int, attempt: int) -> ClipFrames:
+        """Draws which frames, and reads them."""
+        data = self._data
+        rng = draws(self._seed, self._stage, sample_index, "frames", attempt)
+        crop = int(rng.integers(data.crops_per_clip))
+        use_variant, which = rng.random(2)
+        chosen = choose_frames(self._source.usable(clip, crop), self._num_frames, data.frame_stride, data.min_gap_frames, rng)
+        if chosen is None:
+            wanted = "a frame" if self._num_frames == 1 else f"{self._num_frames} frames in a row"
+            raise ClipError("too_short", f"it has not {wanted} with a face and a reference {data.min_gap_frames} frames away")
+        variant = int(which * len(clip.variants)) if clip.variants and use_variant < data.variant_share else None
+        return self._source.frames(clip, crop, chosen[0], chosen[1], self._stage > 1, variant)
+
+    def _assemble(
+        self, clip: TrainingClip, frames: ClipFrames, conditions: Conditions, sample_index: int, skips: tuple[Skip, ...]
+    ) -> Sample:
+        inference, seed, stage = self._inference, self._seed, self._stage
+        height, width = inference.latent_grid
+        shown = {name for name, shows in ((EYES, conditions.eyes), (MOUTH, conditions.mouth)) if shows}
+        driven_boxes = np.concatenate([frames.boxes.eyes * conditions.eyes, frames.boxes.mouth[:, None] * conditions.mouth], axis=1)
+        keep = np.ones((self._num_frames, height, width), bool)
+        if conditions.masked:
+            keep = ~cells_touched(frames.boxes, MOUTH, PX_PER_CELL, height, width)
+        px_per_token = PX_PER_CELL * inference.model.patch_size
+        grid = inference.size_px // px_per_token
+        eye_tokens = cells_touched(frames.boxes, EYES, px_per_token, grid, grid)
+        if conditions.masked and dilate(torch.from_numpy(eye_tokens), EYE_DILATION_TOKENS).flatten(1).all(1).any():
+            raise ClipError("too_close", "the eyes fill the crop: Eq. 2 would leave the mouth nothing to look at")
+        noise_shape = (self._num_frames, inference.model.latent_channels, height, width)
+        change = draw_change(self._data.augment, draws(seed, stage, sample_index, "augmentation")) if self._augment else PatchChange()
+        return Sample(
+            sample_index=sample_index,
+            clip_id=clip.clip_id,
+            skips=skips,
+            conditions=conditions,
+            targets=frames.targets,
+            reference=frames.reference,
+            driven=cut_patches(frames.driving, frames.boxes, shown),
+            driven_boxes=driven_boxes,
+            eye_tokens=eye_tokens,
+            mouth_tokens=cells_touched(frames.boxes, MOUTH, px_per_token, grid, grid),
+            loss_keep=keep,
+            audio=frames.audio,
+            change=change,
+            timestep=int(draws(seed, stage, sample_index, "timestep").integers(SCHEDULE.num_steps)),
+            noise=sample_noise(seed, stage, sample_index, noise_shape),
+        )
+
+
+def cells_touched(boxes: RegionBoxes, region: str, cell_px: int, height: int, width: int) -> np.ndarray:
+    """(F, height, width) bool: cells of `cell_px` pixels that a region touches.
+
+    Equals `inference.models.masks.region_tokens` of the region's pixels; computed from the rectangles, because 16 frames hold many pixels.
+    """
+    touched = np.zeros((len(boxes), height, width), bool)
+    for cells, rectangles in zip(touched, boxes.of(region).tolist(), strict=True):
+        for x0, y0, x1, y1 in rectangles:
+            cells[y0 // cell_px : -(-y1 // cell_px), x0 // cell_px : -(-x1 // cell_px)] = True
+    return touched

@@ -1,0 +1,1 @@
+"""Everything once, from rendered clips to a scored animation, on one page."""

@@ -1,0 +1,3 @@
+from training.demo.run import main
+
+main()

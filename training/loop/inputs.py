@@ -1,0 +1,71 @@
+"""From a batch to what the model is called with, on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from inference.models.codecs import LatentCodec
+from inference.models.schedule import SCHEDULE
+from manifests.errors import UserError
+from training.data.batch import TrainingBatch
+from training.data.patches import augment_driven
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """Attributes:
+    x0: (B, F, C, h, w) float32, the clean latents.
+    arguments: keyword arguments of `MegActorModel.forward`.
+    """
+
+    x0: torch.Tensor
+    arguments: dict[str, Any]
+
+
+@torch.no_grad()
+def model_inputs(batch: TrainingBatch, codec: LatentCodec, with_audio: bool) -> ModelInputs:
+    """
+    Args:
+        batch: on the model's device.
+        codec: encodes frames where the batch has no cached latents.
+        with_audio: False in stage 1, whose model has no audio layers.
+    """
+    x0 = _latents(batch.target_latents, batch.target_frames, codec)
+    arguments = {
+        "latents": SCHEDULE.add_noise(x0, batch.noise.to(x0), batch.timesteps),
+        "timesteps": batch.timesteps,
+        "driven_frames": augment_driven(batch),
+        "reference_latents": _latents(batch.reference_latents, batch.reference_frames, codec),
+        "reference_present": batch.reference_present,
+        "region_mask": batch.region_mask,
+    }
+    if with_audio:
+        arguments |= {"audio": batch.audio.float(), "audio_present": batch.audio_present}
+    return ModelInputs(x0, arguments)
+
+
+def emphasis(batch: TrainingBatch, codec: LatentCodec, region_weight: float, channels: str) -> torch.Tensor | None:
+    """(B, F, C or 1, h, w) weights of the loss for the settings of `LossConfig`; None where they ask for none.
+
+    Raises:
+        UserError: channels "pixels" with a codec that does not know what its channels do to the picture.
+    """
+    weights = None
+    if region_weight != 1:
+        regions = batch.eye_tokens | batch.mouth_tokens  # (B, F, ht, wt)
+        scale = batch.loss_keep.shape[-1] // regions.shape[-1]
+        cells = regions.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+        weights = 1 + (region_weight - 1) * cells[:, :, None].float()
+    if channels == "pixels":
+        if codec.channel_weights is None:
+            raise UserError("loss.channels=pixels is for the block-DCT codec: of the VAE's channels nobody knows what they move")
+        by_channel = torch.tensor(codec.channel_weights, device=batch.loss_keep.device)[:, None, None]
+        weights = by_channel if weights is None else weights * by_channel
+    return weights
+
+
+def _latents(cached: torch.Tensor | None, frames: torch.Tensor | None, codec: LatentCodec) -> torch.Tensor:
+    return cached.float() if cached is not None else codec.encode(frames.float() / 255)

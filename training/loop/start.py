@@ -1,0 +1,111 @@
+"""The weights that a stage starts from: random, PixArt-α, or the average of the stage before, grown by the new layers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.models.components import InferenceConfig
+from manifests.errors import UserError
+from training.config import TrainingConfig
+from training.loop.checkpoints import EMA, Checkpoints, read_state
+from training.loop.run_folder import RUN_FILE, read_run
+
+if TYPE_CHECKING:
+    from inference.models.megactor import MegActorModel
+
+_STAGE_OF_SEED = 1_000_003  # spreads (seed, stage) over torch's 64-bit seeds
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the first weights come from; plain values for `run.yaml`.
+
+    Attributes:
+        kind: random, pixart or stage.
+        source: the folder or file; None for random.
+        step: of the checkpoint, where it is one.
+    """
+
+    kind: str
+    source: str | None = None
+    step: int | None = None
+
+    def text(self) -> str:
+        if self.kind == "random":
+            return "random weights"
+        return f"{self.source}" + (f", averaged weights of step {self.step:,}" if self.step is not None else "")
+
+
+def find_start(config: TrainingConfig, init: str | None, before: str | None = None) -> Start:
+    """What `init` (a run's folder or one of its checkpoints) or the configuration names, checked before anything is built.
+
+    Args:
+        before: where the run of the stage before is looked for when `init` is not given.
+
+    Raises:
+        UserError: nothing there, or a run of the wrong stage.
+    """
+    stage = config.stage
+    if stage == 1:
+        if init is not None:
+            raise UserError(f"stage 1 starts from PixArt-α (--set pixart=FOLDER) or at random, not from a run: leave out --init {init}")
+        return Start("pixart", config.pixart) if config.pixart else Start("random")
+    if init is None and before is not None and (Path(before) / RUN_FILE).is_file():
+        init = before
+    if init is None:
+        where = f" (looked in {before})" if before else ""
+        raise UserError(f"stage {stage} continues a run of stage {stage - 1}{where}: train that first, or name it by --init RUN")
+    folder = Path(init)
+    checkpoint = folder if (folder / "state.json").is_file() else Checkpoints(folder).newest()
+    run = folder if checkpoint is None or checkpoint != folder else checkpoint.parent.parent
+    record = read_run(run)
+    if record is None:
+        raise UserError(f"--init {init}: no training run there (no {RUN_FILE})")
+    if record["config"]["stage"] != stage - 1:
+        raise UserError(
+            f"--init {init} is a run of stage {record['config']['stage']}; stage {stage} starts from stage {stage - 1} "
+            "(the order is 1 spatial decoupling, 2 modality decoupling, 3 motion priors)"
+        )
+    if checkpoint is None:
+        raise UserError(f"--init {init}: that run has no checkpoint yet")
+    return Start("stage", str(checkpoint), read_state(checkpoint).step)
+
+
+def build_model(config: TrainingConfig, inference: InferenceConfig, start: Start) -> MegActorModel:
+    """The model of the stage with its first weights, float32 on the CPU; the same for the same seed.
+
+    Raises:
+        UserError: weights that do not fit the configuration.
+    """
+    import torch
+
+    from inference.models import MegActorModel, grow, initialise_from_pixart, load_motion_weights, load_tensors
+
+    sizes = inference.model.at_stage(config.stage)
+    with torch.random.fork_rng(devices=[]):  # the random layers do not depend on, and do not disturb, anybody's generator
+        torch.manual_seed(config.seed * _STAGE_OF_SEED + config.stage)
+        try:
+            if start.kind == "stage":
+                model = MegActorModel.from_pretrained(Path(start.source) / EMA, torch_dtype=torch.float32)
+                if model.sizes != sizes.at_stage(config.stage - 1):
+                    raise UserError(f"{start.source} was trained with other sizes: {_different(model.sizes, sizes, config.stage - 1)}")
+                model = grow(model, config.stage)
+            else:
+                model = MegActorModel.from_sizes(sizes)
+                if start.kind == "pixart":
+                    initialise_from_pixart(model, load_tensors(start.source))
+            if config.stage == 3 and config.motion:
+                load_motion_weights(model, load_tensors(config.motion))
+        except (OSError, json.JSONDecodeError) as error:
+            raise UserError(f"cannot read the weights of {start.text()}: {' '.join(str(error).split())[:300]}") from error
+    return model.train()
+
+
+def _different(old, new, stage: int) -> str:
+    from dataclasses import asdict
+
+    before, after = asdict(old), asdict(new.at_stage(stage))
+    return ", ".join(f"{name} {before[name]} → {after[name]}" for name in before if before[name] != after[name])

@@ -1,0 +1,72 @@
+"""`python -m training cache-latents`: fills the latent cache that a stage trains from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation.configuration import ConfigError
+from curation.job.gpus import NO_GPU, GpuDemand
+from inference.models.components import load_inference_config
+from training.config import TrainingConfig
+from training.offline.clip_job import failures, is_done, run_clips
+
+_GPU_MEMORY_MIB = 4096  # the SD VAE at 512 px in float32, 16 pictures handed over at once, and the sound encoder
+
+
+@dataclass(frozen=True)
+class CacheResult:
+    """What a run did and what is there now."""
+
+    folder: Path
+    n_fresh: int
+    n_clips: int
+    n_failed: int
+    size_bytes: int
+
+    def text(self) -> str:
+        """For a person."""
+        there = self.n_clips - self.n_failed
+        lines = f"{self.folder}: {there} of {self.n_clips} clips, {self.size_bytes / 1e6:.1f} MB, {self.n_fresh} looked at now"
+        failed = f"\n{self.n_failed} failed: {self.folder}/failed/*.json say why; --retry-failed tries them again" if self.n_failed else ""
+        return f"{lines}{failed}\ntrain from it with --set data.latent_cache={self.folder}"
+
+
+def cache_latents(
+    config: TrainingConfig,
+    manifest: str,
+    out: str,
+    *,
+    executor: str = "auto",
+    workers: int = 0,
+    device: str = "cpu",
+    retry_failed: bool = False,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> CacheResult:
+    """Caches the clips that the configuration's stage trains on. Killed at any moment, the same call continues.
+
+    Args:
+        out: the cache's folder.
+        device: cpu or cuda.
+
+    Raises:
+        ConfigError, UserError: no clips, weights that are missing, a cache of other settings.
+    """
+    from training.data.latent_cache import CacheWork, cache_settings, clip_file, open_cache
+    from training.data.loader import load_clips
+
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"device is {device!r}; it must be cpu or cuda")
+    data, inference = config.data, load_inference_config(config.inference, config.inference_overrides)
+    table = load_clips(manifest, data.where, data.split, inference.fps, needs_audio=config.stage > 1)
+    say(table.describe())
+    folder = open_cache(Path(out).absolute(), cache_settings(data, inference), create=True)
+    missing = [clip for clip in table.clips if not is_done(folder, clip_file(folder, clip.clip_id), clip, retry_failed)]
+    arguments = (str(folder), data, inference, table, data.frames_of_stage(config.stage), config.stage > 1, device)
+    gpu = GpuDemand(_GPU_MEMORY_MIB) if device == "cuda" else NO_GPU
+    tally = run_clips(folder, missing, CacheWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
+    ids = {clip.clip_id for clip in table.clips}
+    size_bytes = sum(file.stat().st_size for file in folder.glob("??/*.safetensors"))
+    return CacheResult(folder, tally.clips, len(table), len(ids & failures(folder).keys()), size_bytes)

@@ -1,0 +1,334 @@
+"""Offline variants of clips for the driving image: one video a clip, cut by its first square, whose faces were swapped or stylised.
+
+`python -m training augment` makes a new manifest beside copies of the landmarks: the same rows with two more columns,
+`driven_KIND_path` and `driven_KIND_problem`. The loader takes driven frames from a variant and everything else from the clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+import manifests
+from curation import configuration, face_crop
+from curation.configuration import ConfigError
+from curation.contracts import Clip, ClipError
+from curation.face_crop import HEAD_SCALE
+from curation.job.gpus import NO_GPU, GpuDemand
+from curation.job.ledger import write_atomic
+from curation.materialise.encoding import write_clip
+from curation.materialise.settings import MaterialiseSettings
+from curation.media import MediaLimits, MediaReader
+from manifests import Column, UserError
+from manifests.atomic import atomic_path
+from manifests.landmarks import LANDMARKS_DIR
+from manifests.schema import column_of
+from training.data.clips import ClipGeometry, ClipTable, TrainingClip, clip_geometry, load_clips
+from training.data.draws import draws
+from training.offline.clip_job import failures, is_done, run_clips
+from training.offline.geometry import GeometryBound, GeometryCheck
+from training.offline.stylise import SdxlStylist, StyliseConfig
+from training.offline.swap import EMBEDDER, SWAPPER, OnnxSwapper
+
+KINDS = ("swap", "stylise")
+_FRAMES_AT_ONCE = 16
+_GPU_MEMORY_MIB = {"swap": 2048, "stylise": 12_288}
+_RUN_FILE = "variants.json"
+
+
+@dataclass(frozen=True)
+class VariantConfig:
+    """What decides how variants look; section `augment:` of a file given by --config, or --set KEY=VALUE.
+
+    Attributes:
+        size_px: side of the variants' pictures; the training's size or more.
+        fps: rate of the clips' landmarks.
+        crop_scale: as in the inference configuration.
+        crf: quality of x264.
+        seed: of the draws of identities and prompts.
+        stylise: the SDXL pipeline.
+        bound: how far eyes and mouth may move.
+        media: bounds of the decoder.
+    """
+
+    size_px: int = 512
+    fps: float = 25.0
+    crop_scale: float = HEAD_SCALE
+    crf: int = 17
+    seed: int = 0
+    stylise: StyliseConfig = field(default_factory=StyliseConfig)
+    bound: GeometryBound = field(default_factory=GeometryBound)
+    media: MediaLimits = field(default_factory=MediaLimits)
+
+
+class FaceChanger(Protocol):
+    """Changes the frames of one clip after the other."""
+
+    def begin(self, clip: TrainingClip) -> None:
+        """A new clip starts."""
+        ...
+
+    def change(self, pictures: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+        """(F, S, S, 3) uint8 and (F, 68, 2), NaN where no face is seen, to pictures of the same shape."""
+        ...
+
+
+class VariantWork:
+    """Makes variants; a `training.offline.clip_job.ClipWork`.
+
+    Args:
+        folder: the videos go to `folder/ab/CLIP_ID.mp4`.
+        kind: swap or stylise.
+        sources: the clips that identities are taken from; of the table.
+        device: cpu or cuda.
+    """
+
+    def __init__(self, folder: str, kind: str, config: VariantConfig, table: ClipTable, device: str):
+        self._folder, self._config, self._table = Path(folder), config, table
+        self._reader = MediaReader(config.media)
+        self._check = GeometryCheck(config.bound)
+        self._changer: FaceChanger = _SwapWith(self, device) if kind == "swap" else _Paint(config, device)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def make(self, clip: TrainingClip) -> float:
+        """Decodes the clip once, changes its frames, checks their geometry, writes the video."""
+        geometry = self.geometry(clip)
+        matrix = face_crop.crop_matrix(geometry.squares[0], self._config.size_px)
+        points = face_crop.transform_points(geometry.points_px, matrix)
+        self._changer.begin(clip)
+        n_frames = len(points)
+        seen = np.flatnonzero(geometry.seen)
+        looked_at = set(
+            seen[np.round(np.linspace(0, len(seen) - 1, min(len(seen), self._config.bound.checked_frames))).astype(int)].tolist()
+        )
+        before: list[np.ndarray] = []
+        after: list[np.ndarray] = []
+
+        def changed() -> Iterator[np.ndarray]:
+            for start, pictures in self._chunks(clip, matrix, n_frames):
+                results = self._changer.change(pictures, points[start : start + len(pictures)])
+                for k, (original, result) in enumerate(zip(pictures, results, strict=True), start):
+                    if k in looked_at:
+                        before.append(original)
+                        after.append(result)
+                    yield result
+
+        target = variant_file(self._folder, clip.clip_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        settings = MaterialiseSettings(size_px=self._config.size_px, crf=self._config.crf)
+        with atomic_path(target) as temporary:
+            written = write_clip(temporary, changed(), None, settings)
+            if written < n_frames:
+                raise ClipError("truncated", f"{written} of the {n_frames} frames with landmarks can be decoded")
+            self._check.require_same(before, after)
+        return n_frames * 1000 / self._config.fps
+
+    def geometry(self, clip: TrainingClip) -> ClipGeometry:
+        return clip_geometry(self._table.landmarks, clip.clip_id, self._config.crop_scale, 1, 0.0)
+
+    def face_of(self, clip: TrainingClip) -> tuple[np.ndarray, np.ndarray]:
+        """The picture (S, S, 3) in the middle of a clip's seen frames, and its points (68, 2)."""
+        geometry = self.geometry(clip)
+        matrix = face_crop.crop_matrix(geometry.squares[0], self._config.size_px)
+        frame = int(np.flatnonzero(geometry.seen)[geometry.seen.sum() // 2])
+        time_ms = clip.start_ms + float(geometry.times_ms[frame])
+        picture = self._reader.pictures_at(clip.video_path, [time_ms], strict=True)[0]
+        return face_crop.warp(picture, matrix, self._config.size_px), face_crop.transform_points(geometry.points_px[frame], matrix)
+
+    def other_identity(self, clip: TrainingClip, attempt: int) -> TrainingClip:
+        """A clip of somebody else, drawn by the clip's id.
+
+        Raises:
+            UserError: there is nobody else.
+        """
+        others = [other for other in self._table.clips if other.identity != clip.identity]
+        if not others:
+            raise UserError("all clips show one identity: there is no other face to swap in")
+        number = int.from_bytes(hashlib.blake2b(clip.clip_id.encode(), digest_size=7).digest(), "big")
+        return others[int(draws(self._config.seed, 0, number, "swap", attempt).integers(len(others)))]
+
+    def _chunks(self, clip: TrainingClip, matrix: np.ndarray, n_frames: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(first frame, (n, S, S, 3) uint8) of every frame with a row of landmarks, in one pass through the file."""
+        span = Clip("variant", clip.clip_id, clip.identity, clip.video_path, clip.start_ms, clip.end_ms)
+        held: list[np.ndarray] = []
+        start = 0
+        with self._reader.read(span, sample_hz=self._config.fps, audio=False) as stream:
+            for frame in stream.frames():
+                if frame.index >= n_frames:
+                    break
+                held.append(face_crop.warp(frame.rgb, matrix, self._config.size_px))
+                if len(held) == _FRAMES_AT_ONCE:
+                    yield start, np.stack(held)
+                    start, held = start + len(held), []
+        if held:
+            yield start, np.stack(held)
+
+
+class _SwapWith:
+    """Swaps in the face of somebody else in the manifest."""
+
+    def __init__(self, work: VariantWork, device: str):
+        from curation.models.store import Store
+
+        store = Store.standard()
+        providers = ("CUDAExecutionProvider",) if device == "cuda" else ("CPUExecutionProvider",)
+        self._swapper = OnnxSwapper(store.find(SWAPPER), store.find(EMBEDDER), providers)
+        self._work = work
+        self._identity: np.ndarray | None = None
+
+    def begin(self, clip: TrainingClip) -> None:
+        problem: ClipError | None = None
+        for attempt in range(5):  # the other clip may be broken; its fault is not this clip's
+            try:
+                self._identity = self._swapper.identity(*self._work.face_of(self._work.other_identity(clip, attempt)))
+                return
+            except ClipError as error:
+                problem = error
+        raise ClipError(problem.kind, f"five clips to take a face from were broken, the last one: {problem.message}")
+
+    def change(self, pictures: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+        seen = np.isfinite(points_px).all(axis=(1, 2))
+        swapped = [self._swapper.swap(p, q, self._identity) if s else p for p, q, s in zip(pictures, points_px, seen, strict=True)]
+        return np.stack(swapped)
+
+
+class _Paint:
+    """Paints a clip's frames after a prompt drawn by its id."""
+
+    def __init__(self, config: VariantConfig, device: str):
+        self._config, self._stylist = config, SdxlStylist(config.stylise, device)
+        self._prompt, self._seed = "", 0
+
+    def begin(self, clip: TrainingClip) -> None:
+        self._seed = int.from_bytes(hashlib.blake2b(clip.clip_id.encode(), digest_size=6).digest(), "big")
+        rng = draws(self._config.seed, 0, self._seed, "stylise")
+        self._prompt = self._config.stylise.prompts[int(rng.integers(len(self._config.stylise.prompts)))]
+
+    def change(self, pictures: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+        return self._stylist.stylise(pictures, self._prompt, self._seed)
+
+
+def variant_file(folder: Path, clip_id: str) -> Path:
+    return folder / clip_id[:2] / f"{clip_id}.mp4"
+
+
+def variant_columns(kind: str) -> tuple[Column, Column]:
+    """The columns that a kind adds to a manifest."""
+    return (
+        Column(
+            f"driven_{kind}_path", pa.string(), "", f"video for the driving image, faces changed by {kind}; null where there is none", 1
+        ),
+        Column(
+            f"driven_{kind}_problem", pa.string(), "", f"why the clip has no {kind} variant; null where it has one or none was asked for", 1
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """What a run did and what the new manifest holds."""
+
+    manifest_file: Path
+    kind: str
+    n_fresh: int
+    n_clips: int
+    problems: dict[str, str]
+
+    def text(self) -> str:
+        """For a person."""
+        made = self.n_clips - len(self.problems)
+        lines = [f"{self.manifest_file}: {made} of {self.n_clips} clips have a {self.kind} variant, {self.n_fresh} looked at now"]
+        lines += [f"  {clip_id}: {problem}" for clip_id, problem in list(self.problems.items())[:5]]
+        more = len(self.problems) - 5
+        return "\n".join([*lines, *([f"  and {more} more: column driven_{self.kind}_problem"] if more > 0 else [])])
+
+
+def make_variants(
+    config: VariantConfig,
+    kind: str,
+    manifest: str,
+    out: str,
+    *,
+    where: str = "accepted",
+    executor: str = "auto",
+    workers: int = 0,
+    device: str = "cpu",
+    retry_failed: bool = False,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> VariantResult:
+    """Makes variants of the clips that a query selects, and OUT/manifest.parquet. Killed at any moment, the same call continues.
+
+    Args:
+        kind: swap or stylise.
+        manifest: a run's folder, or its manifest.parquet; only read. May be the OUT of another kind: the clips then have both.
+        out: a folder of its own.
+
+    Raises:
+        ConfigError, UserError: no clips, weights that are missing, an OUT of another run.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"kind is {kind!r}{configuration.nearest(kind, KINDS)}")
+    home = Path(str(manifest).rpartition("/")[0] or ".") if str(manifest).endswith(".parquet") else Path(manifest)
+    target = Path(out).absolute()
+    if target == home.absolute():
+        raise ConfigError(f"{out} holds the manifest that is read; choose another OUT, the new manifest has all of its rows")
+    table = load_clips(manifest, where, "all", config.fps, needs_audio=False)
+    say(table.describe())
+    _require_same_run(target, {"kind": kind, "manifest": str(home.absolute()), "config": _lasting(config)})
+    folder = target / "variants" / kind
+    missing = [clip for clip in table.clips if not is_done(folder, variant_file(folder, clip.clip_id), clip, retry_failed)]
+    gpu = GpuDemand(_GPU_MEMORY_MIB[kind]) if device == "cuda" else NO_GPU
+    arguments = (str(folder), kind, config, table, device)
+    tally = run_clips(folder, missing, VariantWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
+    ids = {clip.clip_id for clip in table.clips}
+    problems = {clip_id: f"{p['kind']}: {p['message']}" for clip_id, p in failures(folder).items() if clip_id in ids}
+    _write_manifest(manifest, home, target, kind, folder, problems)
+    return VariantResult(target / manifests.store.MANIFEST_FILE, kind, tally.clips, len(table), problems)
+
+
+def _lasting(config: VariantConfig) -> dict[str, Any]:
+    """The settings that change variants."""
+    return {name: value for name, value in configuration.to_tree(config).items() if name != "media"}
+
+
+def _require_same_run(target: Path, run: dict[str, Any]) -> None:
+    file = target / _RUN_FILE
+    if file.is_file():
+        if json.loads(file.read_text()) != run:
+            raise ConfigError(f"{target} holds variants of another manifest, kind or configuration; choose another OUT")
+    elif target.exists() and any(target.iterdir()):
+        raise ConfigError(f"{target} holds files of something else; choose another OUT")
+    else:
+        write_atomic(file, json.dumps(run, indent=1).encode())
+
+
+def _write_manifest(manifest: str, home: Path, target: Path, kind: str, folder: Path, problems: dict[str, str]) -> None:
+    """The same rows with this kind's columns; the landmarks first, so that a manifest never stands without them."""
+    (target / LANDMARKS_DIR).mkdir(parents=True, exist_ok=True)
+    for file in sorted((home / LANDMARKS_DIR).glob("*.parquet")):
+        copy = target / LANDMARKS_DIR / file.name
+        if not copy.is_file():
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(file, temporary)
+    table = manifests.read_table(manifest)
+    path_column, problem_column = variant_columns(kind)
+    rows = table.to_pylist()
+    for row in rows:
+        file = variant_file(folder, row["clip_id"])
+        row[path_column.name] = str(file) if file.is_file() else None
+        row[problem_column.name] = problems.get(row["clip_id"])
+    known = {column.name for column in manifests.COLUMNS}
+    further = [column_of(f) for f in table.schema if f.name not in known | {path_column.name, problem_column.name}]
+    run_config = manifests.run_config(manifest) | {f"augment_{kind}": json.loads((target / _RUN_FILE).read_text())}
+    manifests.write(rows, target / manifests.store.MANIFEST_FILE, run_config, (*further, path_column, problem_column))

@@ -1,0 +1,238 @@
+"""From a configuration, a manifest and a folder to a trained run: builds the parts, continues what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from curation import configuration
+from inference.models.components import InferenceConfig, load_inference_config
+from manifests.errors import UserError
+from training.config import TrainingConfig
+from training.loop.checkpoints import Checkpoints, TrainingState
+from training.loop.run_folder import code_version, open_run, read_run
+from training.loop.start import Start, build_model, find_start
+
+VALIDATION_SEED = 20_260_101  # of its draws: fixed, so that curves of runs with other seeds can be compared
+AUTO_CACHE = "auto"  # of data.latent_cache: in the run's folder
+
+
+def inference_config(config: TrainingConfig) -> InferenceConfig:
+    return load_inference_config(config.inference, config.inference_overrides)
+
+
+def train(
+    config: TrainingConfig,
+    manifest: str,
+    out: str | Path,
+    init: str | None = None,
+    before: str | None = None,
+    say: Callable[[str], None] = print,
+) -> TrainingState:
+    """Trains a stage from `manifest` into the folder `out`, or continues it there.
+
+    Args:
+        init: the run (or one of its checkpoints) of the stage before.
+        before: where it is looked for if `init` is not given.
+
+    Raises:
+        UserError, ConfigError, StoppedError: one line that says what to do.
+    """
+    inference = inference_config(config)
+    out = Path(out)
+    start = _start(config, out, init, before)
+
+    from training.data.loader import open_clips
+
+    accelerator = make_accelerator(config, out)
+    say = say if accelerator.is_main_process else _silent
+    own_cache = config.data.latent_cache == AUTO_CACHE
+    table = open_clips(replace(config.data, latent_cache=None) if own_cache else config.data, inference, manifest, config.stage)
+    record = {
+        "config": configuration.to_tree(config),
+        "inference": inference.to_tree(),
+        "start": configuration.to_tree(start),
+        "data": {"clips": table.fingerprint},
+        "manifest": {"path": str(manifest), "sha256": manifest_digest(manifest), "clips": table.describe()},
+        "code_version": code_version(),
+    }
+    continues = False
+    if accelerator.is_main_process:
+        continues = open_run(out, record)
+        Checkpoints(out).remove_unfinished()
+    accelerator.wait_for_everyone()
+    say(f"{'continues' if continues else 'starts'} {out} on {_device_text(accelerator)}, from {start.text()}")
+    say(f"data: {table.describe()} ({manifest})")
+    if own_cache:
+        config = with_own_cache(config, manifest, out, accelerator, say)
+        table = open_clips(config.data, inference, manifest, config.stage)
+    trainer = build_trainer(config, inference, out, accelerator, table, start, manifest, say)
+    newest = trainer.checkpoints.newest()
+    if newest is not None:
+        trainer.resume(newest)
+        say(f"at step {trainer.state.step:,} of {config.steps:,}")
+    _start_trackers(accelerator, config)
+    state = trainer.run()
+    if accelerator.is_main_process:
+        from training.watch.report import write_report
+
+        say(f"trained {state.step:,} steps: weights in {out / 'pipeline'}, report in {write_report(out)}")
+    return state
+
+
+def with_own_cache(config: TrainingConfig, manifest: str, out: Path, accelerator: Any, say: Callable[[str], None]) -> TrainingConfig:
+    """The configuration with a latent cache in the run's folder, filled now; for large data there is `python -m training cache-latents`."""
+    from training.offline.cache_job import cache_latents
+
+    folder = out / "latents"
+    data = replace(config.data, latent_cache=str(folder))
+    if accelerator.is_main_process:
+        say("caches latents, driving patches and sound first")
+        cache_latents(replace(config, data=data), manifest, str(folder), executor="inprocess", say=say)
+    accelerator.wait_for_everyone()
+    return replace(config, data=data)
+
+
+def build_trainer(
+    config: TrainingConfig, inference: InferenceConfig, out: Path, accelerator: Any, table: Any, start: Start, manifest: str, say: Any
+) -> Any:
+    """The trainer of this rank with its loaders and observers."""
+    from inference.models.components import TrainingRecord, build_codec
+    from training.data.loader import make_loader
+    from training.loop.trainer import Trainer
+    from training.watch.observers import Validation
+    from training.watch.videos import SampleVideos
+
+    codec = build_codec(inference, accelerator.device)
+    micro, _ = config.accumulation(accelerator.num_processes)
+
+    def batches(start_index: int) -> Iterator[Any]:
+        return iter(
+            make_loader(
+                config.data,
+                inference,
+                table,
+                stage=config.stage,
+                seed=config.seed,
+                batch_size=micro,
+                start_index=start_index,
+                rank=accelerator.process_index,
+                world_size=accelerator.num_processes,
+                num_workers=config.hardware.workers,
+                pin_memory=accelerator.device.type == "cuda",
+            )
+        )
+
+    observers: list[Any] = []
+    held_out = held_out_clips(config, inference, manifest, say)
+    if config.validation.every_steps:
+        observers.append(
+            Validation(
+                validation_batches(config, inference, held_out or table, micro), config.validation.timesteps, config.validation.every_steps
+            )
+        )
+    if config.videos.every_steps or config.videos.at_end:
+        unseen = held_out if config.videos.held_out else None
+        observers.append(SampleVideos(config, inference, unseen or table, is_held_out=unseen is not None))
+    modality = config.data.modality
+    record = TrainingRecord(
+        stage=config.stage,
+        dropout={"reference": modality.reference_dropout, "all": modality.all_dropout},
+        code_version=code_version(),
+    )
+    return Trainer(
+        config, inference, out, build_model(config, inference, start), accelerator, codec, batches, tuple(observers), record, say
+    )
+
+
+def held_out_clips(config: TrainingConfig, inference: InferenceConfig, manifest: str, say: Callable[[str], None]):
+    """Clips of the split that is not trained on; None, with a word about it, where the manifest has none."""
+    from training.data.loader import open_clips
+
+    try:
+        if config.data.split == "all":
+            raise UserError("all splits are trained on")
+        other = "test" if config.data.split == "train" else "train"
+        return open_clips(replace(config.data, split=other, latent_cache=None), inference, manifest, config.stage)
+    except UserError as error:
+        say(f"validation and sample videos use training clips: {error}")
+        return None
+
+
+def validation_batches(config: TrainingConfig, inference: InferenceConfig, table: Any, micro: int) -> list[Any]:
+    """The first samples of a stream of its own, without augmentation."""
+    from training.data.loader import make_loader
+
+    size = min(micro, config.validation.samples)
+    loader = make_loader(
+        replace(config.data, latent_cache=None),
+        inference,
+        table,
+        stage=config.stage,
+        seed=VALIDATION_SEED,
+        batch_size=size,
+        augment=False,
+    )
+    stream = iter(loader)
+    return [next(stream) for _ in range(max(1, config.validation.samples // size))]
+
+
+def make_accelerator(config: TrainingConfig, out: Path) -> Any:
+    """accelerate's object for the configured device and precision; its own launcher and configuration decide on ranks and sharding.
+
+    Raises:
+        UserError: a GPU is asked for and none is there.
+    """
+    import torch
+    from accelerate import Accelerator
+
+    hardware = config.hardware
+    if hardware.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "no CUDA device; this configuration trains on a GPU: for the CPU take --config embedded, or set hardware.device=cpu"
+        )
+    return Accelerator(
+        cpu=hardware.device == "cpu",
+        mixed_precision=hardware.precision,
+        log_with=list(config.logging.trackers) or None,
+        project_dir=str(out),
+    )
+
+
+def manifest_digest(manifest: str) -> str:
+    """SHA-256 of the manifest's file, for the report; empty for a URL or a running run's shards."""
+    import hashlib
+
+    file = Path(manifest) / "manifest.parquet" if Path(manifest).is_dir() else Path(manifest)
+    if not file.is_file():
+        return ""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _start(config: TrainingConfig, out: Path, init: str | None, before: str | None) -> Start:
+    """A continued run keeps its own start unless another is asked for (which is then compared, and refused)."""
+    old = read_run(out)
+    if old is not None and init is None and old["config"]["stage"] == config.stage:
+        return Start(**old["start"])
+    return find_start(config, init, before)
+
+
+def _start_trackers(accelerator: Any, config: TrainingConfig) -> None:
+    if config.logging.trackers:
+        accelerator.init_trackers("tensorboard")
+
+
+def _device_text(accelerator: Any) -> str:
+    import torch
+
+    device = accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"the CPU ({torch.get_num_threads()} threads)"
+    ranks = accelerator.num_processes
+    return name if ranks == 1 else f"{ranks} × {name} ({accelerator.distributed_type.value.lower()})"
+
+
+def _silent(line: str) -> None:
+    pass
