@@ -12,7 +12,7 @@ from inference.models.config import ModelConfig
 def write_model_card(folder: Path, sizes: ModelConfig, counts: Mapping[str, int], dtype: str) -> None:
     """README.md: what the weights are, their parameters by part (`counts`), and the sizes to build them with."""
     rows = "\n".join(f"| {part} | {count:,} |" for part, count in counts.items() if count)
-    sizes = "\n".join(f"| {name} | {value} |" for name, value in asdict(sizes).items())
+    size_rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(sizes).items())
     (folder / "README.md").write_text(
         f"""---
 library_name: diffusers
@@ -34,7 +34,7 @@ the eyes and mouth of a driving video, by speech, or by both. Load with
 ## Sizes
 | setting | value |
 |---|---|
-{sizes}
+{size_rows}
 
 ## Use
 The model makes people appear to do and say what they did not. Animate only faces whose owners agreed, and say that the result is synthetic.
