@@ -1,7 +1,8 @@
 """Transformer blocks with PixArt-α's adaLN-single: one modulation a clip, to which every block adds a table of its own.
 
 Submodules carry the names of diffusers' `BasicTransformerBlock`. Attention and feed-forward read `norm(x)·(1 + scale) + shift`, and their
-outputs are gated; the audio attention reads the bare residual stream and adds to it, as PixArt's text attention did.
+outputs are gated; the audio attention reads the residual stream (through a norm if `audio_norm`) and adds to it, as PixArt's text attention
+did.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class DenoisingBlock(ModulatedBlock):
         self.attn1 = SpatialAttention(width, heads)
         self.temporal = TemporalModule(width, config.temporal_heads, config.temporal_window) if index in config.temporal_blocks else None
         self.audio = Attention(width, heads, context_width=config.audio_width) if config.with_audio else None
+        self.norm_audio = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False) if config.audio_norm else nn.Identity()
         self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.ff = FeedForward(width, activation_fn="gelu-approximate")
 
@@ -86,6 +88,6 @@ class DenoisingBlock(ModulatedBlock):
         if self.temporal is not None:
             x = self.temporal(x, grid, frame_positions_FD)
         if audio_BFTC is not None:
-            heard = self.audio(x.flatten(0, 1), audio_BFTC.flatten(0, 1)).unflatten(0, x.shape[:2])
+            heard = self.audio(self.norm_audio(x).flatten(0, 1), audio_BFTC.flatten(0, 1)).unflatten(0, x.shape[:2])
             x = x + audio_gain_BF11.to(heard.dtype) * heard
         return x + ff_gate * self.ff(modulate(self.norm2(x), ff_shift, ff_scale))

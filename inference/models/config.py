@@ -21,7 +21,8 @@ class ModelConfigError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Every size of the model. The defaults are the paper's: 1,404,601,432 parameters.
+    """Every size of the model. The defaults are the paper's: 1,404,601,432 parameters. A setting that came later is off by default, which is
+    what a saved configuration without it was trained with; the shipped profiles turn it on.
 
     Attributes:
         num_layers: transformer blocks of the denoiser; the reference transformer has as many.
@@ -37,6 +38,8 @@ class ModelConfig:
             sample at no t (Li and He, arXiv 2511.13720).
         reference_timestep: "same" gives the reference transformer the clip's timestep, "zero" always 0.
         audio_width, audio_tokens: channels and tokens of a frame's audio window.
+        audio_norm: layer norm (without parameters) of the audio tokens and of what the audio attention's queries are made of. Whisper's
+            states hold a few values in the hundreds, which would decide every score and leave the mouth to chance on those frames.
         temporal_heads: heads of the temporal modules, which stand in the blocks of odd index.
         temporal_window: tokens along the side of the square that one temporal sequence covers in every frame.
         with_audio, with_temporal: False, False in stage 1; True, False in stage 2; True, True in stage 3.
@@ -54,6 +57,7 @@ class ModelConfig:
     reference_timestep: str = "same"
     audio_width: int = 384
     audio_tokens: int = 50
+    audio_norm: bool = False
     temporal_heads: int = 8
     temporal_window: int = 2
     with_audio: bool = True

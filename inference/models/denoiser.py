@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from diffusers.models.normalization import AdaLayerNormSingle
 from torch import nn
+from torch.nn import functional
 
 from inference.models.attention import KeysValues
 from inference.models.blocks import DenoisingBlock, modulate
@@ -29,6 +30,15 @@ def _as_noise(prediction: str, x: torch.Tensor, latents: torch.Tensor, timesteps
     said, interpolation = x.to(dtype).chunk(2, dim=2)
     noise_of = SCHEDULE.noise_of_velocity if prediction == "velocity" else SCHEDULE.noise_of_sample
     return torch.cat([noise_of(said, latents.to(dtype), timesteps), interpolation], dim=2)
+
+
+def audio_tokens(config: ModelConfig, audio_BFTC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What the audio attention's keys and values are made of: windows of sound, normed if `audio_norm`, and the code of their order."""
+    if config.audio_norm:  # before the code, which a spike would otherwise drown; in float32 at least, because half holds no spike's square
+        wide = torch.promote_types(audio_BFTC.dtype, torch.float32)
+        audio_BFTC = functional.layer_norm(audio_BFTC.to(wide), (config.audio_width,), eps=1e-6)
+    audio_BFTC = audio_BFTC.to(dtype)
+    return audio_BFTC + sinusoidal_positions(config.audio_tokens, config.audio_width, audio_BFTC)
 
 
 class DenoisingTransformer(nn.Module):
@@ -105,7 +115,7 @@ class DenoisingTransformer(nn.Module):
         modulation = modulation.unflatten(1, (6, -1))
         positions = sinusoidal_positions(num_frames, config.width, x) if config.with_temporal and frame_positions else None
         if audio is not None:
-            audio = audio.to(x.dtype) + sinusoidal_positions(config.audio_tokens, config.audio_width, x)
+            audio = audio_tokens(config, audio, x.dtype)
             audio_gain = x.new_ones(num_clips, num_frames) if audio_gain is None else audio_gain
             audio_gain = audio_gain[:, :, None, None]
         mask_with_reference = (

@@ -55,6 +55,7 @@ class MegActorModel(ModelMixin, ConfigMixin):
         reference_timestep: str = "same",
         audio_width: int = 384,
         audio_tokens: int = 50,
+        audio_norm: bool = False,
         temporal_heads: int = 8,
         temporal_window: int = 2,
         with_audio: bool = True,
