@@ -162,7 +162,7 @@ def resume(folder: Path, n_rows: int) -> Iterator[Line]:
     digests = part_digests(config, model)
     for shard, items in shards.items():
         ledger.commit(shard, items, digests, {}, config.preset)
-    from curation import configuration
+    from manifests import configuration
 
     ledger.write_run({"source": "folder", "root": str(root), "config": configuration.to_tree(config), "n_shards": n_shards})
     root.write_text("path\n" + "\n".join([*names, "new.mp4"]) + "\n")

@@ -23,9 +23,9 @@ import numpy as np
 from curation.contracts import Clip, Frame
 from curation.landmarks import make_backend
 from curation.media import MediaReader
-from curation.models.store import Store
 from curation.samples.encode import write_mp4
 from curation.samples.portrait import load_picture
+from curation.weights.store import Store
 from inference.evaluation.benchmark import pairs_of_folder
 from inference.evaluation.canonical import Canonicaliser
 from inference.evaluation.controls import CONTROLS
@@ -69,11 +69,11 @@ def put_stand_ins(models: Path) -> list[str]:
 
 
 def _is_there(name: str) -> bool:
-    from curation.configuration import ConfigError
+    from manifests.errors import UserError
 
     try:
         Store.standard(None).find(name)
-    except ConfigError:
+    except UserError:
         return False
     return True
 

@@ -26,7 +26,6 @@ import torch
 
 import manifests
 from curation import face_crop
-from curation.configuration import ConfigError
 from curation.contracts import LandmarkBackend
 from curation.landmarks.lids import LidNetwork
 from curation.samples.encode import write_mp4
@@ -166,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for model in options.models:
         try:
             pipe = MegActorSigmaPipeline.from_pretrained(model)
-        except (ConfigError, UserError) as error:
+        except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         rows: dict[str, dict[str, float]] = {}

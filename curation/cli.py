@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from curation.command_line import run_command, say
-from curation.configuration import ConfigError
+from manifests.errors import UserError
 from manifests.places import place
 
 
@@ -77,9 +77,9 @@ def run(
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Settings for this retry, e.g. media.deadline_base_s=120.")
 def retry(out: str, where: str, overrides: tuple[str, ...]) -> None:
     """Score again the committed clips of run OUT that --where selects, and nothing else."""
-    from curation import configuration
     from curation.config import CurationConfig
     from curation.job.run import run as run_job
+    from manifests import configuration
 
     saved = _saved_run(out)
     for text in overrides:
@@ -173,9 +173,9 @@ def materialise(
     OUT gets clips/, landmarks/ in pixels of the new clips, and a manifest like any other. The originals are only read. May be killed at
     any moment; the same command continues.
     """
-    from curation import configuration
     from curation.materialise.run import materialise as run_materialise
     from curation.materialise.settings import MaterialiseSettings
+    from manifests import configuration
 
     settings = configuration.build(MaterialiseSettings, {name: value for name, value in given.items() if value is not None}, "options")
     spread = {"executor": executor, "workers": workers, "shard_clips": shard_clips}
@@ -296,7 +296,7 @@ _models_option = click.option("--models", "directory", help="Models directory; d
 @_models_option
 def models_list(directory: str | None) -> None:
     """Say of every model where it lies and whether it is right."""
-    from curation.models.store import Store, status_lines
+    from curation.weights.store import Store, status_lines
 
     click.echo("\n".join(status_lines(Store.standard(directory))))
 
@@ -306,7 +306,7 @@ def models_list(directory: str | None) -> None:
 @_models_option
 def models_verify(names: tuple[str, ...], directory: str | None) -> None:
     """Check the digests of NAMES (default: all); exit code 2 if one is missing or wrong."""
-    from curation.models.store import Store
+    from curation.weights.store import Store
 
     store = Store.standard(directory)
     for name in names or sorted(store.table):
@@ -319,7 +319,7 @@ def models_verify(names: tuple[str, ...], directory: str | None) -> None:
 @click.option("--from", "origin", type=click.Path(exists=True, file_okay=False), help="Copy from this directory instead of the network.")
 def models_fetch(names: tuple[str, ...], directory: str | None, origin: str | None) -> None:
     """Download and verify NAMES (default: all); continues a download that was cut off."""
-    from curation.models.store import ModelMissingError, Store
+    from curation.weights.store import ModelMissingError, Store
 
     store, missing = Store.standard(directory), []
     for name in names or sorted(store.table):
@@ -329,7 +329,7 @@ def models_fetch(names: tuple[str, ...], directory: str | None, origin: str | No
             missing.append(name)
             say(f"{name}: {error}")
     if missing:
-        raise ConfigError(f"not there: {', '.join(missing)}")
+        raise UserError(f"not there: {', '.join(missing)}")
 
 
 def _saved_run(out: str) -> dict[str, Any]:
@@ -337,7 +337,7 @@ def _saved_run(out: str) -> dict[str, Any]:
 
     saved = Ledger(out).read_run()
     if saved is None:
-        raise ConfigError(f"{out} holds no run (no run.yaml); `python -m curation run --out {out}` makes one")
+        raise UserError(f"{out} holds no run (no run.yaml); `python -m curation run --out {out}` makes one")
     return saved
 
 

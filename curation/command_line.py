@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from curation.configuration import ConfigError
 from curation.contracts import ClipError
 from manifests import UserError
 
@@ -34,7 +33,7 @@ def run_command(command: click.Command, program: str, arguments: list[str] | Non
     """
     try:
         command.main(args=arguments, prog_name=program, standalone_mode=False)
-    except (ConfigError, UserError, ClipError) as error:
+    except (UserError, ClipError) as error:
         fail(error)
     except click.ClickException as error:
         fail(error.format_message())

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curation import configuration
-from curation.configuration import ConfigError, nearest
 from curation.media.limits import MediaLimits
+from manifests import configuration
+from manifests.errors import UserError, did_you_mean
 
 CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs" / "curation"
 
@@ -38,7 +38,7 @@ class JobConfig:
     def __post_init__(self) -> None:
         known = ("auto", "inprocess", "ray")
         if self.executor not in known:
-            raise ValueError(f"executor is {self.executor!r}{nearest(self.executor, known)}")
+            raise ValueError(f"executor is {self.executor!r}{did_you_mean(self.executor, known)}")
         if self.shard_clips < 0 or self.decode_attempts < 1 or self.worker_deaths < 1:
             raise ValueError("shard_clips needs 0 or more, decode_attempts and worker_deaths 1 or more")
         if not 0 <= self.gpus_per_worker <= 1:
@@ -83,7 +83,7 @@ def load_config(profile: str = "embedded", file: str | None = None, overrides: t
     """The profile's YAML, then `file`, then dotted overrides (`a.b=value`)."""
     profiles = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "presets")
     if profile not in profiles:
-        raise ConfigError(f"unknown profile {profile!r}{nearest(profile, profiles)}")
+        raise UserError(f"unknown profile {profile!r}{did_you_mean(profile, profiles)}")
     files = [CONFIG_DIR / f"{profile}.yaml", *([file] if file else [])]
     return configuration.load(CurationConfig, files, (f"profile={profile}", *overrides))
 

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 import manifests
-from curation import configuration
 from curation.config import CurationConfig
-from curation.configuration import ConfigError
 from curation.contracts import Clip, Frame
 from curation.job.clip_scorer import ClipScorer
 from curation.job.run import code_version, make_source
 from curation.media import MediaReader
 from curation.scorers.head_pose import HeadPose
 from curation.scorers.lipsync import LipSync
+from manifests import configuration
+from manifests.errors import UserError
 from manifests.tables import to_frame, to_table
 
 N_PICTURED = 4
@@ -63,7 +63,7 @@ def _find(df: pd.DataFrame, name: str) -> dict[str, Any]:
         found = df[df["clip_id"].str.startswith(name)]
     if len(found) != 1:
         some = ", ".join(df["clip_id"].head(3))
-        raise ConfigError(f"{len(found)} clips are called {name!r}; give a clip_id of the manifest, for example {some}")
+        raise UserError(f"{len(found)} clips are called {name!r}; give a clip_id of the manifest, for example {some}")
     return found.iloc[0].to_dict()
 
 
@@ -73,7 +73,7 @@ def _clip(row: dict[str, Any], saved_run: dict[str, Any], config: CurationConfig
     for clip in source.clips():
         if clip.clip_id == row["clip_id"]:
             return clip
-    raise ConfigError(f"the source no longer names clip {row['clip_id']} ({row['source_key']!r})")
+    raise UserError(f"the source no longer names clip {row['clip_id']} ({row['source_key']!r})")
 
 
 def _some_frames(clip: Clip, config: CurationConfig) -> list[Frame]:

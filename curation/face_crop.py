@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from manifests import UserError
+from manifests.errors import NoLandmarksError
 
 HEAD_SCALE = (
     2.0  # side of the square over the longer side of the landmark box (brows to chin, ear to ear): the head with hair and chin room
@@ -22,7 +22,7 @@ _MEDIAN_S = 0.36  # smoothing first drops what lasts less than half of this, suc
 _CUBIC_UP_TO = 1.05  # pictures that shrink by less than this are interpolated, others averaged
 
 
-class NoFaceError(UserError):
+class NoFaceError(NoLandmarksError):
     """No frame has landmarks to cut a square from."""
 
 

@@ -2,7 +2,7 @@
 
 from manifests.checks import validate
 from manifests.compare import ManifestDiff, append, diff
-from manifests.errors import UserError
+from manifests.errors import NoLandmarksError, UserError
 from manifests.filters import apply, survival
 from manifests.ids import clip_id, shard_of, split
 from manifests.landmarks import ClipLandmarks, LandmarkIndex, iter_landmarks, load_landmarks, quantise, write_landmarks
@@ -20,6 +20,7 @@ __all__ = [
     "Column",
     "LandmarkIndex",
     "ManifestDiff",
+    "NoLandmarksError",
     "Preset",
     "Rule",
     "UserError",

@@ -1,16 +1,25 @@
-"""The error for a user's mistake, and the suggestion of the name that was probably meant."""
+"""The errors for a user's mistakes, and the suggestion of the name that was probably meant."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
+MAX_LISTED = 20  # names that still make one line a person reads; the 60 columns of a manifest do not
+
 
 class UserError(ValueError):
     """Something the user can put right. The message is one line and says what to do; command lines print it without a traceback."""
 
 
+class NoLandmarksError(UserError):
+    """The landmarks of one clip are missing, damaged or show no face; other clips of the same run may be fine."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`" (did you mean 'sync_c'?)"`, or an empty text if nothing known resembles `name`."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    """What an error about an unknown name ends with: `"; did you mean 'sync_c'?"`, or what is known if that is not too much."""
+    known = list(known)
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if nearest:
+        return f"; did you mean {nearest[0]!r}?"
+    return f"; known: {', '.join(sorted(known))}" if len(known) <= MAX_LISTED else ""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.atomic import atomic_path
-from manifests.errors import UserError
+from manifests.errors import NoLandmarksError, UserError
 from manifests.places import filesystem_of, one_line, open_parquet, parquet_files
 from manifests.schema import Column
 
@@ -157,14 +157,15 @@ def load_landmarks(path: str | os.PathLike, clip_id: str) -> ClipLandmarks:
         clip_id: the clip.
 
     Raises:
-        UserError: no such clip there, or no side table.
+        NoLandmarksError: no such clip there, or its rows are damaged.
+        UserError: no side table.
     """
     for parquet, file in _side_tables(path):
         with parquet:
             for group in range(parquet.num_row_groups):
                 if _group_clip(parquet, group) == clip_id:
                     return _read_group(parquet, group, file)
-    raise UserError(f"no landmarks of clip {clip_id} in {path}: it failed, or belongs to another run")
+    raise NoLandmarksError(f"no landmarks of clip {clip_id} in {path}: it failed, or belongs to another run")
 
 
 def iter_landmarks(path: str | os.PathLike) -> Iterator[tuple[str, ClipLandmarks]]:
@@ -203,12 +204,17 @@ class LandmarkIndex:
         """Reads one clip's row group.
 
         Raises:
-            UserError: no landmarks of that clip, or a damaged file.
+            NoLandmarksError: no landmarks of that clip, or a file that is damaged or gone.
+            UserError: the file is another one than at the start.
         """
         if clip_id not in self._places:
-            raise UserError(f"no landmarks of clip {clip_id} in {self._path}: it failed, or belongs to another run")
+            raise NoLandmarksError(f"no landmarks of clip {clip_id} in {self._path}: it failed, or belongs to another run")
         file, group = self._places[clip_id]
-        with open_parquet(filesystem_of(self._path)[0], file) as parquet:
+        try:
+            opened = open_parquet(filesystem_of(self._path)[0], file)
+        except UserError as error:
+            raise NoLandmarksError(str(error)) from error
+        with opened as parquet:
             if group >= parquet.num_row_groups or _group_clip(parquet, group) != clip_id:
                 raise UserError(f"{file} was written anew: its clips have moved; start again")
             return _read_group(parquet, group, file)
@@ -236,7 +242,7 @@ def _read_group(parquet: pq.ParquetFile, group: int, file: str) -> ClipLandmarks
     try:
         table = parquet.read_row_group(group, use_threads=False).combine_chunks()
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file} is damaged: {one_line(error)}") from error
+        raise NoLandmarksError(f"{file} is damaged: {one_line(error)}") from error
     centre = np.stack([table[name].to_numpy() for name in ("centre_x_px", "centre_y_px")], axis=-1)  # (T, 2), NaN where not seen
     packed = table["points"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, N_POINTS, 3).astype(np.float32)
     points_px = packed[..., :2] + centre[:, None]

@@ -97,9 +97,7 @@ class Preset:
         reasons = {rule.reason for rule in self.rules}
         for reason in thresholds:
             if reason not in reasons:
-                raise UserError(
-                    f"preset {self.name} has no rule {reason!r}{did_you_mean(reason, reasons)}; it has {', '.join(sorted(reasons))}"
-                )
+                raise UserError(f"preset {self.name} has no rule {reason!r}{did_you_mean(reason, reasons)}")
         rules = (replace(rule, value=thresholds[rule.reason]) if rule.reason in thresholds else rule for rule in self.rules)
         return replace(self, rules=tuple(rules))
 
@@ -120,11 +118,11 @@ def preset(name: str, presets_file: str | os.PathLike | None = None) -> Preset:
     """One preset by name.
 
     Raises:
-        UserError: unknown name; the message suggests the nearest and lists all.
+        UserError: unknown name; the message suggests the nearest.
     """
     known = load_presets(presets_file)
     if name not in known:
-        raise UserError(f"unknown preset {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+        raise UserError(f"unknown preset {name!r}{did_you_mean(name, known)}")
     return known[name]
 
 

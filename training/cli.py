@@ -123,7 +123,7 @@ def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest:
 @job_options
 def augment(kind: str, manifest: str, out: str | None, where: str, overrides: tuple[str, ...], **options: Any) -> None:
     """Make variants of the clips for the driving image, and a manifest that names them. Killed, the same command continues."""
-    from curation import configuration
+    from manifests import configuration
     from training.offline.variants import VariantConfig, make_variants
 
     config = configuration.load(VariantConfig, (), overrides)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curation import configuration
-from curation.configuration import ConfigError, nearest
+from manifests import configuration
+from manifests.errors import UserError, did_you_mean
 from training.data.config import DataConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "training"
@@ -45,9 +45,9 @@ class HardwareConfig:
 
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
-            raise ValueError(f"device is {self.device!r}{nearest(self.device, DEVICES)}")
+            raise ValueError(f"device is {self.device!r}{did_you_mean(self.device, DEVICES)}")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is {self.precision!r}{nearest(self.precision, PRECISIONS)}")
+            raise ValueError(f"precision is {self.precision!r}{did_you_mean(self.precision, PRECISIONS)}")
         if self.micro_batch < 0 or self.workers < 0:
             raise ValueError("micro_batch and workers must be 0 or more")
         if self.peak_tflops is not None and self.peak_tflops <= 0:
@@ -79,7 +79,7 @@ class OptimiserConfig:
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule is {self.schedule!r}{nearest(self.schedule, SCHEDULES)}")
+            raise ValueError(f"schedule is {self.schedule!r}{did_you_mean(self.schedule, SCHEDULES)}")
         if self.lr <= 0 or self.clip_norm <= 0 or self.eps <= 0:
             raise ValueError("lr, clip_norm and eps must be positive")
         if self.warmup_steps < 0 or not 0 <= self.final_lr_ratio <= 1 or self.weight_decay < 0:
@@ -238,11 +238,11 @@ class TrainingConfig:
         """(micro-batch, micro-batches a device does before each optimiser step) that make up `batch_size`.
 
         Raises:
-            ConfigError: they cannot.
+            UserError: they cannot.
         """
         micro = self.hardware.micro_batch or self.batch_size // devices
         if micro < 1 or self.batch_size % (micro * devices):
-            raise ConfigError(
+            raise UserError(
                 f"batch_size {self.batch_size} is not made of whole micro-batches of {max(micro, 1)} on {devices} "
                 f"device{'s' * (devices > 1)}: change batch_size or hardware.micro_batch"
             )
@@ -253,17 +253,17 @@ def load_training_config(config: str = "embedded", stage: int = 1, overrides: tu
     """`config` names configs/training/CONFIG.yaml or is a path; its `stages:` section of that stage is laid over the rest, then overrides.
 
     Raises:
-        ConfigError: one line that names the key or the file.
+        UserError: one line that names the key or the file.
     """
     named = CONFIGS / f"{config}.yaml"
     file = named if named.is_file() and "/" not in config else Path(config)
     if not file.is_file():
         known = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
-        raise ConfigError(f"no training configuration {config!r}{nearest(config, known)}")
+        raise UserError(f"no training configuration {config!r}{did_you_mean(config, known)}")
     tree = configuration.read_yaml(file)
     stages = tree.pop("stages", None) or {}
     if not isinstance(stages, dict) or not set(stages) <= {1, 2, 3}:
-        raise ConfigError(f"{file}: `stages:` needs a mapping with the keys 1, 2 and 3")
+        raise UserError(f"{file}: `stages:` needs a mapping with the keys 1, 2 and 3")
     tree = configuration.merged(configuration.merged(tree, stages.get(stage) or {}), {"stage": stage})
     for text in overrides:
         tree = configuration.merged(tree, configuration.parse_override(text))

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from curation import configuration
 from inference.models.components import InferenceConfig, load_inference_config
+from manifests import configuration
 from manifests.errors import UserError
 from training.config import TrainingConfig
 from training.loop.checkpoints import Checkpoints, TrainingState
@@ -38,7 +38,7 @@ def train(
         before: where it is looked for if `init` is not given.
 
     Raises:
-        UserError, ConfigError, StoppedError: one line that says what to do.
+        UserError, StoppedError: one line that says what to do.
     """
     inference = inference_config(config)
     out = Path(out)

@@ -15,8 +15,8 @@ from curation.dwpose.people import PeopleFollower, PersonPath, faces_of, faces_o
 from curation.dwpose.session import OnnxNetwork, require_provider
 from curation.dwpose.whole_body import save_whole_body
 from curation.landmarks.choice import choose_faces, main_paths
-from curation.models.store import ModelMissingError, Store
-from curation.models.table import load_table
+from curation.weights.store import ModelMissingError, Store
+from curation.weights.table import load_table
 
 DETECTOR, POSE = "dwpose-detector", "dwpose-pose"
 

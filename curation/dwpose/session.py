@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from curation.configuration import ConfigError, nearest
+from manifests.errors import UserError, did_you_mean
 
 T = TypeVar("T")
 
@@ -16,7 +16,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 INSTALL_GPU = "pip install .[gpu]"
 
 
-class ProviderError(ConfigError):
+class ProviderError(UserError):
     """The execution provider that was asked for is not there or does not run; the message says what to install."""
 
 
@@ -27,7 +27,7 @@ def require_provider(provider: str) -> None:
         ProviderError
     """
     if provider not in PROVIDERS:
-        raise ProviderError(f"provider is {provider!r}{nearest(provider, tuple(PROVIDERS))}")
+        raise ProviderError(f"provider is {provider!r}{did_you_mean(provider, tuple(PROVIDERS))}")
     wanted = PROVIDERS[provider]
     try:
         import onnxruntime
@@ -71,7 +71,7 @@ class OnnxNetwork:
 
     Raises:
         ProviderError: the session does not run where it was asked to.
-        ConfigError: the file is no such network.
+        UserError: the file is no such network.
     """
 
     def __init__(self, file: Path, provider: str, batch: int, input_hw: tuple[int, int], arena_mib: int, pad: bool | None = None):
@@ -86,7 +86,7 @@ class OnnxNetwork:
             or len(shape) != 4
             or any(isinstance(s, int) and s != w for s, w in zip(shape[1:], (3, *input_hw), strict=True))
         ):
-            raise ConfigError(f"{file} takes {[i.shape for i in inputs]}, not one picture of (N, 3, {input_hw[0]}, {input_hw[1]})")
+            raise UserError(f"{file} takes {[i.shape for i in inputs]}, not one picture of (N, 3, {input_hw[0]}, {input_hw[1]})")
         fixed = isinstance(shape[0], int)
         self.batch = shape[0] if fixed else batch
         self._pad = fixed or (provider == "cuda" if pad is None else pad)
@@ -98,7 +98,7 @@ class OnnxNetwork:
         """The outputs of at most `batch` (3, H, W) pictures in the graph's own order, each (len(pictures), ...) float32.
 
         Raises:
-            ConfigError: onnxruntime failed, as when the GPU's memory does not suffice: no clip's fault, so the run ends, to go on later.
+            UserError: onnxruntime failed, as when the GPU's memory does not suffice: no clip's fault, so the run ends, to go on later.
         """
         if len(pictures) > self.batch:
             raise ValueError(f"{len(pictures)} pictures are more than the batch of {self.batch}")
@@ -110,7 +110,7 @@ class OnnxNetwork:
         try:
             outputs = self._session.run(None, {self._name: self._feed if self._pad else self._feed[:n]})
         except Exception as error:  # onnxruntime raises classes of its own
-            raise ConfigError(
+            raise UserError(
                 f"onnxruntime failed to run {self.file.name}: {' '.join(str(error).split())}; if memory is short, lower"
                 " landmark_settings.runtime.pose_batch and detector_batch, or raise pose_arena_mib and detector_arena_mib"
             ) from None
@@ -144,5 +144,5 @@ def _open(file: Path, provider: str, arena_mib: int) -> Any:
         session = onnxruntime.InferenceSession(str(file), options, providers=chosen)
         session.disable_fallback()
     except Exception as error:  # onnxruntime raises classes of its own for every kind of damage
-        raise ConfigError(f"onnxruntime cannot open {file}: {' '.join(str(error).split())}") from None
+        raise UserError(f"onnxruntime cannot open {file}: {' '.join(str(error).split())}") from None
     return session

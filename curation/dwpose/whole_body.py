@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curation.configuration import ConfigError
 from curation.dwpose.people import FaceOfPerson
 from curation.dwpose.pose import N_POINTS, SHOULDERS
 from manifests.atomic import atomic_path
+from manifests.errors import UserError
 
 
 class WholeBody(NamedTuple):
@@ -45,7 +45,7 @@ def save_whole_body(directory: str | Path, clip_id: str, times_ms: np.ndarray, m
         with atomic_path(file) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, times_ms=times_ms, points_px=points_px, scores=scores)
     except OSError as error:
-        raise ConfigError(f"cannot write to whole_body_dir {directory}: {error.strerror}") from None
+        raise UserError(f"cannot write to whole_body_dir {directory}: {error.strerror}") from None
     return file
 
 
@@ -53,14 +53,14 @@ def load_whole_body(directory: str | Path, clip_id: str) -> WholeBody:
     """Read what a run with `whole_body_dir` kept of a clip.
 
     Raises:
-        ConfigError: it kept nothing of that clip.
+        UserError: it kept nothing of that clip.
     """
     file = whole_body_file(directory, clip_id)
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return WholeBody(arrays["times_ms"], arrays["points_px"], arrays["scores"])
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"no points of clip {clip_id} in {directory}: {error}") from None
+        raise UserError(f"no points of clip {clip_id} in {directory}: {error}") from None
 
 
 def with_neck(points: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

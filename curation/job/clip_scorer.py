@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 import manifests
-from curation import configuration, landmarks
+from curation import landmarks
 from curation.config import CurationConfig, digest
-from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, ClipError, Evidence, Faces, FaceTracker, Frame, ScoredClip, Scorer, SeesEveryFace
 from curation.discovery import parts
 from curation.media import MediaReader
-from manifests import Column
+from manifests import Column, configuration
+from manifests.errors import UserError, did_you_mean
 
 RETRIED_KINDS = frozenset({"timeout", "crash"})
 LANDMARKS_PART = "landmarks"
@@ -31,7 +31,7 @@ def make_scorers(config: CurationConfig) -> list[Scorer]:
     made = []
     for name, settings in config.scorers.items():
         if name not in known:
-            raise ConfigError(f"unknown scorer {name!r}{nearest(name, sorted(known))}")
+            raise UserError(f"unknown scorer {name!r}{did_you_mean(name, sorted(known))}")
         made.append(configuration.build(known[name], settings or {}, f"scorers.{name}"))
     return made
 
@@ -133,7 +133,7 @@ class ClipScorer:
             info = stream.info
             tracker = self.backend.track(clip, info) if faces is None or "tracks" in reads else None
             if "tracks" in reads and not isinstance(tracker, SeesEveryFace):
-                raise ConfigError(f"landmark backend {self.backend.name!r} tells of the main face only, and a scorer needs every face")
+                raise UserError(f"landmark backend {self.backend.name!r} tells of the main face only, and a scorer needs every face")
             for scorer in scorers:
                 scorer.begin(info)
             landmarks_s, n_sampled, end_ms = 0.0, 0, 0.0
@@ -205,7 +205,7 @@ def _as_scorer_error(scorer: Scorer) -> Iterator[None]:
     """A scorer that fails costs the clip, not the run."""
     try:
         yield
-    except (ClipError, ConfigError):
+    except (ClipError, UserError):
         raise
     except Exception as error:
         raise ClipError("scorer_error", f"scorer {scorer.name}: {type(error).__name__}: {error}") from error

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from curation.configuration import ConfigError
 from curation.job.gpus import NO_GPU, GpuDemand
 from curation.job.worker import ShardTask, ShardWorker, Tally, WorkerSpec
 from manifests import UserError
@@ -49,7 +48,7 @@ def on_ray(
         in_flight: tasks at an actor at once, the running one included.
 
     Raises:
-        ConfigError: an actor said so, or the cluster lacks the GPUs.
+        UserError: an actor said so, or the cluster lacks the GPUs.
     """
     import ray
     import ray.data
@@ -74,7 +73,7 @@ def on_ray(
         )
         for row in done.iter_rows():
             if row["mistake"]:
-                raise ConfigError(row["mistake"])
+                raise UserError(row["mistake"])
             on_tally(Tally(**{name: row[name] for name in asdict(Tally())}))
 
 
@@ -85,7 +84,7 @@ class _Candid:
         self._mistake = ""
         try:
             self._actor = actor(*arguments)
-        except (ConfigError, UserError) as error:
+        except UserError as error:
             self._mistake = str(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -93,7 +92,7 @@ class _Candid:
         if not self._mistake:
             try:
                 return {**self._actor(batch), "mistake": [""] * n}
-            except (ConfigError, UserError) as error:
+            except UserError as error:
                 self._mistake = str(error)
         return {**{name: [value] * n for name, value in asdict(Tally()).items()}, "mistake": [self._mistake] * n}
 
@@ -130,7 +129,7 @@ class _cluster:  # noqa: N801 - a context manager
                 else:
                     ray.init(num_cpus=max(self._workers, 1) if self._workers else None, include_dashboard=False, **quiet)
             except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ConfigError(f"cannot reach Ray{f' at RAY_ADDRESS={address}' if address else ''}: {error}") from None
+                raise UserError(f"cannot reach Ray{f' at RAY_ADDRESS={address}' if address else ''}: {error}") from None
             self._own = True
         return ray.cluster_resources().get("CPU", 1.0)
 

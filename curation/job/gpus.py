@@ -8,8 +8,8 @@ from typing import Any
 
 from curation import landmarks
 from curation.config import CurationConfig
-from curation.configuration import ConfigError
 from curation.job.clip_scorer import make_scorers
+from manifests.errors import UserError
 
 _QUERY = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
 
@@ -36,12 +36,12 @@ class GpuDemand:
         """The `num_gpus` of a worker on this cluster: 1/n, so that n workers fill a GPU and none lies across two.
 
         Raises:
-            ConfigError: the cluster has no GPU, or one that is too small.
+            UserError: the cluster has no GPU, or one that is too small.
         """
         if not self.memory_mib:
             return 0.0
         if not ray.cluster_resources().get("GPU", 0):
-            raise ConfigError(
+            raise UserError(
                 "the configured networks run on CUDA, but Ray sees no GPU; start it on a machine with one,"
                 " or ask for the slow provider: --set landmark_settings.runtime.provider=cpu"
             )
@@ -55,11 +55,11 @@ def share_of(need_mib: int, total_mib: int) -> float:
     """1/n for the largest n with n x `need_mib` <= `total_mib`, rounded down to Ray's grain of 1/10000.
 
     Raises:
-        ConfigError: not one fits.
+        UserError: not one fits.
     """
     n = total_mib // need_mib
     if n < 1:
-        raise ConfigError(
+        raise UserError(
             f"a worker needs {need_mib} MiB of GPU memory, and the smallest GPU has {total_mib};"
             " lower landmark_settings.runtime.detector_arena_mib and pose_arena_mib"
         )
@@ -75,7 +75,7 @@ def smallest_gpu_mib(ray: Any) -> int:
     answers = [ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in nodes]
     found = [mib for memories in ray.get(answers) for mib in memories]
     if not found:
-        raise ConfigError("nvidia-smi tells of no GPU on the nodes that Ray believes to have one; state job.gpus_per_worker, e.g. 0.25")
+        raise UserError("nvidia-smi tells of no GPU on the nodes that Ray believes to have one; state job.gpus_per_worker, e.g. 0.25")
     return min(found)
 
 

@@ -27,11 +27,11 @@ from typing import Any
 import yaml
 
 import manifests
-from curation.configuration import ConfigError
 from curation.contracts import Clip, Faces, ScoredClip
 from curation.job.lock import hold
 from manifests import Column
 from manifests.atomic import put
+from manifests.errors import UserError
 from manifests.places import Place, is_url, one_line, place
 from manifests.tables import to_frame, to_table
 
@@ -98,9 +98,9 @@ class Ledger:
             with tempfile.TemporaryFile(dir=self.out_dir):
                 pass
         except OSError as error:
-            raise ConfigError(f"cannot write to OUT {self.out_dir}: {error.strerror or one_line(error)}") from None
+            raise UserError(f"cannot write to OUT {self.out_dir}: {error.strerror or one_line(error)}") from None
         except manifests.UserError as error:
-            raise ConfigError(f"cannot write to OUT {self.out_dir}: {error}") from None
+            raise UserError(f"cannot write to OUT {self.out_dir}: {error}") from None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -114,7 +114,7 @@ class Ledger:
             return None
         run = yaml.safe_load(self.run_file.read_text())
         if not isinstance(run, dict) or not {"source", "n_shards", "config"} <= set(run):
-            raise ConfigError(f"{self.run_file} is not a run's file; choose another OUT")
+            raise UserError(f"{self.run_file} is not a run's file; choose another OUT")
         return run
 
     def write_run(self, run: dict[str, Any]) -> None:
@@ -222,5 +222,5 @@ def _read_json(file: Place) -> dict[str, Any]:
 def _state(file: Place) -> ShardState:
     shard = manifests.run_config(file).get("shard")
     if not shard:
-        raise ConfigError(f"{file} is not a shard of this program; move it away")
+        raise UserError(f"{file} is not a shard of this program; move it away")
     return ShardState(shard["parts"], shard["clips_digest"], shard["n_rows"])

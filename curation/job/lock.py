@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from curation.configuration import ConfigError
 from manifests import UserError
 from manifests.atomic import put
 from manifests.places import Place, is_url
@@ -31,9 +30,9 @@ def hold(directory: Place) -> Iterator[None]:
     since two drivers would commit equal shards, each in one upload.
 
     Raises:
-        ConfigError: another run has it.
+        UserError: another run has it.
     """
-    busy = ConfigError(f"another run is writing to {directory}; wait for it or choose another OUT")
+    busy = UserError(f"another run is writing to {directory}; wait for it or choose another OUT")
     if is_url(directory):
         with _lease(directory / ".lease", busy):
             yield
@@ -47,7 +46,7 @@ def hold(directory: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _lease(file: Place, busy: ConfigError) -> Iterator[None]:
+def _lease(file: Place, busy: UserError) -> Iterator[None]:
     found = _read(file)
     if found and not _is_dead(found):
         give_up_at = time.monotonic() + PATIENCE_S

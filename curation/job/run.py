@@ -19,9 +19,8 @@ from typing import Any
 import pyarrow as pa
 
 import manifests
-from curation import configuration, landmarks
+from curation import landmarks
 from curation.config import CurationConfig
-from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
 from curation.discovery import parts
 from curation.job.clip_scorer import make_scorers, part_digests, scorer_columns
@@ -29,6 +28,8 @@ from curation.job.executors import choose, run_inprocess, run_ray
 from curation.job.ledger import Ledger, ShardState, clips_digest, shard_count
 from curation.job.progress import Progress
 from curation.job.worker import ShardTask, Tally, WorkerSpec
+from manifests import configuration
+from manifests.errors import UserError, did_you_mean
 from manifests.places import Place, absolute
 from manifests.tables import to_frame
 
@@ -47,7 +48,7 @@ def make_source(name: str, root: str, config: CurationConfig) -> Source:
     """The source called `name` over `root`; unknown names and settings are errors."""
     known = parts("curation.sources", Source)
     if name not in known:
-        raise ConfigError(f"unknown source {name!r}{nearest(name, sorted(known))}")
+        raise UserError(f"unknown source {name!r}{did_you_mean(name, sorted(known))}")
     return configuration.build(known[name], {"root": root, **config.source_settings}, "source_settings")
 
 
@@ -69,7 +70,7 @@ def run(
         say: gets one line of text now and then.
 
     Raises:
-        ConfigError, manifests.UserError: a mistake of the user's, one line.
+        UserError: a mistake of the user's, one line.
     """
     manifests.preset(config.preset)
     wanted_parts = part_digests(config, landmarks.make_backend(config.landmarks, config.landmark_settings).name)
@@ -85,7 +86,7 @@ def run(
             states = reading.result()
         _say_missing(source.report(), say)
         if not clips:
-            raise ConfigError(f"{root} holds no video that source {source_name!r} recognises")
+            raise UserError(f"{root} holds no video that source {source_name!r} recognises")
         n_shards = _start(ledger, source_name, root, config, len(clips))
         version_text = code_version()
         chosen = clips if limit is None else dict(islice(clips.items(), limit))
@@ -164,7 +165,7 @@ def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, 
     root = absolute(root)
     if old is not None and (old["source"], old["root"]) != (source_name, root):
         held = f"a run of source {old['source']!r} over {old['root']}"
-        raise ConfigError(f"{ledger.out_dir} holds {held}, not of {source_name!r} over {root}; choose another OUT")
+        raise UserError(f"{ledger.out_dir} holds {held}, not of {source_name!r} over {root}; choose another OUT")
     n_shards = old["n_shards"] if old else shard_count(n_clips, config.job.shard_clips)
     kept = {"last_session": old["last_session"]} if old and "last_session" in old else {}
     ledger.write_run({**_run_config(source_name, root, config), "n_shards": n_shards, **kept})
@@ -228,12 +229,12 @@ def _covers(ledger: Ledger, shard: int, digest: str, ids: Collection[str]) -> bo
 def _selected(ledger: Ledger, where: str) -> frozenset[str]:
     """Ids of the committed clips that a pandas query selects."""
     if not ledger.states():
-        raise ConfigError(f"{ledger.out_dir} holds no committed clip to retry")
+        raise UserError(f"{ledger.out_dir} holds no committed clip to retry")
     df = manifests.load(ledger.out_dir)
     try:
         chosen = df.query(where)
     except Exception as error:  # pandas raises whatever the expression raises
-        raise ConfigError(f"--where {where!r} is no query that pandas understands: {' '.join(str(error).split())}") from None
+        raise UserError(f"--where {where!r} is no query that pandas understands: {' '.join(str(error).split())}") from None
     return frozenset(chosen["clip_id"])
 
 

@@ -6,8 +6,9 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from curation.configuration import ConfigError, build, nearest
 from curation.contracts import LandmarkBackend
+from manifests.configuration import build
+from manifests.errors import UserError, did_you_mean
 
 _BACKENDS = {"facemesh": ("curation.landmarks.facemesh", "FaceMesh"), "dwpose": ("curation.dwpose.backend", "DWPose")}
 
@@ -16,9 +17,9 @@ def make_backend(name: str, settings: Mapping[str, Any] | None = None) -> Landma
     """Load the backend called `name`; its settings are the fields of its dataclass.
 
     Raises:
-        ConfigError: an unknown name or setting.
+        UserError: an unknown name or setting.
     """
     if name not in _BACKENDS:
-        raise ConfigError(f"unknown landmarks {name!r}{nearest(name, sorted(_BACKENDS))}")
+        raise UserError(f"unknown landmarks {name!r}{did_you_mean(name, sorted(_BACKENDS))}")
     module, cls = _BACKENDS[name]
     return build(getattr(importlib.import_module(module), cls), settings or {}, "landmark_settings")

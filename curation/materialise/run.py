@@ -15,7 +15,6 @@ import yaml
 
 import manifests
 from curation.config import JobConfig, digest
-from curation.configuration import ConfigError
 from curation.job.executors import choose, on_ray
 from curation.job.ledger import Ledger, ShardState, shard_count
 from curation.job.progress import Progress
@@ -25,6 +24,7 @@ from curation.materialise.clip import COLUMNS
 from curation.materialise.settings import MaterialiseSettings
 from curation.materialise.worker import CLIPS_DIR, RayShardWorker, ShardTask, ShardWorker, WorkerSpec, rows_digest
 from manifests import Column, LandmarkIndex
+from manifests.errors import UserError
 from manifests.schema import column_of
 from manifests.tables import to_frame
 
@@ -66,12 +66,12 @@ def materialise(
         say: gets one line of text now and then.
 
     Raises:
-        ConfigError, manifests.UserError: a mistake of the user's, one line.
+        UserError: a mistake of the user's, one line.
     """
     parent = manifests.read_table(manifest)
     rows = selected(parent, where)
     if not rows:
-        raise ConfigError(f"--where {where!r} selects none of the {len(parent)} clips of {manifest}")
+        raise UserError(f"--where {where!r} selects none of the {len(parent)} clips of {manifest}")
     landmarks = LandmarkIndex(_landmarks_home(manifest))
     ledger = Ledger(out_dir)
     ledger.open()
@@ -109,14 +109,14 @@ def selected(parent: pa.Table, where: str) -> list[dict[str, Any]]:
     """Rows that a pandas query selects, as mappings.
 
     Raises:
-        ConfigError: no query that pandas understands.
+        UserError: no query that pandas understands.
     """
     frame = to_frame(parent)
     try:
         chosen = frame.query(where)
         positions = chosen.index.to_numpy()
     except Exception as error:  # pandas raises whatever the expression raises
-        raise ConfigError(f"--where {where!r} is no query that pandas understands: {' '.join(str(error).split())}") from None
+        raise UserError(f"--where {where!r} is no query that pandas understands: {' '.join(str(error).split())}") from None
     return parent.take(pa.array(positions, pa.int64())).to_pylist()
 
 
@@ -169,10 +169,10 @@ def _start(
     if old is not None:
         for name in ("source", "root", "where", "config"):
             if old.get(name) != new[name]:
-                raise ConfigError(f"{ledger.out_dir} holds a run with {name} {old.get(name)!r}, not {new[name]!r}; choose another OUT")
+                raise UserError(f"{ledger.out_dir} holds a run with {name} {old.get(name)!r}, not {new[name]!r}; choose another OUT")
         return old["n_shards"]
     if any((ledger.out_dir / name).exists() for name in ("ledger", "manifest.parquet", CLIPS_DIR)):
-        raise ConfigError(f"{ledger.out_dir} holds files of something else; choose another OUT")
+        raise UserError(f"{ledger.out_dir} holds files of something else; choose another OUT")
     n_shards = shard_count(n_clips, shard_clips) if shard_clips or not of_parent else of_parent
     ledger.write_run({**new, "n_shards": n_shards})
     return n_shards

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from curation.configuration import nearest
 from curation.face_crop import HEAD_SCALE
 from curation.media.limits import MediaLimits
+from manifests.errors import did_you_mean
 
 FPS = 25
 CROPS = ("fixed", "smoothed")
@@ -50,7 +50,7 @@ class MaterialiseSettings:
         for name, known in (("crop", CROPS), ("audio_codec", AUDIO_CODECS), ("x264_preset", X264_PRESETS)):
             value = getattr(self, name)
             if value not in known:
-                raise ValueError(f"{name} is {value!r}{nearest(value, known)}; one of {', '.join(known)}")
+                raise ValueError(f"{name} is {value!r}{did_you_mean(value, known)}")
         if self.size_px % 2 or not 32 <= self.size_px <= 4096:
             raise ValueError(f"size_px is {self.size_px}; it must be even and in 32..4096")
         if not 0.5 <= self.scale <= 10:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.config import digest
-from curation.configuration import nearest
 from curation.contracts import Evidence, Frame, MediaInfo, Scorer
-from curation.models import Store
 from curation.syncnet.box_map import SHIPPED_MAP, BoxMap, load_map
+from curation.weights import Store
 from manifests import column
+from manifests.errors import did_you_mean
 
 if TYPE_CHECKING:
     from curation.syncnet.clip import TrackScore
@@ -91,7 +91,7 @@ class SyncNetScorer(Scorer):
 
     def __post_init__(self) -> None:
         if self.crop not in _CROPS:
-            raise ValueError(f"crop is {self.crop!r}{nearest(self.crop, _CROPS)}")
+            raise ValueError(f"crop is {self.crop!r}{did_you_mean(self.crop, _CROPS)}")
         if self.min_track_frames < 5:
             raise ValueError("min_track_frames needs 5 or more: a window is five frames")
         self._stream = None
@@ -148,7 +148,7 @@ class SyncNetScorer(Scorer):
         """The networks on their device; None where they do not run.
 
         Raises:
-            ConfigError: no such device, or weights that are not what they should be.
+            UserError: no such device, or weights that are not what they should be.
         """
         if self.notice:
             return None

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
+from manifests.errors import UserError, did_you_mean
 from manifests.places import Place, is_url, place
 
 VIDEO_SUFFIXES = frozenset(
@@ -44,12 +44,12 @@ class Folder(Source):
 
     def __post_init__(self) -> None:
         if self.identity not in IDENTITY_RULES:
-            raise ConfigError(f"source_settings.identity is {self.identity!r}{nearest(self.identity, IDENTITY_RULES)}")
+            raise UserError(f"source_settings.identity is {self.identity!r}{did_you_mean(self.identity, IDENTITY_RULES)}")
         root = place(self.root)
         if not root.exists():
-            raise ConfigError(f"ROOT {self.root} does not exist: give a directory of videos or a .csv index")
+            raise UserError(f"ROOT {self.root} does not exist: give a directory of videos or a .csv index")
         if root.is_file() and root.suffix.lower() != ".csv":
-            raise ConfigError(f"ROOT {self.root} is a file: give a directory of videos or a .csv index")
+            raise UserError(f"ROOT {self.root} is a file: give a directory of videos or a .csv index")
 
     def clips(self) -> Iterator[Clip]:
         self._missing, self._malformed, self._n_named = [], [], 0
@@ -78,7 +78,7 @@ class Folder(Source):
             reader = csv.DictReader(lines)
             names = reader.fieldnames or ()
             if "path" not in names:
-                raise ConfigError(f"{index} has no column 'path'; columns a folder index may have: {', '.join(INDEX_COLUMNS)}")
+                raise UserError(f"{index} has no column 'path'; columns a folder index may have: {', '.join(INDEX_COLUMNS)}")
             for row in reader:
                 self._n_named += 1
                 where = f"{index.name}:{reader.line_num}"

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
 from curation.sources.index_files import Box, IndexLog, VideoFolder, box, file_name, index_folder, numbered_lines, span_ms, whole
 from curation.sources.index_files import youtube_name as checked_id
 from curation.sources.recordings import cut_key, video_key
+from manifests.errors import UserError, did_you_mean
 from manifests.places import Place, place
 
 T = TypeVar("T")
@@ -55,9 +55,9 @@ class HDTF(Source):
 
     def __post_init__(self) -> None:
         if self.use not in USES:
-            raise ConfigError(f"source_settings.use is {self.use!r}{nearest(self.use, USES)}")
+            raise UserError(f"source_settings.use is {self.use!r}{did_you_mean(self.use, USES)}")
         if not self.groups or any(group not in GROUPS for group in self.groups):
-            raise ConfigError(f"source_settings.groups is {self.groups!r}; it may hold {', '.join(GROUPS)}")
+            raise UserError(f"source_settings.groups is {self.groups!r}; it may hold {', '.join(GROUPS)}")
         self._lists()
 
     def clips(self) -> Iterator[Clip]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from curation.configuration import ConfigError
 from curation.contracts import IndexReport
 from curation.sources.folder import VIDEO_SUFFIXES, names_in
+from manifests.errors import UserError
 from manifests.places import Place, place
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -81,17 +81,17 @@ def index_folder(root: str, *places: str, holds: str) -> Place:
     """The first of `places` below `root` that has a file or folder matching the pattern `holds`.
 
     Raises:
-        ConfigError: no such place.
+        UserError: no such place.
     """
     top = place(root)
     if not top.is_dir():
-        raise ConfigError(f"ROOT {root} is no directory; docs/datasets.md shows what it must look like")
+        raise UserError(f"ROOT {root} is no directory; docs/datasets.md shows what it must look like")
     for name in places:
         folder = top if name == "." else top / name
         if next(iter(folder.glob(holds)), None) is not None:
             return folder
     looked = " or ".join(str(top / name) for name in places)
-    raise ConfigError(f"no {holds} in {looked}; docs/datasets.md shows what ROOT must look like")
+    raise UserError(f"no {holds} in {looked}; docs/datasets.md shows what ROOT must look like")
 
 
 def numbered_lines(path: Place, log: IndexLog, name: str = "") -> Iterator[tuple[str, str]]:

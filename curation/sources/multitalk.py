@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
 from curation.sources.index_files import Box, IndexLog, VideoFolder, box, index_folder, json_entries, real, shown, span_ms, youtube_name
 from curation.sources.recordings import cut_key, video_key
+from manifests.errors import UserError, did_you_mean
 from manifests.places import Place, place
 
 USES = ("auto", "videos", "clips")
@@ -49,11 +49,11 @@ class MultiTalk(Source):
 
     def __post_init__(self) -> None:
         if self.use not in USES:
-            raise ConfigError(f"source_settings.use is {self.use!r}{nearest(self.use, USES)}")
+            raise UserError(f"source_settings.use is {self.use!r}{did_you_mean(self.use, USES)}")
         known = [path.stem for path in self._annotations()]
         for language in self.languages:
             if language not in known:
-                raise ConfigError(f"source_settings.languages: no annotations of {language!r}{nearest(language, known)}")
+                raise UserError(f"source_settings.languages: no annotations of {language!r}{did_you_mean(language, known)}")
 
     def clips(self) -> Iterator[Clip]:
         self._log = IndexLog()

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from curation.configuration import ConfigError
 from curation.contracts import Clip, ClipError, IndexReport, Source
 from curation.sources.index_files import Box, IndexLog, VideoFolder, box, index_folder, numbered_lines, span_ms, whole, youtube_name
 from curation.sources.recordings import cut_key
+from manifests.errors import UserError
 from manifests.places import Place, place
 
 SETS = ("train", "val", "small")
@@ -63,9 +63,9 @@ class TalkingHead1KH(Source):
     def __post_init__(self) -> None:
         unknown = [name for name in self.sets if name not in SETS]
         if unknown or not self.sets:
-            raise ConfigError(f"source_settings.sets is {self.sets!r}; it may hold {', '.join(SETS)}")
+            raise UserError(f"source_settings.sets is {self.sets!r}; it may hold {', '.join(SETS)}")
         if not (math.isfinite(self.fps) and self.fps >= 0 and math.isfinite(self.assumed_fps) and self.assumed_fps > 0):
-            raise ConfigError("source_settings.fps must be 0 or above, source_settings.assumed_fps above 0")
+            raise UserError("source_settings.fps must be 0 or above, source_settings.assumed_fps above 0")
         self._lists()
 
     def clips(self) -> Iterator[Clip]:
@@ -88,7 +88,7 @@ class TalkingHead1KH(Source):
         found = [(name, folder / f"{name}_video_tubes.txt") for name in self.sets]
         found = [(name, path) for name, path in found if path.is_file()]
         if not found:
-            raise ConfigError(f"{folder} has none of {', '.join(f'{name}_video_tubes.txt' for name in self.sets)}")
+            raise UserError(f"{folder} has none of {', '.join(f'{name}_video_tubes.txt' for name in self.sets)}")
         return found
 
     def _tubes(self, path: Place, seen: set[str]) -> Iterator[tuple[str, Tube]]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from curation.configuration import ConfigError, nearest
 from curation.contracts import Clip, IndexReport, Source
 from curation.sources.index_files import (
     MAX_COORDINATE_PX,
@@ -25,6 +24,7 @@ from curation.sources.index_files import (
     youtube_name,
 )
 from curation.sources.recordings import cut_key, video_key
+from manifests.errors import UserError, did_you_mean
 from manifests.places import Place, place
 
 USES = ("auto", "videos", "clips")
@@ -62,16 +62,16 @@ class _VoxCeleb(Source):
 
     def __post_init__(self) -> None:
         if self.use not in USES:
-            raise ConfigError(f"source_settings.use is {self.use!r}{nearest(self.use, USES)}")
+            raise UserError(f"source_settings.use is {self.use!r}{did_you_mean(self.use, USES)}")
         if self.subset not in SUBSETS:
-            raise ConfigError(f"source_settings.subset is {self.subset!r}{nearest(self.subset, SUBSETS)}")
+            raise UserError(f"source_settings.subset is {self.subset!r}{did_you_mean(self.subset, SUBSETS)}")
         root = place(self.root)
         if not root.is_dir():
-            raise ConfigError(f"ROOT {self.root} is no directory; docs/datasets.md shows what it must look like")
+            raise UserError(f"ROOT {self.root} is no directory; docs/datasets.md shows what it must look like")
         if not self._trees("txt") and not self._trees("mp4"):
-            raise ConfigError(f"{self.root} has no txt, mp4, dev/txt or dev/mp4; docs/datasets.md shows what ROOT must look like")
+            raise UserError(f"{self.root} has no txt, mp4, dev/txt or dev/mp4; docs/datasets.md shows what ROOT must look like")
         if self.subset != "all" and not (root / self.meta_name).is_file():
-            raise ConfigError(f"source_settings.subset needs {root / self.meta_name}, which says who belongs to {self.subset}")
+            raise UserError(f"source_settings.subset needs {root / self.meta_name}, which says who belongs to {self.subset}")
 
     def clips(self) -> Iterator[Clip]:
         self._log = IndexLog()

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.configuration import ConfigError
 from curation.landmarks.sixty_eight import LIPS, eye_centres
+from manifests.errors import UserError
 
 SHIPPED_MAP = Path(__file__).parent / "box_map.json"
 _FORMAT = "sync-box-map-1"
@@ -57,7 +57,7 @@ def load_map(path: str | Path = SHIPPED_MAP) -> BoxMap:
     """A map that `python -m curation fit-sync-boxes` wrote; by default the one that ships.
 
     Raises:
-        ConfigError: the file is missing or no such map.
+        UserError: the file is missing or no such map.
     """
     try:
         tree = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def load_map(path: str | Path = SHIPPED_MAP) -> BoxMap:
         if tree.pop("format") != _FORMAT or coefficients.shape != (4, N_FEATURES) or not np.isfinite(coefficients).all():
             raise ValueError("another format")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is no map from landmarks to boxes ({error}); `python -m curation fit-sync-boxes` writes one") from None
+        raise UserError(f"{path} is no map from landmarks to boxes ({error}); `python -m curation fit-sync-boxes` writes one") from None
     return BoxMap(coefficients, tree)
 
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from curation.configuration import ConfigError
 from curation.contracts import ClipError
 from curation.syncnet.box_map import BoxMap, fit_map
 from curation.syncnet.crop import centre_and_half
 from curation.syncnet.tracks import overlap
+from manifests.errors import UserError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".m4v"})
 _SAME_FACE_IOU = 0.3
@@ -41,9 +41,9 @@ class S3FDBoxes:
     name = "s3fd"
 
     def __init__(self, models_dir: str | None = None, device: str = "cpu"):
-        from curation.models import Store
         from curation.syncnet.s3fd import S3FD, FaceDetector
         from curation.syncnet.weights import load_weights, require_device
+        from curation.weights import Store
 
         require_device(device)
         self._detector = FaceDetector(load_weights(S3FD(), Store.standard(models_dir).find("s3fd")), device)
@@ -62,7 +62,7 @@ class YuNetBoxes:
         import cv2
 
         if not Path(weights).is_file():
-            raise ConfigError(f"no file {weights}: give --weights the face_detection_yunet ONNX file of OpenCV's model zoo")
+            raise UserError(f"no file {weights}: give --weights the face_detection_yunet ONNX file of OpenCV's model zoo")
         self._net = cv2.FaceDetectorYN.create(weights, "", (320, 320), 0.8, 0.3, 100)
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
@@ -85,12 +85,12 @@ def fit_from_videos(
     """Fit the map on the largest face of a picture every `every_s` seconds; errors are measured on videos left out.
 
     Raises:
-        ConfigError: too few videos show a face that both see.
+        UserError: too few videos show a face that both see.
     """
     pairs = [_pairs(file, detector, every_s, say) for file in files]
     found = [(points, boxes) for points, boxes in pairs if len(points)]
     if len(found) < 2 * _FOLDS:
-        raise ConfigError(f"only {len(found)} of {len(files)} videos show a face that both see; at least {2 * _FOLDS} are needed")
+        raise UserError(f"only {len(found)} of {len(files)} videos show a face that both see; at least {2 * _FOLDS} are needed")
     errors = [e for fold in range(_FOLDS) for e in _held_out(found, fold)]
     points, boxes = (np.concatenate(part) for part in zip(*found, strict=True))
     facts = {"detector": detector.name, "videos": len(found), "frames": len(points), "folds": _FOLDS, "held_out": summary(np.array(errors))}

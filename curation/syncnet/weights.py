@@ -9,16 +9,16 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from curation.configuration import ConfigError
-from curation.models import ModelRefusedError
+from curation.weights import ModelRefusedError
+from manifests.errors import UserError
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def require_device(device: str) -> None:
-    """Raises ConfigError where a GPU is asked for that torch does not see."""
+    """Raises UserError where a GPU is asked for that torch does not see."""
     if device != "cpu" and not torch.cuda.is_available():
-        raise ConfigError(
+        raise UserError(
             f"SyncNet was to run on {device}, but torch sees no GPU; ask for the slow device: scorers.syncnet.runtime.device=cpu"
         )
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 import manifests
-from curation.configuration import ConfigError
 from manifests import Preset, UserError
 from manifests.store import schema_of
 
@@ -109,7 +108,7 @@ def measure(paths: Sequence[str | os.PathLike], preset: str | None = None) -> Ou
         raise UserError(f"none of the {len(other)} paths holds a manifest; the first: {other[0][1]}")
     if preset is None and len(presets) != 1:
         held = ", ".join(f"{name} ({path})" for name, path in presets.items()) or "none"
-        raise ConfigError(f"the manifests do not agree on a preset: {held}; name one with --preset")
+        raise UserError(f"the manifests do not agree on a preset: {held}; name one with --preset")
     chosen = manifests.preset(preset or next(iter(presets)))
     wanted = dict.fromkeys([*_TEXTS, *MEANS, *_PX, *(rule.column for rule in chosen.rules)])
     frames = [manifests.load(path, [*wanted, *(name for name in _EXTRA if name in present)]) for path, present in parts]

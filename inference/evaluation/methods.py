@@ -117,7 +117,7 @@ def _method(folder: Path) -> Method:
         raise UserError(f"{file} needs a mapping with name, parameters_b, signal (or modality), notes")
     known = ("name", "parameters_b", "signal", "modality", "notes")
     if unknown := [name for name in values if name not in known]:
-        raise UserError(f"{file}: unknown field {unknown[0]!r}{did_you_mean(str(unknown[0]), known)}; known are {', '.join(known)}")
+        raise UserError(f"{file}: unknown field {unknown[0]!r}{did_you_mean(str(unknown[0]), known)}")
     signal = values.get("signal") or ""
     if modality := values.get("modality"):
         if modality not in MODALITIES:

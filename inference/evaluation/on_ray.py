@@ -9,13 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from curation.configuration import ConfigError
 from curation.job.executors import on_ray
 from curation.job.gpus import NO_GPU, GpuDemand, gpu_memories_mib
 from curation.job.worker import Tally
 from inference.evaluation.judge import Judge, Settings, Task
 from inference.evaluation.metrics.registry import load_metrics
 from inference.evaluation.pairs import Pair
+from manifests.errors import UserError
 
 
 def judge_on_ray(tasks: list[Task], settings: Settings, out: Path, expected: list[str], on_rows: Callable[[int], None]) -> None:
@@ -37,7 +37,7 @@ class _RayJudge:
     def __init__(self, settings: Settings, out: str, expected: list[str]):
         metrics = load_metrics(settings.metrics, settings.metric_settings)
         if lacking := sorted(set(expected) - set(metrics.names)):
-            raise ConfigError(f"a process cannot run {lacking[0]}: {metrics.unavailable.get(lacking[0], 'not loaded')}")
+            raise UserError(f"a process cannot run {lacking[0]}: {metrics.unavailable.get(lacking[0], 'not loaded')}")
         self._judge = Judge.of(settings, Path(out), metrics)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from manifests import UserError
 from manifests.atomic import atomic_path
+from manifests.errors import did_you_mean
 
 PAIRS_FILE = "pairs.jsonl"
 SIGNALS = ("audio", "video", "video+audio")
@@ -68,7 +69,7 @@ class Pair:
             raise UserError("it is not a JSON object")
         known = {one.name: one.type for one in fields(cls)}
         if unknown := sorted(set(values) - set(known)):
-            raise UserError(f"unknown field {unknown[0]!r}; known are {', '.join(known)}")
+            raise UserError(f"unknown field {unknown[0]!r}{did_you_mean(str(unknown[0]), known)}")
         for name, value in values.items():
             if known[name] == "str" and not isinstance(value, str):
                 raise UserError(f"{name} is {value!r}; it needs a text")

@@ -68,7 +68,7 @@ def plan_pairs(
         UserError: unknown protocol, or no clip that it can use.
     """
     if protocol not in _PROTOCOLS:
-        raise UserError(f"unknown protocol {protocol!r}{did_you_mean(protocol, _PROTOCOLS)}; known are {', '.join(_PROTOCOLS)}")
+        raise UserError(f"unknown protocol {protocol!r}{did_you_mean(protocol, _PROTOCOLS)}")
     left_out: list[str] = []
     chosen = _chosen(df, seed, clips_per_identity)
     planned = [pair for row in chosen for pair in _PROTOCOLS[protocol](row, chosen, seed, longest_ms, left_out)]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation import configuration
-from curation.configuration import ConfigError
 from curation.face_crop import HEAD_SCALE
 from inference.models.config import PX_PER_CELL, ModelConfig
+from manifests import configuration
+from manifests.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -85,11 +85,11 @@ class InferenceConfig:
     def __post_init__(self) -> None:
         side = PX_PER_CELL * self.model.patch_size * self.model.temporal_window
         if self.size_px < side or self.size_px % side:
-            raise ConfigError(f"size_px is {self.size_px}; it must be a multiple of {side}")
+            raise UserError(f"size_px is {self.size_px}; it must be a multiple of {side}")
         if not 1 <= self.fps <= 120:
-            raise ConfigError(f"fps is {self.fps}; it must lie in 1…120")
+            raise UserError(f"fps is {self.fps}; it must lie in 1…120")
         if not 1 <= self.crop_scale <= 10:
-            raise ConfigError(f"crop_scale is {self.crop_scale}; it must lie in 1…10")
+            raise UserError(f"crop_scale is {self.crop_scale}; it must lie in 1…10")
 
     @property
     def latent_grid(self) -> tuple[int, int]:
@@ -98,7 +98,7 @@ class InferenceConfig:
 
     @classmethod
     def from_tree(cls, tree: dict[str, Any]) -> InferenceConfig:
-        """From plain values (YAML, JSON); an unknown key is a `ConfigError` that suggests the nearest."""
+        """From plain values (YAML, JSON); an unknown key is a `UserError` that suggests the nearest."""
         return configuration.build(cls, tree)
 
     def to_tree(self) -> dict[str, Any]:
@@ -126,23 +126,23 @@ class TrainingRecord:
 
     def __post_init__(self) -> None:
         if self.stage not in (1, 2, 3):
-            raise ConfigError(f"stage is {self.stage}; it must be 1, 2 or 3")
+            raise UserError(f"stage is {self.stage}; it must be 1, 2 or 3")
         for name, rate in self.dropout.items():
             if name not in CONDITIONS or not 0 <= rate <= 1:
-                raise ConfigError(f"dropout {name} is {rate}; it needs one of {', '.join(CONDITIONS)} and a probability")
+                raise UserError(f"dropout {name} is {rate}; it needs one of {', '.join(CONDITIONS)} and a probability")
 
 
 def load_inference_config(profile: str = "embedded", overrides: tuple[str, ...] = ()) -> InferenceConfig:
     """`profile` names configs/inference/PROFILE.yaml or is the path of a YAML file; `overrides` are dotted (`codec.path=models/vae`).
 
     Raises:
-        ConfigError: one line that names the key or the file.
+        UserError: one line that names the key or the file.
     """
     named = CONFIGS / f"{profile}.yaml"
     file = named if named.is_file() and "/" not in profile else Path(profile)
     if not file.is_file():
         known = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "presets")
-        raise ConfigError(f"no inference profile {profile!r}{configuration.nearest(profile, known)}")
+        raise UserError(f"no inference profile {profile!r}{did_you_mean(profile, known)}")
     return configuration.load(InferenceConfig, [file], overrides)
 
 
@@ -150,7 +150,7 @@ def build_codec(config: InferenceConfig, device: torch.device | str = "cpu", dty
     """The latent codec; `dtype` is of the VAE's weights (float32 if None).
 
     Raises:
-        ConfigError: no weights (the message says how to get them), or latents of another width than the model's.
+        UserError: no weights (the message says how to get them), or latents of another width than the model's.
     """
     if config.codec.kind == "vae":
         import torch
@@ -163,7 +163,7 @@ def build_codec(config: InferenceConfig, device: torch.device | str = "cpu", dty
 
         codec = BlockDctCodec()
     if codec.latent_channels != config.model.latent_channels:
-        raise ConfigError(
+        raise UserError(
             f"codec {config.codec.kind} has {codec.latent_channels} latent channels, the model {config.model.latent_channels}: "
             "set model.latent_channels or codec.kind"
         )
@@ -174,7 +174,7 @@ def build_audio_encoder(config: InferenceConfig, device: torch.device | str = "c
     """The sound encoder.
 
     Raises:
-        ConfigError: no weights (the message says how to get them), or features of another shape than the model's.
+        UserError: no weights (the message says how to get them), or features of another shape than the model's.
     """
     from inference.models.audio_encoders import LogMelEncoder, WhisperStateEncoder
     from inference.models.audio_rows import ROWS_PER_FRAME
@@ -186,7 +186,7 @@ def build_audio_encoder(config: InferenceConfig, device: torch.device | str = "c
         encoder = LogMelEncoder()
     made, needed = (encoder.width, ROWS_PER_FRAME * encoder.num_states), (config.model.audio_width, config.model.audio_tokens)
     if made != needed:
-        raise ConfigError(
+        raise UserError(
             f"audio encoder {config.audio.kind} gives {made[1]} tokens of width {made[0]} a frame, the model takes {needed[1]} of "
             f"{needed[0]}: set model.audio_tokens and model.audio_width, or audio.kind"
         )
@@ -197,9 +197,9 @@ def find_weights(kind: str, path: str | None) -> Path:
     """The folder of a codec's or audio encoder's weights.
 
     Raises:
-        ConfigError: it is nowhere; the message holds the command that gets it.
+        UserError: it is nowhere; the message holds the command that gets it.
     """
-    from curation.models.store import Store
+    from curation.weights.store import Store
 
     repository = REPOSITORIES[kind]
     given = Path(path or repository.rsplit("/", 1)[-1]).expanduser()
@@ -208,11 +208,11 @@ def find_weights(kind: str, path: str | None) -> Path:
         if (folder / "config.json").is_file():
             return folder
     target = given if given.is_absolute() else directories[0] / given
-    raise ConfigError(f"no {kind} weights at {target}; get them by `hf download {repository} --local-dir {target}`")
+    raise UserError(f"no {kind} weights at {target}; get them by `hf download {repository} --local-dir {target}`")
 
 
 def _check_kind(section: str, kind: str, path: str | None, known: tuple[str, ...], with_weights: str) -> None:
     if kind not in known:
-        raise ConfigError(f"{section}.kind is {kind!r}{configuration.nearest(kind, known)}")
+        raise UserError(f"{section}.kind is {kind!r}{did_you_mean(kind, known)}")
     if path is not None and kind != with_weights:
-        raise ConfigError(f"{section}.path is {path!r}, but {section}.kind {kind} has no weights")
+        raise UserError(f"{section}.path is {path!r}, but {section}.kind {kind} has no weights")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from manifests import UserError
+from manifests.errors import UserError, did_you_mean
 
 PX_PER_CELL = 8  # the stride of the SD VAE, of the driven encoder and of the block-DCT codec
 PREDICTIONS = ("epsilon", "velocity", "sample")
@@ -117,8 +116,7 @@ class ModelConfig:
         names = [field.name for field in fields(cls)]
         for name in values:
             if name not in names:
-                near = difflib.get_close_matches(str(name), names, n=1)
-                raise ModelConfigError(f"unknown model setting {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+                raise ModelConfigError(f"unknown model setting {name!r}{did_you_mean(str(name), names)}")
         return cls(**values)
 
     @classmethod

@@ -15,9 +15,10 @@ import torch
 from inference.models.initialise import zero_driven_channels
 from inference.models.megactor import MegActorModel
 from inference.models.pixart_layout import diffusers_layout
+from manifests.errors import UserError
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError):
     """A source whose tensors do not match the model's."""
 
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation import configuration
-from curation.configuration import ConfigError
 from inference.models.components import InferenceConfig, TrainingRecord
+from manifests import configuration
 from manifests.atomic import atomic_path
+from manifests.errors import UserError
 
 if TYPE_CHECKING:
     from inference.models.megactor import MegActorModel
@@ -63,19 +63,19 @@ def read_pipeline_file(folder: Path, overrides: Sequence[str] = ()) -> tuple[Inf
     """The checked content of `pipeline.json`, with dotted settings over the saved ones (`codec.path=models/vae`).
 
     Raises:
-        ConfigError: no pipeline's folder, another format, an unknown or wrong setting.
+        UserError: no pipeline's folder, another format, an unknown or wrong setting.
     """
     file = folder / PIPELINE_FILE
     if not file.is_file():
-        raise ConfigError(f"{folder} holds no pipeline (no {PIPELINE_FILE}); give a folder that training or save_pretrained wrote")
+        raise UserError(f"{folder} holds no pipeline (no {PIPELINE_FILE}); give a folder that training or save_pretrained wrote")
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         named, version = document["_class_name"], document["format"]
         config, record = {**document["config"]}, document["training"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} is damaged: {error!r}") from None
+        raise UserError(f"{file} is damaged: {error!r}") from None
     if named != CLASS_NAME or version != FORMAT:
-        raise ConfigError(f"{file} is of {named!r}, format {version!r}; this code reads {CLASS_NAME}, format {FORMAT}")
+        raise UserError(f"{file} is of {named!r}, format {version!r}; this code reads {CLASS_NAME}, format {FORMAT}")
     for text in overrides:
         config = configuration.merged(config, configuration.parse_override(text))
     return InferenceConfig.from_tree(config), configuration.build(TrainingRecord, record)
@@ -85,14 +85,14 @@ def find_folder(name: str | Path, revision: str | None = None) -> Path:
     """The local folder; a name of the form owner/model that is no folder is looked up on the Hub.
 
     Raises:
-        ConfigError: neither.
+        UserError: neither.
     """
     folder = Path(name)
     if folder.is_dir():
         return folder
     parts = str(name).split("/")
     if len(parts) != 2 or not all(parts) or str(name).startswith("."):
-        raise ConfigError(f"no model at {name}: give a folder that training wrote (RUN/pipeline) or the id of a repository on the Hub")
+        raise UserError(f"no model at {name}: give a folder that training wrote (RUN/pipeline) or the id of a repository on the Hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -100,4 +100,4 @@ def find_folder(name: str | Path, revision: str | None = None) -> Path:
     try:
         return Path(snapshot_download(str(name), revision=revision, allow_patterns=patterns))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise ConfigError(f"{name} is neither a folder nor a repository that can be had: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{name} is neither a folder nor a repository that can be had: {' '.join(str(error).split())[:200]}") from error

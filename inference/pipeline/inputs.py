@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from curation.configuration import ConfigError
 from curation.contracts import LandmarkBackend
 from inference.driving.amplitude import Amplitude
 from inference.driving.contracts import Driving, Sound
@@ -18,6 +17,7 @@ from inference.driving.footage import open_footage
 from inference.driving.reference import Reference, load_reference
 from inference.models.components import InferenceConfig, TrainingRecord
 from inference.sampling.guidance import Guidance
+from manifests.errors import UserError
 
 FaceFinder = Callable[[], LandmarkBackend]  # called only where a face is to be found
 
@@ -29,7 +29,7 @@ def open_portrait(reference: Any, settings: InferenceConfig, finder: FaceFinder)
         reference: path, PIL image, (H, W, 3) uint8 array or `Reference`.
 
     Raises:
-        ConfigError: a `Reference` of another size.
+        UserError: a `Reference` of another size.
         UserError: no picture, no face in it.
     """
     size = settings.size_px
@@ -39,7 +39,7 @@ def open_portrait(reference: Any, settings: InferenceConfig, finder: FaceFinder)
         reference = np.asarray(reference.convert("RGB")) if hasattr(reference, "convert") else reference
         reference = load_reference(reference, finder(), size, settings.crop_scale)
     if reference.size_px != size:
-        raise ConfigError(f"the portrait was cut to {reference.size_px} px; this model makes {size} px")
+        raise UserError(f"the portrait was cut to {reference.size_px} px; this model makes {size} px")
     return reference.crop, reference
 
 
@@ -47,12 +47,12 @@ def cut_for(driving: Driving | None, portrait: Reference | None, image: np.ndarr
     """(S, S, 3) uint8: the portrait in the crop that the driver's patches were laid over; `image` where the driver was laid over none.
 
     Raises:
-        ConfigError: the driver was laid over another portrait.
+        UserError: the driver was laid over another portrait.
     """
     if portrait is None or not isinstance(driving, Patches) or driving.reference is None:
         return image
     if not np.array_equal(driving.reference.rgb, portrait.rgb):
-        raise ConfigError("this driver is prepared for another portrait: prepare one with this portrait, or give the portrait it has")
+        raise UserError("this driver is prepared for another portrait: prepare one with this portrait, or give the portrait it has")
     return driving.reference.crop
 
 
@@ -67,14 +67,14 @@ def open_driver(
         portrait: whose face the driver's is laid over; None lays it over none.
 
     Raises:
-        ConfigError: a prepared driver with an amplitude.
+        UserError: a prepared driver with an amplitude.
         UserError: what `open_footage` raises.
     """
     if driving is None:
         return None
     if isinstance(driving, Driving):
         if motion != 1.0:
-            raise ConfigError("motion belongs to a driver that is still to be read; this one is prepared: give it its amplitude there")
+            raise UserError("motion belongs to a driver that is still to be read; this one is prepared: give it its amplitude there")
         return driving
     amplitude = motion if isinstance(motion, Amplitude) else Amplitude.of(float(motion))
     options = DrivingOptions(amplitude=amplitude, retarget="face" if portrait else "none", crop_scale=settings.crop_scale)

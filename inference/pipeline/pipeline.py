@@ -13,8 +13,6 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from diffusers.utils import BaseOutput
 
-from curation import configuration
-from curation.configuration import ConfigError
 from inference.driving.sound import driver_sound, open_sound
 from inference.models.audio_encoders import AudioEncoder
 from inference.models.codecs import LatentCodec, VaeCodec
@@ -29,6 +27,8 @@ from inference.sampling.guidance import Guidance
 from inference.sampling.noise import seed_of
 from inference.sampling.samplers import make_scheduler
 from inference.sampling.windows import padded_length
+from manifests import configuration
+from manifests.errors import UserError
 
 WINDOW = 16  # frames that the temporal modules were trained on
 StepCallback = Callable[["MegActorSigmaPipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any] | None]
@@ -94,13 +94,13 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             overrides: dotted settings over the saved ones, such as `codec.path=models/vae`.
 
         Raises:
-            ConfigError: no such folder or repository, no whole pipeline in it, missing weights; one line.
+            UserError: no such folder or repository, no whole pipeline in it, missing weights; one line.
         """
         folder = find_folder(pretrained_model_name_or_path, revision)
         settings, record = read_pipeline_file(folder, overrides)
         transformer = MegActorModel.from_pretrained(folder / "transformer", torch_dtype=torch_dtype)
         if transformer.sizes != settings.model:
-            raise ConfigError(
+            raise UserError(
                 f"{folder}: transformer/config.json and pipeline.json name different sizes; the folder was put together by hand"
             )
         vae = None
@@ -120,7 +120,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         decoded in larger groups. Block-DCT latents need neither. For less than the transformer itself, see
         `pipe.transformer.enable_group_offload` of diffusers."""
         if mode not in ("vae", "model"):
-            raise ConfigError(f"offload is {mode!r}; it must be vae or model")
+            raise UserError(f"offload is {mode!r}; it must be vae or model")
         device = torch.device(device)
         self.transformer.to(device)
         if self.vae is not None:
@@ -176,10 +176,10 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             output_type: np, pil or latent.
 
         Raises:
-            ConfigError: what does not go together, in one line.
+            UserError: what does not go together, in one line.
         """
         if output_type not in ("np", "pil", "latent"):
-            raise ConfigError(f"output_type is {output_type!r}; it must be np, pil or latent")
+            raise UserError(f"output_type is {output_type!r}; it must be np, pil or latent")
         animation = self.prepare(
             reference,
             driving,
@@ -234,7 +234,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
     ) -> Animation:
         """Reads and checks everything, encodes reference and sound; the long part begins with `Animation.frames()`."""
         if driving is None and audio is None:
-            raise ConfigError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
+            raise UserError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
         plan = self.sampling_plan(
             num_inference_steps,
             guidance_scale,
@@ -325,12 +325,10 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         """
         given = driven_frames if driven_frames is not None else audio
         if given is None:
-            raise ConfigError("generate needs driven_frames, audio or both")
+            raise UserError("generate needs driven_frames, audio or both")
         num_clips, num_frames = given.shape[:2]
         if len(seeds) != num_clips or len(reference_frames) != num_clips:
-            raise ConfigError(
-                f"{num_clips} clips with {len(reference_frames)} references and {len(seeds)} seeds; there must be one for each"
-            )
+            raise UserError(f"{num_clips} clips with {len(reference_frames)} references and {len(seeds)} seeds; there must be one for each")
         self.require_audio_layers(audio)
         plan = self.sampling_plan(
             num_inference_steps, guidance_scale, audio_guidance_scale, (0.0, 1.0), window_overlap, 0, window_batch, audio_scale
@@ -380,7 +378,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             ("audio_scale", audio_scale, 0, 10),
         ):
             if not low <= value <= high:
-                raise ConfigError(f"{name} is {value}; it must lie in {low}…{high}")
+                raise UserError(f"{name} is {value}; it must lie in {low}…{high}")
         temporal = self.transformer.sizes.with_temporal
         return SamplingPlan(
             num_steps=num_inference_steps,
@@ -421,9 +419,9 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         return self._landmarks
 
     def require_audio_layers(self, audio: Any) -> None:
-        """Raises ConfigError if there is sound and the model cannot hear."""
+        """Raises UserError if there is sound and the model cannot hear."""
         if audio is not None and not self.transformer.sizes.with_audio:
-            raise ConfigError("this model is of stage 1 and has no audio layers; give one of stage 2 or 3, or leave the audio out")
+            raise UserError("this model is of stage 1 and has no audio layers; give one of stage 2 or 3, or leave the audio out")
 
     def _sound_encoder(self) -> AudioEncoder:
         if self._audio_encoder is None:

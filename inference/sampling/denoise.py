@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from curation.configuration import ConfigError
 from inference.models.attention import KeysValues
 from inference.models.block_cache import BlockCache
 from inference.models.megactor import MegActorModel
 from inference.sampling.guidance import Branch, Guidance
 from inference.sampling.noise import frame_noise, step_generators
 from inference.sampling.windows import WindowPlan, pyramid
+from manifests.errors import UserError
 
 FramesOf = Callable[[int, int], torch.Tensor]
 StepEnd = Callable[["Segment", int, torch.Tensor], torch.Tensor | None]
@@ -71,9 +71,9 @@ class SamplingPlan:
     def __post_init__(self) -> None:
         if self.cache_threshold is not None:
             if not 0 <= self.cache_threshold <= 1:
-                raise ConfigError(f"step_cache is {self.cache_threshold}; it must lie in 0…1 (0.1 is careful)")
+                raise UserError(f"step_cache is {self.cache_threshold}; it must lie in 0…1 (0.1 is careful)")
             if self.window_shift or self.window_batch > 1:
-                raise ConfigError("step_cache compares a window with itself at the step before: it needs window_shift 0 and window_batch 1")
+                raise UserError("step_cache compares a window with itself at the step before: it needs window_shift 0 and window_batch 1")
 
 
 @dataclass(eq=False)

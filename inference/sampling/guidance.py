@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from curation.configuration import ConfigError
+from manifests.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Guidance:
     def __post_init__(self) -> None:
         for name, value in (("guidance_scale", self.scale), ("audio_guidance_scale", self.audio_scale)):
             if value is not None and not 0 <= value <= 30:
-                raise ConfigError(f"{name} is {value}; it must lie in 0…30")
+                raise UserError(f"{name} is {value}; it must lie in 0…30")
         if len(self.interval) != 2 or not 0 <= self.interval[0] <= self.interval[1] <= 1:
-            raise ConfigError(f"guidance_interval is {self.interval}; it needs two fractions of the steps, such as (0, 0.8)")
+            raise UserError(f"guidance_interval is {self.interval}; it needs two fractions of the steps, such as (0, 0.8)")
 
     def branches(self, step: int, num_steps: int, has_audio: bool) -> tuple[Branch, ...]:
         """The rows that a step needs, the full branch first. Scales of 1 need no row to be compared with."""

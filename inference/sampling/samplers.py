@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from curation.configuration import ConfigError, nearest
+from manifests.errors import UserError, did_you_mean
 
 # name -> class in diffusers, settings beyond the schedule's
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -23,6 +23,6 @@ def make_scheduler(name: str = "dpmsolver++") -> Any:
     from inference.models.schedule import SCHEDULE
 
     if name not in SAMPLERS:
-        raise ConfigError(f"unknown sampler {name!r}{nearest(name, sorted(SAMPLERS))}")
+        raise UserError(f"unknown sampler {name!r}{did_you_mean(name, sorted(SAMPLERS))}")
     class_name, settings = SAMPLERS[name]
     return getattr(diffusers, class_name)(**SCHEDULE.scheduler_config(), **settings)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.configuration import ConfigError
+from manifests.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class WindowPlan:
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.num_frames < self.size:
-            raise ConfigError(f"{self.num_frames} frames in windows of {self.size}; there must be at least one whole window")
+            raise UserError(f"{self.num_frames} frames in windows of {self.size}; there must be at least one whole window")
         if not 0 <= self.overlap < self.size:
-            raise ConfigError(f"window_overlap is {self.overlap}; it must lie in 0…{self.size - 1}")
+            raise UserError(f"window_overlap is {self.overlap}; it must lie in 0…{self.size - 1}")
         if not 0 <= self.shift < self.size:
-            raise ConfigError(f"window_shift is {self.shift}; it must lie in 0…{self.size - 1}")
+            raise UserError(f"window_shift is {self.shift}; it must lie in 0…{self.size - 1}")
 
     @property
     def stride(self) -> int:
@@ -62,7 +62,7 @@ class WindowPlan:
 def padded_length(num_frames: int, size: int) -> int:
     """Frames that are computed: a clip shorter than a window repeats its last frame, and the repetitions are dropped at the end."""
     if num_frames < 1:
-        raise ConfigError("there is no frame to make")
+        raise UserError("there is no frame to make")
     return max(num_frames, size)
 
 

@@ -40,7 +40,7 @@ def animate(
     """Makes the output of a request.
 
     Raises:
-        ConfigError, UserError: what the user can put right, in one line. Nothing of the output is left then, nor after an interruption.
+        UserError: what the user can put right, in one line. Nothing of the output is left then, nor after an interruption.
     """
     check_output(Path(request.out))
     pipe.require_audio_layers(request.audio)

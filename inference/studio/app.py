@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.configuration import ConfigError
 from curation.contracts import ClipError
 from inference.driving.regions import REGION_CHOICES
 from inference.driving.retarget import RETARGETS
@@ -22,7 +21,7 @@ from manifests import UserError
 if TYPE_CHECKING:
     from inference.studio.loading import LoadOptions
 
-MISTAKES = (UserError, ConfigError, ClipError)
+MISTAKES = (UserError, ClipError)
 INSTALL_HINT = "the app needs gradio: pip install -c constraints.txt 'megactor-sigma-open[app]'"
 
 

@@ -15,14 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from curation import configuration
-from curation.configuration import ConfigError
 from curation.contracts import ClipError
 from curation.job.worker import Tally
 from inference.studio.loading import LoadOptions, find_model, load
 from inference.studio.progress import clock
 from inference.studio.request import Request
-from manifests import UserError
+from manifests import UserError, configuration
 from manifests.atomic import atomic_path
 
 ROWS, RESULTS = "rows", "results.jsonl"
@@ -119,7 +117,7 @@ def run_task(pipe: Any, task: Task, out: Path) -> dict[str, Any]:
     try:
         report = animate(pipe, task.request)
         row |= report.to_tree()
-    except (ConfigError, UserError, ClipError) as error:
+    except (UserError, ClipError) as error:
         row["error"] = " ".join(str(error).split())
     except Exception as error:  # one bad pair must not end thousands: the row says what it was
         row["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.configuration import ConfigError
 from inference.models.components import InferenceConfig, load_inference_config
 from inference.pipeline.folder import PIPELINE_FILE, find_folder, read_pipeline_file
+from manifests.errors import UserError
 
 if TYPE_CHECKING:
     from inference.pipeline import MegActorSigmaPipeline
@@ -43,14 +43,14 @@ def find_model(model: str | None) -> str:
     """The folder or repository to load.
 
     Raises:
-        ConfigError: none is given and nothing has been trained here.
+        UserError: none is given and nothing has been trained here.
     """
     if model is not None:
         return str(Path(model) / "pipeline") if (Path(model) / "pipeline" / PIPELINE_FILE).is_file() else model
     for folder in TRAINED:
         if (folder / PIPELINE_FILE).is_file():
             return str(folder)
-    raise ConfigError(
+    raise UserError(
         "no model: `make train` trains the small one on this machine (runs/s1 … s3), or give one by --model (a run's folder or a Hub id)"
     )
 
@@ -59,11 +59,11 @@ def settings_of(options: LoadOptions) -> InferenceConfig:
     """The settings of the model that `load` would take, without its weights; the embedded profile's while nothing has been trained here.
 
     Raises:
-        ConfigError: no such model, or a setting that it does not know.
+        UserError: no such model, or a setting that it does not know.
     """
     try:
         name = find_model(options.model)
-    except ConfigError:
+    except UserError:
         return load_inference_config("embedded", options.overrides)
     return read_pipeline_file(find_folder(name), options.overrides)[0]
 
@@ -72,14 +72,14 @@ def load(options: LoadOptions, say: Callable[[str], None] = lambda line: None) -
     """A pipeline on its device.
 
     Raises:
-        ConfigError, CheckpointError, WeightsFileError: one line each.
+        UserError: one line that says what to do.
     """
     import torch
 
     from inference.pipeline import MegActorSigmaPipeline
 
     if options.offload not in OFFLOADS:
-        raise ConfigError(f"offload is {options.offload!r}; it must be one of {', '.join(OFFLOADS)}")
+        raise UserError(f"offload is {options.offload!r}; it must be one of {', '.join(OFFLOADS)}")
     name, device = find_model(options.model), choose_device(options.device)
     dtype = _dtype(options.dtype, device)
     pipe = MegActorSigmaPipeline.from_pretrained(name, torch_dtype=dtype, overrides=options.overrides)
@@ -99,7 +99,7 @@ def load(options: LoadOptions, say: Callable[[str], None] = lambda line: None) -
 
 
 def choose_device(name: str) -> Any:
-    """Raises ConfigError where the device that is asked for is not there: nothing falls back in silence."""
+    """Raises UserError where the device that is asked for is not there: nothing falls back in silence."""
     import torch
 
     if name == "auto":
@@ -107,11 +107,11 @@ def choose_device(name: str) -> Any:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:N or mps") from None
+        raise UserError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:N or mps") from None
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise ConfigError(f"no device {name}: torch sees {torch.cuda.device_count()} CUDA devices; --device cpu is slow but works")
+        raise UserError(f"no device {name}: torch sees {torch.cuda.device_count()} CUDA devices; --device cpu is slow but works")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("no device mps on this machine; --device cpu is slow but works")
+        raise UserError("no device mps on this machine; --device cpu is slow but works")
     return device
 
 
@@ -119,7 +119,7 @@ def _dtype(name: str, device: Any) -> Any:
     import torch
 
     if name not in DTYPES:
-        raise ConfigError(f"dtype is {name!r}; it must be one of {', '.join(DTYPES)}")
+        raise UserError(f"dtype is {name!r}; it must be one of {', '.join(DTYPES)}")
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return getattr(torch, name)

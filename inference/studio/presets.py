@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from curation import configuration
-from curation.configuration import ConfigError
 from inference.models.components import CONFIGS
+from manifests import configuration
+from manifests.errors import UserError, did_you_mean
 
 PRESETS_FILE = CONFIGS / "presets.yaml"
 
@@ -43,8 +43,8 @@ def load_presets() -> dict[str, Preset]:
 
 
 def preset(name: str) -> Preset:
-    """Raises ConfigError for an unknown name and suggests the nearest."""
+    """Raises UserError for an unknown name and suggests the nearest."""
     known = load_presets()
     if name not in known:
-        raise ConfigError(f"unknown preset {name!r}{configuration.nearest(name, sorted(known))}")
+        raise UserError(f"unknown preset {name!r}{did_you_mean(name, sorted(known))}")
     return known[name]

@@ -114,7 +114,7 @@ def preview_file(
         settings: motion, translation, roll, zoom, scale_mode, regions, retarget, missing, as `inference.studio.request.Request` has them.
 
     Raises:
-        UserError, ConfigError: one line.
+        UserError: one line.
     """
     from curation.landmarks import make_backend
     from inference.driving.footage import open_footage

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from curation import configuration
-from curation.configuration import ConfigError
 from inference.studio.presets import Preset, preset
+from manifests import configuration
+from manifests.errors import UserError
 
 if TYPE_CHECKING:
     from inference.driving.amplitude import Amplitude
@@ -77,32 +77,32 @@ class Request:
 
     def __post_init__(self) -> None:
         if not self.reference or not self.out:
-            raise ConfigError("reference and out may not be empty")
+            raise UserError("reference and out may not be empty")
         if not self.driving and not self.audio:
-            raise ConfigError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
+            raise UserError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
         if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}; it must be 0 or more")
+            raise UserError(f"seed is {self.seed}; it must be 0 or more")
         if not 0.04 <= self.still_s <= 3600:
-            raise ConfigError(f"still_s is {self.still_s}; it must lie in 0.04…3600")
+            raise UserError(f"still_s is {self.still_s}; it must lie in 0.04…3600")
         if self.side_by_side and self.paste_back:
-            raise ConfigError("side_by_side shows the crop, paste_back the whole portrait: choose one")
+            raise UserError("side_by_side shows the crop, paste_back the whole portrait: choose one")
 
         if self.save_template is not None:
             if not self.driving:
-                raise ConfigError("save_template keeps a driver's motion: give driving")
+                raise UserError("save_template keeps a driver's motion: give driving")
             if not self.save_template.endswith(".safetensors"):
-                raise ConfigError(f"save_template is {self.save_template!r}; its name must end in .safetensors")
+                raise UserError(f"save_template is {self.save_template!r}; its name must end in .safetensors")
 
     @classmethod
     def from_tree(cls, tree: Any) -> Request:
-        """From plain values; an unknown or wrong key is a `ConfigError` that suggests the nearest."""
+        """From plain values; an unknown or wrong key is a `UserError` that suggests the nearest."""
         missing = [name for name in ("reference", "out") if isinstance(tree, dict) and name not in tree]
         if missing:
-            raise ConfigError(f"{missing[0]} is missing")
+            raise UserError(f"{missing[0]} is missing")
         try:
             return configuration.build(cls, tree)
-        except ConfigError as error:
-            raise ConfigError(str(error).removeprefix(f"{cls.__name__}: ")) from None
+        except UserError as error:
+            raise UserError(str(error).removeprefix(f"{cls.__name__}: ")) from None
 
     @property
     def chosen(self) -> Preset:

@@ -80,7 +80,7 @@ class Studio:
         """The patches of one frame of the driver as the request's settings make them, in the model's crop. Its weights are not needed.
 
         Raises:
-            UserError, ConfigError: portrait, driver or model cannot be used, or a setting is out of range.
+            UserError: portrait, driver or model cannot be used, or a setting is out of range.
         """
         if not request.driving:
             raise UserError("no driver: sound alone moves the portrait")
@@ -100,7 +100,7 @@ class Studio:
         """Writes the request's output.
 
         Raises:
-            UserError, ConfigError: one line; nothing is left of the output.
+            UserError: one line; nothing is left of the output.
         """
         from inference.studio.animate import animate
 

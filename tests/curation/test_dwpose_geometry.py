@@ -8,12 +8,12 @@ from dot_networks import MIXTURE, DotPerson, draw, write_detector, write_pose
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.configuration import ConfigError
 from curation.dwpose import detector, pose
 from curation.dwpose.detector import PersonDetector, decode, letterbox, suppress
 from curation.dwpose.pose import PoseNetwork, crop, crop_frame, crop_matrix, decode_simcc
 from curation.dwpose.session import OnnxNetwork
 from curation.dwpose.whole_body import with_neck
+from manifests.errors import UserError
 
 WIDTH_PX, HEIGHT_PX = 1920, 1080
 RNG = np.random.default_rng(3)
@@ -140,13 +140,13 @@ def test_nobody_is_an_empty_list_never_the_whole_picture(dots):
 
 
 def test_a_graph_of_another_shape_is_refused(files):
-    with pytest.raises(ConfigError, match="not one picture of"):
+    with pytest.raises(UserError, match="not one picture of"):
         OnnxNetwork(files["pose"], "cpu", 1, (640, 640), 64)
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"not a graph")
-    with pytest.raises(ConfigError, match="cannot open"):
+    with pytest.raises(UserError, match="cannot open"):
         OnnxNetwork(tmp_path / "x.onnx", "cpu", 1, (640, 640), 64)
 
 
@@ -158,7 +158,7 @@ def test_a_run_that_fails_is_one_line_that_names_the_settings(files, monkeypatch
             raise RuntimeError("Failed to allocate memory\nfor requested buffer")
 
     monkeypatch.setattr(network, "_session", OutOfMemory())
-    with pytest.raises(ConfigError, match=r"p\.onnx: Failed to allocate memory for requested buffer; if memory is short.*pose_batch"):
+    with pytest.raises(UserError, match=r"p\.onnx: Failed to allocate memory for requested buffer; if memory is short.*pose_batch"):
         network.run([np.zeros((3, 384, 288), np.float32)])
 
 

@@ -15,7 +15,6 @@ from dot_networks import DotPerson, write_models, write_people
 import manifests
 from curation import cli
 from curation.config import load_config
-from curation.configuration import ConfigError
 from curation.contracts import Clip
 from curation.dwpose.backend import DWPoseTracker
 from curation.job.clip_scorer import ClipScorer, part_digests
@@ -24,6 +23,7 @@ from curation.job.gpus import NO_GPU, GpuDemand, gpu_memories_mib, share_of
 from curation.job.worker import Tally
 from curation.landmarks import make_backend
 from curation.media import MediaReader
+from manifests.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,7 +118,7 @@ def test_how_the_networks_run_makes_no_score_stale(runtime):
 @pytest.mark.parametrize(("extra", "message"), [((), "get them with `make models`"), (("provider=gpu",), "get them with `make models`")])
 def test_without_weights_the_run_ends_in_one_line_before_it_writes_anything(videos, tmp_path, monkeypatch, capfd, extra, message):
     monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path))
-    monkeypatch.setattr("curation.models.store.user_directory", lambda: tmp_path)
+    monkeypatch.setattr("curation.weights.store.user_directory", lambda: tmp_path)
     out = tmp_path / "out"
     sets = [part for text in extra for part in ("--set", f"landmark_settings.runtime.{text}")]
     with pytest.raises(SystemExit) as stopped:
@@ -137,7 +137,7 @@ def test_shares_of_a_gpu_leave_none_across_two():
         share = share_of(need, 24_564)
         assert int(1 / share) * need <= 24_564
         assert round(share * 10_000) == pytest.approx(share * 10_000)
-    with pytest.raises(ConfigError, match="smallest GPU has 4096"):
+    with pytest.raises(UserError, match="smallest GPU has 4096"):
         share_of(5000, 4096)
 
 
@@ -146,7 +146,7 @@ def test_what_a_worker_needs_of_a_gpu(runtime):
     paper = [f"landmark_settings.runtime.{key}={value}" for key, value in runtime.items()]
     assert GpuDemand.of(load_config("paper", overrides=(*paper, "job.gpus_per_worker=0.5"))) == GpuDemand(0, 0.5)
     assert isinstance(gpu_memories_mib(), list)
-    with pytest.raises(ConfigError, match="gpus_per_worker"):
+    with pytest.raises(UserError, match="gpus_per_worker"):
         load_config(overrides=("job.gpus_per_worker=2",))
 
 
@@ -161,7 +161,7 @@ def counting_actor() -> type:
             import ray
 
             if "mistake" in batch["task"]:
-                raise ConfigError("the networks cannot run here")
+                raise UserError("the networks cannot run here")
             return {name: [len(ray.get_gpu_ids()) if name == "failed" else 1] * len(batch["task"]) for name in asdict(Tally())}
 
     return CountingActor
@@ -180,9 +180,9 @@ def test_ray_gives_workers_their_share_and_passes_on_their_mistakes():
         total = Tally()
         on_ray(["a"], counting_actor(), (), 0, total.add)
         assert total.failed == 0
-        with pytest.raises(ConfigError, match=r"^the networks cannot run here$"):
+        with pytest.raises(UserError, match=r"^the networks cannot run here$"):
             on_ray(["mistake"], counting_actor(), (), 0, total.add, GpuDemand(1000, 0.5))
-        with pytest.raises(ConfigError, match=r"nvidia-smi tells of no GPU"):
+        with pytest.raises(UserError, match=r"nvidia-smi tells of no GPU"):
             on_ray(["a"], counting_actor(), (), 0, total.add, GpuDemand(1000))
     finally:
         ray.shutdown()
@@ -194,7 +194,7 @@ def test_ray_without_a_gpu_says_so():
 
     ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
     try:
-        with pytest.raises(ConfigError, match="Ray sees no GPU"):
+        with pytest.raises(UserError, match="Ray sees no GPU"):
             on_ray(["a"], counting_actor(), (), 0, Tally().add, GpuDemand(1000))
     finally:
         ray.shutdown()

@@ -8,13 +8,13 @@ from dot_networks import DotPerson, draw, write_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.configuration import ConfigError
 from curation.contracts import Clip, Faces, Frame, MediaInfo
 from curation.dwpose import session
 from curation.dwpose.detector import Person
 from curation.dwpose.people import PeopleFollower
 from curation.dwpose.whole_body import load_whole_body
 from curation.landmarks import make_backend
+from manifests.errors import UserError
 
 SIZE = (960, 540)
 
@@ -173,7 +173,7 @@ def test_whole_bodies_are_kept_for_those_who_want_them(runtime, tmp_path):
     assert (body.scores[8:] == 0).all()
     np.testing.assert_array_equal(body.points_px[:8, 23:91], faces.points_px[:8])
     np.testing.assert_array_equal(body.times_ms, faces.times_ms)
-    with pytest.raises(ConfigError, match="no points of clip"):
+    with pytest.raises(UserError, match="no points of clip"):
         load_whole_body(tmp_path, "ff00")
 
 
@@ -210,7 +210,7 @@ def test_cuda_on_an_installation_without_it_is_an_error_that_says_what_to_do(run
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(ConfigError, match=r"lacks CUDAExecutionProvider.*pip install \.\[gpu\]"):
+    with pytest.raises(UserError, match=r"lacks CUDAExecutionProvider.*pip install \.\[gpu\]"):
         make_backend("dwpose", {"runtime": {**runtime, "provider": "cuda"}})
 
 
@@ -232,22 +232,22 @@ def test_a_cuda_session_that_onnxruntime_opens_on_the_cpu_is_refused(runtime, mo
     monkeypatch.setattr(session, "require_provider", lambda provider: None)
     monkeypatch.setattr("curation.dwpose.backend.require_provider", lambda provider: None)
     backend = make_backend("dwpose", {"runtime": {**runtime, "provider": "cuda"}})
-    with pytest.raises(ConfigError, match=r"cuda was asked for|cannot open"):
+    with pytest.raises(UserError, match=r"cuda was asked for|cannot open"):
         backend.track(Clip("s", "k", "i", "p"), MediaInfo(*SIZE, 25, 1, 40, "h264", False, None))
 
 
 def test_an_unknown_provider_and_onnxruntime_missing(runtime, monkeypatch):
-    with pytest.raises(ConfigError, match="provider is 'gpu'"):
+    with pytest.raises(UserError, match="provider is 'gpu'"):
         make_backend("dwpose", {"runtime": {**runtime, "provider": "gpu"}})
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(ConfigError, match=r"pip install \.\[gpu\]"):
+    with pytest.raises(UserError, match=r"pip install \.\[gpu\]"):
         session.require_provider("cuda")
 
 
 def test_missing_weights_are_named_with_the_command_that_gets_them(tmp_path, monkeypatch):
     monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path))
-    monkeypatch.setattr("curation.models.store.user_directory", lambda: tmp_path)
-    with pytest.raises(ConfigError, match=r"dwpose-detector, dwpose-pose; get them with `make models`"):
+    monkeypatch.setattr("curation.weights.store.user_directory", lambda: tmp_path)
+    with pytest.raises(UserError, match=r"dwpose-detector, dwpose-pose; get them with `make models`"):
         make_backend("dwpose")
 
 
@@ -257,16 +257,16 @@ def test_other_weights_are_refused_and_have_another_name(tmp_path):
     assert backend.name.startswith("dwpose-1-")
     file = tmp_path / "dots" / "pose.onnx"
     file.write_bytes(file.read_bytes() + b" ")
-    with pytest.raises(ConfigError, match="is not dwpose-pose"):
+    with pytest.raises(UserError, match="is not dwpose-pose"):
         make_backend("dwpose", {"runtime": runtime})
     file.unlink()
-    with pytest.raises(ConfigError, match="dwpose-pose; get"):
+    with pytest.raises(UserError, match="dwpose-pose; get"):
         make_backend("dwpose", {"runtime": runtime})
 
 
 @pytest.mark.parametrize("wrong", [{"detector_every_frames": 0}, {"max_people": 0}, {"runtime": {"pose_batch": 0}}, {"detectr": 1}])
 def test_wrong_settings_are_errors(wrong):
-    with pytest.raises(ConfigError):
+    with pytest.raises(UserError):
         make_backend("dwpose", wrong)
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.configuration import ConfigError
 from curation.sources.folder import Folder
+from manifests.errors import UserError
 
 
 def touch(path: Path) -> None:
@@ -88,5 +88,5 @@ def test_index_rows_become_clips_and_bad_rows_are_reported_by_line(tmp_path):
 def test_mistakes(tmp_path, make, message):
     touch(tmp_path / "a.mp4")
     (tmp_path / "bad.csv").write_text("file\nx.mp4\n")
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         make(tmp_path)

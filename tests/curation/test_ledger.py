@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 import manifests
-from curation.configuration import ConfigError
 from curation.contracts import Clip, Faces, ScoredClip
 from curation.job.ledger import Inflight, Ledger, clips_digest, shard_count, write_atomic
+from manifests.errors import UserError
 
 
 def scored(name: str, n_frames: int = 3) -> ScoredClip:
@@ -49,12 +49,12 @@ def test_commit_and_read_back(tmp_path):
 def test_a_foreign_parquet_file_is_refused(tmp_path):
     (tmp_path / "ledger").mkdir()
     manifests.write([scored("a.mp4").row | {"accepted": True, "reject_reasons": []}], tmp_path / "ledger" / "00000.parquet", {})
-    with pytest.raises(ConfigError, match="not a shard"):
+    with pytest.raises(UserError, match="not a shard"):
         Ledger(tmp_path).states()
 
 
 def test_only_one_run_may_write(tmp_path):
-    with Ledger(tmp_path).lock(), pytest.raises(ConfigError, match="another run"), Ledger(tmp_path).lock():
+    with Ledger(tmp_path).lock(), pytest.raises(UserError, match="another run"), Ledger(tmp_path).lock():
         pass
     with Ledger(tmp_path).lock():
         pass
@@ -67,7 +67,7 @@ def test_run_file_round_trip_and_damage(tmp_path):
     ledger.write_run(run)
     assert ledger.read_run() == run
     ledger.run_file.write_text(yaml.safe_dump(["no", "run"]))
-    with pytest.raises(ConfigError, match="not a run's file"):
+    with pytest.raises(UserError, match="not a run's file"):
         ledger.read_run()
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import manifests
-from curation.configuration import ConfigError
 from curation.contracts import Clip
 from curation.landmarks import make_backend
 from curation.landmarks.sixty_eight import LEFT_EYE, LIPS, RIGHT_EYE, interocular
@@ -18,6 +17,7 @@ from curation.materialise.clip import true_path
 from curation.materialise.run import materialise
 from curation.materialise.settings import MaterialiseSettings
 from curation.media import MediaReader
+from manifests.errors import UserError
 from tests.curation.clip_files import write_face_clip
 from tests.curation.parent_manifests import DOT_SIGMA_PX, DOTS, Planted, head_points, write_dot_video, write_parent
 from tests.faults import Recipe, write_clip
@@ -336,15 +336,15 @@ def test_a_directory_that_was_moved_names_its_clips_anew(several, tmp_path):
 def test_mistakes_are_one_line(several, tmp_path):
     out = str(tmp_path / "out")
     materialise(str(several), out, SMALL, **SILENT)
-    with pytest.raises(ConfigError, match="choose another OUT"):
+    with pytest.raises(UserError, match="choose another OUT"):
         materialise(str(several), out, MaterialiseSettings(size_px=64), **SILENT)
-    with pytest.raises(ConfigError, match="choose another OUT"):
+    with pytest.raises(UserError, match="choose another OUT"):
         materialise(str(several), out, SMALL, where="status == 'scored'", **SILENT)
-    with pytest.raises(ConfigError, match="choose another OUT"):
+    with pytest.raises(UserError, match="choose another OUT"):
         materialise(str(several), str(several), SMALL, **SILENT)
-    with pytest.raises(ConfigError, match="no query"):
+    with pytest.raises(UserError, match="no query"):
         materialise(str(several), str(tmp_path / "a"), SMALL, where="acepted", **SILENT)
-    with pytest.raises(ConfigError, match="selects none"):
+    with pytest.raises(UserError, match="selects none"):
         materialise(str(several), str(tmp_path / "a"), SMALL, where="speech_ratio > 5", **SILENT)
     with pytest.raises(manifests.UserError, match="nothing there"):
         materialise(str(tmp_path / "none"), str(tmp_path / "a"), SMALL, **SILENT)

@@ -15,12 +15,12 @@ import pytest
 
 import manifests
 from curation.config import load_config
-from curation.configuration import ConfigError
 from curation.contracts import Clip, ClipError
 from curation.job.ledger import Ledger
 from curation.job.run import make_source, run
 from curation.media import MediaLimits, MediaReader
 from manifests.atomic import atomic_path, put
+from manifests.errors import UserError
 from manifests.places import place
 from tests.curation.clip_files import write_face_clip
 
@@ -147,7 +147,7 @@ def test_a_second_run_waits_for_nobody_and_a_dead_one_is_replaced(s3, monkeypatc
     monkeypatch.setattr(lock, "RENEW_S", 0.2)
     monkeypatch.setattr(lock, "PATIENCE_S", 2.0)
     out = place("s3://bucket/outputs/locked")
-    with lock.hold(out), pytest.raises(ConfigError, match="another run"), lock.hold(out):
+    with lock.hold(out), pytest.raises(UserError, match="another run"), lock.hold(out):
         pass
     put(out / ".lease", b'{"holder": "x", "n": 3, "host": "elsewhere", "pid": 1}')  # its driver died on another machine
     began = time.monotonic()
@@ -180,9 +180,9 @@ def test_uploads_in_parts_appear_whole_or_not_at_all(s3, monkeypatch):
 
 
 def test_mistakes_are_one_line(s3, remote_clips):
-    with pytest.raises(ConfigError, match="cannot write to OUT s3://nobucket"):
+    with pytest.raises(UserError, match="cannot write to OUT s3://nobucket"):
         run("folder", remote_clips, "s3://nobucket/out", config(), **QUIET)
-    with pytest.raises(ConfigError, match="does not exist"):
+    with pytest.raises(UserError, match="does not exist"):
         run("folder", "s3://bucket/nowhere", "s3://bucket/outputs/x", config(), **QUIET)
     with pytest.raises(manifests.UserError, match="nosuch"):
         run("folder", remote_clips, "nosuch://bucket/x", config(), **QUIET)

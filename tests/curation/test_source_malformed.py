@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.configuration import ConfigError, build
 from curation.contracts import Clip
 from curation.sources.casual_conversations import CasualConversations1, CasualConversations2
 from curation.sources.hdtf import HDTF, parse_interval
@@ -16,6 +15,8 @@ from curation.sources.index_files import IndexLog, json_entries, relative_path
 from curation.sources.multitalk import MultiTalk
 from curation.sources.talkinghead1kh import TalkingHead1KH, parse_tube
 from curation.sources.voxceleb import VoxCeleb1, VoxCeleb2
+from manifests.configuration import build
+from manifests.errors import UserError
 
 ID = "abcdefghij-"
 
@@ -340,7 +341,7 @@ def test_any_line_is_a_tube_or_a_mistake(name, numbers):
     ],
 )
 def test_mistakes_of_the_user_are_one_line(tmp_path, cls, tree, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         build(cls, {"root": str(tmp_path), **tree})
-    with pytest.raises(ConfigError, match="no directory"):
+    with pytest.raises(UserError, match="no directory"):
         build(cls, {"root": str(tmp_path / "nowhere")})

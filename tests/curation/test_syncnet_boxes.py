@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.cli import cli
-from curation.configuration import ConfigError
 from curation.landmarks.facemesh import FaceMesh
 from curation.landmarks.sixty_eight import FLIP
 from curation.syncnet.box_map import BoxMap, fit_map, load_map
 from curation.syncnet.fit_boxes import crop_differences, fit_from_videos, summary
 from curation.syncnet.tracks import overlap
+from manifests.errors import UserError
 from tests.curation.clip_files import astronaut, write_face_clip
 
 
@@ -77,9 +77,9 @@ def test_a_map_survives_its_file_and_others_are_refused(tmp_path: Path) -> None:
     short = json.dumps({"format": "sync-box-map-1", "coefficients": [[0]]})
     for name, text in (("cut", "{"), ("other", "{}"), ("list", "[]"), ("short", short)):
         (tmp_path / name).write_text(text)
-        with pytest.raises(ConfigError, match="fit-sync-boxes"):
+        with pytest.raises(UserError, match="fit-sync-boxes"):
             load_map(tmp_path / name)
-    with pytest.raises(ConfigError, match="fit-sync-boxes"):
+    with pytest.raises(UserError, match="fit-sync-boxes"):
         load_map(tmp_path / "none")
 
 
@@ -98,15 +98,15 @@ def test_fitting_from_videos(tmp_path: Path) -> None:
     fitted = fit_from_videos(files, Planted(), every_s=0.12)
     assert fitted.facts["videos"] == 10
     assert fitted.facts["held_out"]["iou_median"] > 0.97
-    with pytest.raises(ConfigError, match="at least 10"):
+    with pytest.raises(UserError, match="at least 10"):
         fit_from_videos(files[:3], Planted(), every_s=0.12)
 
 
 def test_the_command_says_what_it_lacks(tmp_path: Path) -> None:
     write_face_clip(tmp_path / "a.mp4", seed=0, n_frames=5)
     missing = CliRunner().invoke(cli, ["fit-sync-boxes", str(tmp_path), "--models", str(tmp_path / "none")])
-    assert isinstance(missing.exception, ConfigError)
+    assert isinstance(missing.exception, UserError)
     assert "models fetch s3fd" in str(missing.exception)
     stand_in = CliRunner().invoke(cli, ["fit-sync-boxes", str(tmp_path), "--detector", "yunet"])
-    assert isinstance(stand_in.exception, ConfigError)
+    assert isinstance(stand_in.exception, UserError)
     assert "--weights" in str(stand_in.exception)

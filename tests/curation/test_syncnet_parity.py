@@ -10,11 +10,11 @@ import syncnet_peer as peer
 import torch
 from syncnet_planted import brightness_syncnet, disc_detector, disc_picture, random_s3fd, random_syncnet, talking_crops
 
-from curation.models import ModelRefusedError
 from curation.syncnet.clip import score_crops
 from curation.syncnet.network import Embedder, SyncNet
 from curation.syncnet.s3fd import S3FD, FaceDetector
 from curation.syncnet.weights import load_weights
+from curation.weights import ModelRefusedError
 
 
 @pytest.mark.parametrize("seconds", [3, 5, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])

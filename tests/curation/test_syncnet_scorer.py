@@ -16,13 +16,13 @@ from syncnet_planted import brightness_syncnet, disc_detector, disc_picture, fla
 
 from curation import landmarks
 from curation.config import CurationConfig, load_config
-from curation.configuration import ConfigError
 from curation.contracts import Clip
 from curation.job.clip_scorer import ClipScorer, make_scorers, part_digests
-from curation.models import ModelRefusedError, Store
 from curation.scorers.syncnet import Networks, Runtime, SyncNetScorer
 from curation.syncnet.network import Embedder
 from curation.syncnet.s3fd import FaceDetector
+from curation.weights import ModelRefusedError, Store
+from manifests.errors import UserError
 from tests.curation.clip_files import astronaut
 
 N_FRAMES = 64
@@ -163,7 +163,7 @@ def test_the_run_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     said: list[str] = []
     config = CurationConfig(scorers={"syncnet": {"runtime": {"models_dir": str(tmp_path / "none")}}})
     (tmp_path / "videos").mkdir()
-    with pytest.raises(ConfigError, match="holds no video"):
+    with pytest.raises(UserError, match="holds no video"):
         run("folder", str(tmp_path / "videos"), str(tmp_path / "out"), config, say=said.append)
     assert "models fetch syncnet" in said[0]
 
@@ -182,7 +182,7 @@ def test_weights_of_ones_own_making_are_no_sync_c(tmp_path: Path) -> None:
 def test_a_gpu_that_is_not_there_ends_the_run(talking: Clip) -> None:
     scorer = SyncNetScorer()
     scorer.notice = ""
-    with pytest.raises(ConfigError, match=r"runtime\.device=cpu"):
+    with pytest.raises(UserError, match=r"runtime\.device=cpu"):
         _ = scorer.networks
 
 
@@ -211,7 +211,7 @@ def GPU_NEED(**runtime) -> int:  # noqa: N802
     ],
 )
 def test_mistakes_in_the_settings(settings: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         make_scorers(CurationConfig(scorers={"syncnet": settings}))
 
 

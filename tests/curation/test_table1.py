@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 import manifests
-from curation.configuration import ConfigError
 from curation.table1.figures import ALL, measure
 from curation.table1.paper import contradictions, load_paper
 from curation.table1.show import render
+from manifests.errors import UserError
 
 CONFIG = {"source": "folder", "config": {"preset": "paper"}}
 
@@ -133,7 +133,7 @@ def test_what_is_no_manifest_is_passed_over(two_sources, tmp_path):
 
 def test_runs_of_different_presets_need_one_named(two_sources, tmp_path):
     other = write(tmp_path / "other", [row("folder", 0)], {"config": {"preset": "embedded"}})
-    with pytest.raises(ConfigError, match="--preset"):
+    with pytest.raises(UserError, match="--preset"):
         measure([two_sources, other])
     assert measure([two_sources, other], preset="paper").of(ALL).after.clips == 5
     materialised = write(tmp_path / "cut", [row("folder", 1)], {"config": {"size_px": 512}, "parent": {"run_config": CONFIG}})

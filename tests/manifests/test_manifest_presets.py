@@ -32,8 +32,8 @@ def test_the_embedded_preset_needs_no_column_of_the_paper_profile():
     assert not {rule.column for rule in manifests.preset("embedded").rules} & {"sync_c", "sync_d", "av_offset_frames", "sync_windows"}
 
 
-def test_an_unknown_preset_is_answered_with_the_nearest_and_all():
-    with pytest.raises(manifests.UserError, match=r"unknown preset 'papre' \(did you mean 'paper'\?\); there are .*embedded.*talkvid"):
+def test_an_unknown_preset_is_answered_with_the_nearest():
+    with pytest.raises(manifests.UserError, match=r"unknown preset 'papre'; did you mean 'paper'\?$"):
         manifests.preset("papre")
 
 
@@ -63,7 +63,7 @@ RULE = "- {reason: a, column: fps, op: '>', value: 1}"
         ("p: {description: x}", "lacks 'rules'"),
         ("p: {rules: []}", "needs 1 to 36 rules, has 0"),
         ("p:\n  rules:\n" + f"    {RULE}\n" * 37, "needs 1 to 36 rules, has 37"),
-        (f"p:\n  ruels: 3\n  rules:\n    {RULE}", r"unknown key 'ruels' \(did you mean 'rules'\?\)"),
+        (f"p:\n  ruels: 3\n  rules:\n    {RULE}", r"unknown key 'ruels'; did you mean 'rules'\?"),
         ("p: {rules: [{reason: a, column: fps}]}", "rule 1: lacks 'op'"),
         ("p: {rules: [{reason: a, column: fps, op: '>', valeu: 3}]}", "did you mean 'value'"),
         ("p: {rules: [{reason: a, column: fps, op: '=>', value: 3}]}", "unknown op '=>'"),
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_other_thresholds():
     preset = manifests.preset("paper").with_thresholds({"face_too_small": 300, "head_turned": 15.5})
     assert [rule.value for rule in preset.rules] == [300, 300, 6, 8.5, 15.5]
-    with pytest.raises(manifests.UserError, match=r"no rule 'head_turnd' \(did you mean 'head_turned'\?\)"):
+    with pytest.raises(manifests.UserError, match=r"no rule 'head_turnd'; did you mean 'head_turned'\?"):
         manifests.preset("paper").with_thresholds({"head_turnd": 3})
     with pytest.raises(manifests.UserError, match="needs a number"):
         manifests.preset("paper").with_thresholds({"head_turned": "a lot"})

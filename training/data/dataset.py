@@ -15,7 +15,7 @@ from inference.models.components import InferenceConfig
 from inference.models.config import PX_PER_CELL
 from inference.models.masks import EYE_DILATION_TOKENS, dilate
 from inference.models.schedule import SCHEDULE
-from manifests import UserError
+from manifests.errors import NoLandmarksError
 from training.data.batch import Skip
 from training.data.clips import ClipOrder, ClipTable, TrainingClip, choose_frames
 from training.data.config import DataConfig
@@ -85,7 +85,7 @@ class TrainingDataset(Dataset):
                 return self._assemble(clip, frames, conditions, sample_index, tuple(skips))
             except ClipError as error:
                 skips.append(Skip(sample_index, clip.clip_id, error.kind, error.message))
-            except UserError as error:
+            except NoLandmarksError as error:
                 skips.append(Skip(sample_index, clip.clip_id, "no_landmarks", str(error)))
         return Sample(sample_index, None, tuple(skips))
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation.configuration import ConfigError
 from curation.job.gpus import NO_GPU, GpuDemand
 from inference.models.components import load_inference_config
+from manifests.errors import UserError
 from training.config import TrainingConfig
 from training.offline.clip_job import failures, is_done, run_clips
 
@@ -52,13 +52,13 @@ def cache_latents(
         device: cpu or cuda.
 
     Raises:
-        ConfigError, UserError: no clips, weights that are missing, a cache of other settings.
+        UserError: no clips, weights that are missing, a cache of other settings.
     """
     from training.data.latent_cache import CacheWork, cache_settings, clip_file, open_cache
     from training.data.loader import load_clips
 
     if device not in ("cpu", "cuda"):
-        raise ConfigError(f"device is {device!r}; it must be cpu or cuda")
+        raise UserError(f"device is {device!r}; it must be cpu or cuda")
     data, inference = config.data, load_inference_config(config.inference, config.inference_overrides)
     table = load_clips(manifest, data.where, data.split, inference.fps, needs_audio=config.stage > 1)
     say(table.describe())

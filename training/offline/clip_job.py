@@ -20,7 +20,7 @@ from curation.job.gpus import NO_GPU, GpuDemand
 from curation.job.ledger import write_atomic
 from curation.job.progress import Progress
 from curation.job.worker import Tally
-from manifests import UserError
+from manifests.errors import NoLandmarksError
 from training.data.clips import TrainingClip
 
 _CLIPS_A_TASK = 8
@@ -33,7 +33,7 @@ class ClipWork(Protocol):
         """Writes the clip's file by rename; gives the milliseconds of video that it read.
 
         Raises:
-            ClipError, UserError: the clip fails, with a reason.
+            ClipError, NoLandmarksError: the clip fails, with a reason.
         """
         ...
 
@@ -78,7 +78,7 @@ def run_clips(
         workers: processes on Ray; 0 = one a core, or as many as the GPUs hold.
 
     Raises:
-        ConfigError, UserError: a mistake that holds for all clips, such as weights that are missing.
+        UserError: a mistake that holds for all clips, such as weights that are missing.
     """
     progress = Progress(len(clips))
     if not clips:
@@ -124,7 +124,7 @@ def _one(folder: Path, work: ClipWork, clip: TrainingClip) -> Tally:
         media_ms = work.make(clip)
     except ClipError as error:
         problem = {"kind": error.kind, "message": error.message}
-    except UserError as error:
+    except NoLandmarksError as error:
         problem = {"kind": "no_landmarks", "message": str(error)}
     else:
         record.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.configuration import ConfigError
+from manifests.errors import UserError
 
 FOLDER, REPOSITORY = "stable-diffusion-xl-base-1.0", "stabilityai/stable-diffusion-xl-base-1.0"
 
@@ -43,7 +43,7 @@ class StyliseConfig:
 
 class SdxlStylist:
     """Raises:
-    ConfigError: no weights; the message holds the command that gets them.
+    UserError: no weights; the message holds the command that gets them.
     """
 
     def __init__(self, config: StyliseConfig, device: str):
@@ -61,7 +61,7 @@ class SdxlStylist:
                 add_watermarker=False,
             ).to(device)
         except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"{folder} holds no SDXL pipeline in safetensors: {' '.join(str(error).split())[:300]}") from error
+            raise UserError(f"{folder} holds no SDXL pipeline in safetensors: {' '.join(str(error).split())[:300]}") from error
         self._pipeline.set_progress_bar_config(disable=True)
 
     def stylise(self, pictures: np.ndarray, prompt: str, seed: int) -> np.ndarray:
@@ -88,9 +88,9 @@ def find_pipeline(path: str) -> Path:
     """The folder of the pipeline's weights.
 
     Raises:
-        ConfigError: it is nowhere.
+        UserError: it is nowhere.
     """
-    from curation.models.store import Store
+    from curation.weights.store import Store
 
     given = Path(path).expanduser()
     directories = Store.standard().directories
@@ -98,4 +98,4 @@ def find_pipeline(path: str) -> Path:
         if (folder / "model_index.json").is_file():
             return folder
     target = given if given.is_absolute() else directories[0] / given
-    raise ConfigError(f"no SDXL pipeline at {target}; get it by `hf download {REPOSITORY} --local-dir {target}`")
+    raise UserError(f"no SDXL pipeline at {target}; get it by `hf download {REPOSITORY} --local-dir {target}`")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from curation import face_crop
-from curation.configuration import ConfigError
 from curation.landmarks.arcface import ARCFACE_PX, alignment
+from manifests.errors import UserError
 
 SWAPPER, EMBEDDER = "inswapper", "arcface"  # in configs/models.yaml
 _FEATHER = 0.12  # of the aligned face's side, over which the swapped face fades into the picture
@@ -27,7 +27,7 @@ class OnnxSwapper:
         providers: of onnxruntime.
 
     Raises:
-        ConfigError: a package is missing, or a file is no network of that interface.
+        UserError: a package is missing, or a file is no network of that interface.
     """
 
     def __init__(self, swapper: Path, embedder: Path, providers: tuple[str, ...] = ("CPUExecutionProvider",)):
@@ -35,7 +35,7 @@ class OnnxSwapper:
         shapes = {len(i.shape): i for i in self._swapper.get_inputs()}
         if set(shapes) != {2, 4} or shapes[4].shape[2] != shapes[4].shape[3] or not isinstance(shapes[4].shape[2], int):
             found = {i.name: i.shape for i in self._swapper.get_inputs()}
-            raise ConfigError(f"{swapper} is no swapper: it takes {found}, not a face (1, 3, S, S) and an identity (1, n)")
+            raise UserError(f"{swapper} is no swapper: it takes {found}, not a face (1, 3, S, S) and an identity (1, n)")
         self._face, self._identity = shapes[4].name, shapes[2].name
         self._size_px = shapes[4].shape[2]
         self._to_identity = _last_initialiser(swapper)
@@ -82,16 +82,16 @@ def _session(file: Path, providers: tuple[str, ...]) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise ConfigError("face swap needs onnxruntime: pip install onnxruntime-gpu (or onnxruntime) onnx") from None
+        raise UserError("face swap needs onnxruntime: pip install onnxruntime-gpu (or onnxruntime) onnx") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     missing = set(providers) - set(onnxruntime.get_available_providers())
     if missing:
-        raise ConfigError(f"onnxruntime here has no {', '.join(sorted(missing))}; use --device cpu, or install onnxruntime-gpu")
+        raise UserError(f"onnxruntime here has no {', '.join(sorted(missing))}; use --device cpu, or install onnxruntime-gpu")
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=list(providers))
     except Exception as error:  # onnxruntime raises its own kinds, which share no base
-        raise ConfigError(f"{file} is no network that onnxruntime reads: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{file} is no network that onnxruntime reads: {' '.join(str(error).split())[:200]}") from error
 
 
 def _last_initialiser(file: Path) -> np.ndarray:
@@ -100,8 +100,8 @@ def _last_initialiser(file: Path) -> np.ndarray:
         import onnx
         from onnx import numpy_helper
     except ImportError:
-        raise ConfigError("face swap needs the package onnx, which reads a matrix from the swapper's file: pip install onnx") from None
+        raise UserError("face swap needs the package onnx, which reads a matrix from the swapper's file: pip install onnx") from None
     matrix = numpy_helper.to_array(onnx.load(str(file)).graph.initializer[-1])
     if matrix.ndim != 2:
-        raise ConfigError(f"{file} is no swapper: its last initialiser has shape {matrix.shape}, not a matrix of identities")
+        raise UserError(f"{file} is no swapper: its last initialiser has shape {matrix.shape}, not a matrix of identities")
     return matrix.astype(np.float32)

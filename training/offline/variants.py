@@ -19,8 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 import manifests
-from curation import configuration, face_crop
-from curation.configuration import ConfigError
+from curation import face_crop
 from curation.contracts import Clip, ClipError
 from curation.face_crop import HEAD_SCALE
 from curation.job.gpus import NO_GPU, GpuDemand
@@ -28,8 +27,9 @@ from curation.job.ledger import write_atomic
 from curation.materialise.encoding import write_clip
 from curation.materialise.settings import MaterialiseSettings
 from curation.media import MediaLimits, MediaReader
-from manifests import Column, UserError
+from manifests import Column, UserError, configuration
 from manifests.atomic import atomic_path
+from manifests.errors import did_you_mean
 from manifests.landmarks import LANDMARKS_DIR
 from manifests.schema import column_of
 from training.data.clips import ClipGeometry, ClipTable, TrainingClip, clip_geometry, load_clips
@@ -179,7 +179,7 @@ class _SwapWith:
     """Swaps in the face of somebody else in the manifest."""
 
     def __init__(self, work: VariantWork, device: str):
-        from curation.models.store import Store
+        from curation.weights.store import Store
 
         store = Store.standard()
         providers = ("CUDAExecutionProvider",) if device == "cuda" else ("CPUExecutionProvider",)
@@ -275,14 +275,14 @@ def make_variants(
         out: a folder of its own.
 
     Raises:
-        ConfigError, UserError: no clips, weights that are missing, an OUT of another run.
+        UserError: no clips, weights that are missing, an OUT of another run.
     """
     if kind not in KINDS:
-        raise ConfigError(f"kind is {kind!r}{configuration.nearest(kind, KINDS)}")
+        raise UserError(f"kind is {kind!r}{did_you_mean(kind, KINDS)}")
     home = Path(str(manifest).rpartition("/")[0] or ".") if str(manifest).endswith(".parquet") else Path(manifest)
     target = Path(out).absolute()
     if target == home.absolute():
-        raise ConfigError(f"{out} holds the manifest that is read; choose another OUT, the new manifest has all of its rows")
+        raise UserError(f"{out} holds the manifest that is read; choose another OUT, the new manifest has all of its rows")
     table = load_clips(manifest, where, "all", config.fps, needs_audio=False)
     say(table.describe())
     _require_same_run(target, {"kind": kind, "manifest": str(home.absolute()), "config": _lasting(config)})
@@ -306,9 +306,9 @@ def _require_same_run(target: Path, run: dict[str, Any]) -> None:
     file = target / _RUN_FILE
     if file.is_file():
         if json.loads(file.read_text()) != run:
-            raise ConfigError(f"{target} holds variants of another manifest, kind or configuration; choose another OUT")
+            raise UserError(f"{target} holds variants of another manifest, kind or configuration; choose another OUT")
     elif target.exists() and any(target.iterdir()):
-        raise ConfigError(f"{target} holds files of something else; choose another OUT")
+        raise UserError(f"{target} holds files of something else; choose another OUT")
     else:
         write_atomic(file, json.dumps(run, indent=1).encode())
 

@@ -14,7 +14,7 @@ from inference.driving.regions import EYES, MOUTH, cut_patches
 from inference.models.components import InferenceConfig
 from inference.pipeline import MegActorSigmaPipeline
 from manifests.atomic import atomic_path
-from manifests.errors import UserError
+from manifests.errors import NoLandmarksError
 from training.config import TrainingConfig
 from training.data.clips import ClipTable, TrainingClip, choose_frames
 from training.data.draws import draws
@@ -120,7 +120,7 @@ def find_material(
                         reference, targets = chosen
                         frames = source.frames(clip, 0, reference, targets, config.stage > 1, None)
                         return clip, source.geometry(clip).times_ms[list(targets)], frames
-                except (ClipError, UserError):
+                except (ClipError, NoLandmarksError):
                     continue
     finally:
         source.close()

@@ -60,7 +60,7 @@ def load_metrics(names: Iterable[str] | None = None, settings: Mapping[str, Mapp
     found = Metrics([], [], {})
     for name in METRICS if names is None else names:
         if name not in METRICS:
-            raise UserError(f"unknown metric {name!r}{did_you_mean(name, METRICS)}; known are {', '.join(METRICS)}")
+            raise UserError(f"unknown metric {name!r}{did_you_mean(name, METRICS)}")
         try:
             metric = _kind(name)(**settings.get(name, {}))
         except UnavailableError as error:

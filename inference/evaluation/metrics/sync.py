@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from curation.configuration import ConfigError
 from curation.contracts import Clip, Evidence, Faces, Frame
 from curation.scorers.syncnet import Runtime, SyncNetScorer
 from inference.evaluation.canonical import CANONICAL_HZ, CanonicalClip
 from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
+from manifests.errors import UserError
 
 _SOURCE = "Chung & Zisserman 2016; joonson/syncnet_python; docs/syncnet.md"
 
@@ -39,7 +39,7 @@ class SyncNet(ClipMetric):
             raise UnavailableError(self._scorer.notice)
         try:
             _ = self._scorer.networks
-        except ConfigError as error:
+        except UserError as error:
             raise UnavailableError(str(error)) from error
 
     @property

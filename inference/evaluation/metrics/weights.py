@@ -6,9 +6,9 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.configuration import ConfigError
-from curation.models.store import Store
+from curation.weights.store import Store
 from inference.evaluation.metrics.base import UnavailableError
+from manifests.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ def found(name: str, models_dir: str | None = None) -> Path:
     """
     try:
         return Store.standard(models_dir).find(name)
-    except ConfigError as error:
+    except UserError as error:
         raise UnavailableError(str(error)) from error
 
 

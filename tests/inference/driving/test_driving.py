@@ -6,7 +6,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from curation.configuration import ConfigError
 from curation.face_crop import clip_square, crop_matrix, transform_points, warp
 from curation.landmarks.sixty_eight import RIGID
 from inference.driving import Amplitude, Driving, DrivingOptions, Reference, cut_patches, open_footage, region_boxes, save_template
@@ -337,9 +336,9 @@ def test_an_animation_leaves_the_drivers_template(tmp_path):
     with read_driving(pipe, request, portrait(), None) as driving, Driving(TemplateFootage(request.save_template), portrait()) as again:
         error = driving.driven_frames(0, 6).astype(float) - again.driven_frames(0, 6)
     assert np.sqrt((error**2).mean()) < 3
-    with pytest.raises(ConfigError, match="must end in"):
+    with pytest.raises(UserError, match="must end in"):
         Request("me.png", "out.mp4", "you.mp4", save_template="kept.npz")
-    with pytest.raises(ConfigError, match="give driving"):
+    with pytest.raises(UserError, match="give driving"):
         Request("me.png", "out.mp4", audio="speech.wav", save_template="kept.safetensors")
 
 

@@ -12,7 +12,7 @@ from made_clips import SIZE_PX, face_points, made_clip  # noqa: E402
 
 from curation.face_crop import warp  # noqa: E402
 from curation.landmarks.arcface import ARCFACE_PX, TEMPLATE_PX, alignment  # noqa: E402
-from curation.models.store import Store  # noqa: E402
+from curation.weights.store import Store  # noqa: E402
 from inference.evaluation.frechet import frechet_distance  # noqa: E402
 from inference.evaluation.metrics.base import Judged, UnavailableError  # noqa: E402
 from inference.evaluation.metrics.fvd import FvdI3d, FvdVideoMae, i3d_input, videomae_input, windows  # noqa: E402

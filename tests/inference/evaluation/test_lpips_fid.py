@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from made_clips import face_points, made_clip  # noqa: E402
 
-from curation.models.store import Store  # noqa: E402
+from curation.weights.store import Store  # noqa: E402
 from inference.evaluation.frechet import frechet_distance  # noqa: E402
 from inference.evaluation.metrics.base import Judged, UnavailableError  # noqa: E402
 from inference.evaluation.metrics.fid import Fid  # noqa: E402

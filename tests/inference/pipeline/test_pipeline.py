@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the pipeline needs torch: install the [train] extra")
 pytest.importorskip("diffusers", reason="the pipeline needs diffusers: install the [train] extra")
 
-from curation.configuration import ConfigError  # noqa: E402
 from inference.pipeline import MegActorSigmaPipeline  # noqa: E402
+from manifests.errors import UserError  # noqa: E402
 from tests.inference.animation_parts import SIZE_PX, SIZES, make_driving, make_reference, make_speech, tiny_pipeline  # noqa: E402
 
 FEW = {"num_inference_steps": 2, "generator": 3}
@@ -115,15 +115,15 @@ def test_a_folder_that_is_not_whole_is_refused(pipe, tmp_path: Path) -> None:
         file = tmp_path / "pipeline" / name
         text = file.read_text()
         file.unlink() if damage is None else file.write_text(damage)
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(UserError, match=said):
             MegActorSigmaPipeline.from_pretrained(tmp_path / "pipeline")
         file.write_text(text)
     document = json.loads((tmp_path / "pipeline" / "pipeline.json").read_text())
     document["config"]["model"]["num_layers"] = 5
     (tmp_path / "pipeline" / "pipeline.json").write_text(json.dumps(document))
-    with pytest.raises(ConfigError, match="different sizes"):
+    with pytest.raises(UserError, match="different sizes"):
         MegActorSigmaPipeline.from_pretrained(tmp_path / "pipeline")
-    with pytest.raises(ConfigError, match="no model at"):
+    with pytest.raises(UserError, match="no model at"):
         MegActorSigmaPipeline.from_pretrained(tmp_path / "nowhere")
 
 
@@ -131,7 +131,7 @@ def test_models_of_earlier_stages_animate_too() -> None:
     first, second = tiny_pipeline(stage=1), tiny_pipeline(stage=2)
     assert len(first(make_reference(), make_driving(18), **FEW).frames) == 18
     assert len(second(make_reference(), audio=make_speech(), **FEW).frames) == 20
-    with pytest.raises(ConfigError, match="stage 1 and has no audio layers"):
+    with pytest.raises(UserError, match="stage 1 and has no audio layers"):
         first(make_reference(), make_driving(), make_speech(), **FEW)
 
 
@@ -219,7 +219,7 @@ def test_a_vae_by_its_path_offloaded_or_not(tmp_path: Path, monkeypatch: pytest.
     for mode in ("vae", "model"):
         loaded.enable_offload(mode, "cpu")
         assert np.array_equal(loaded(make_reference(), make_driving(18), **FEW).frames, frames)
-    with pytest.raises(ConfigError, match="hf download stabilityai/sd-vae-ft-ema"):
+    with pytest.raises(UserError, match="hf download stabilityai/sd-vae-ft-ema"):
         MegActorSigmaPipeline.from_pretrained("saved", overrides=["codec.path=elsewhere"])
-    with pytest.raises(ConfigError, match="latent channels"):
+    with pytest.raises(UserError, match="latent channels"):
         build_codec(replace(settings, model=replace(settings.model, latent_channels=16)))

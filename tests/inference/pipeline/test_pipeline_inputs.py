@@ -5,11 +5,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from curation.configuration import ConfigError
 from curation.face_crop import clip_square, crop_matrix
 from inference.driving import Driving, Reference
 from inference.models.components import load_inference_config
 from inference.pipeline.inputs import cut_for, open_driver
+from manifests.errors import UserError
 from tests.inference.driver_footage import PlantedBackend, PlantedFootage, face_points, write_video
 
 
@@ -24,7 +24,7 @@ def test_the_drivers_portrait_is_the_one_that_the_model_gets():
         np.testing.assert_array_equal(cut_for(driving, first, first.crop), driving.reference.crop)
         assert cut_for(None, first, first.crop) is first.crop
         other.rgb[0, 0] ^= 1
-        with pytest.raises(ConfigError, match="another portrait"):
+        with pytest.raises(UserError, match="another portrait"):
             cut_for(driving, other, other.crop)
     with Driving(PlantedFootage(8), size_px=64) as driving:
         assert cut_for(driving, first, first.crop) is first.crop

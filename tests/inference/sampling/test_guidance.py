@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="guidance works on tensors: install the [train] extra")
 
-from curation.configuration import ConfigError  # noqa: E402
 from inference.sampling.guidance import FULL, NULL, SILENT, Guidance  # noqa: E402
+from manifests.errors import UserError  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_guidance_acts_in_its_interval_only() -> None:
 
 @pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("nan")}, {"audio_scale": 31.0}, {"interval": (0.5, 0.2)}])
 def test_scales_out_of_range_are_refused(wrong: dict) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(UserError):
         Guidance(**wrong)
 
 
@@ -61,7 +61,7 @@ def test_presets_are_arguments_of_the_call() -> None:
     for one in known.values():
         assert set(one.arguments()) <= set(parameters)
         assert one.sampler in SAMPLERS
-    with pytest.raises(ConfigError, match="did you mean 'fast'"):
+    with pytest.raises(UserError, match="did you mean 'fast'"):
         preset("fsat")
 
 

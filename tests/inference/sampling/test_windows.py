@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.configuration import ConfigError
 from inference.sampling.windows import WindowPlan, padded_length, pyramid
+from manifests.errors import UserError
 
 LENGTHS = (1, 15, 16, 17, 24, 100, 101)
 SCHEMES = ((8, 0), (4, 0), (4, 3), (2, 5), (0, 0), (0, 7))  # overlap, shift
@@ -71,9 +71,9 @@ def test_one_window_has_one_boundary_pair() -> None:
 
 @pytest.mark.parametrize("wrong", [{"overlap": 16}, {"overlap": -1}, {"shift": 16}, {"num_frames": 15}, {"size": 0}])
 def test_impossible_plans_are_refused(wrong: dict) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(UserError):
         WindowPlan(**{"num_frames": 32, **wrong})
-    with pytest.raises(ConfigError):
+    with pytest.raises(UserError):
         padded_length(0, 16)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation.configuration import ConfigError
 from curation.face_crop import warp
 from inference.models.components import load_inference_config
 from inference.pipeline.folder import CLASS_NAME, FORMAT, PIPELINE_FILE
@@ -133,7 +132,7 @@ def test_a_preview_needs_no_model_yet(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert settings_of(LoadOptions()) == load_inference_config("embedded")
     assert settings_of(LoadOptions(overrides=("crop_scale=3",))).crop_scale == 3
-    with pytest.raises(ConfigError, match="holds no pipeline"):
+    with pytest.raises(UserError, match="holds no pipeline"):
         settings_of(LoadOptions(str(tmp_path)))
 
 
@@ -142,11 +141,11 @@ def test_a_saved_setting_that_no_longer_serves_can_be_overridden(tmp_path):
     document = json.loads(file.read_text())
     document["config"]["crop_scale"] = None  # what pipelines saved until November 2026
     file.write_text(json.dumps(document))
-    with pytest.raises(ConfigError, match="crop_scale needs float"):
+    with pytest.raises(UserError, match="crop_scale needs float"):
         settings_of(LoadOptions(str(tmp_path)))
     assert settings_of(LoadOptions(str(tmp_path), overrides=("crop_scale=2",))).crop_scale == 2
     file.write_text(json.dumps(document | {"config": []}))
-    with pytest.raises(ConfigError, match="is damaged"):
+    with pytest.raises(UserError, match="is damaged"):
         settings_of(LoadOptions(str(tmp_path)))
 
 

@@ -10,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="the trainer needs torch: install the [train] extra")
 
 from curation import configuration  # noqa: E402
-from curation.configuration import ConfigError  # noqa: E402
 from inference.models import MegActorModel  # noqa: E402
 from manifests import UserError  # noqa: E402
 from tests.training.fakes import forked, make_trainer, tiny_config, tiny_inference, weights_of  # noqa: E402
@@ -212,13 +211,13 @@ def test_other_sizes_are_refused(stage_one_run) -> None:
 
 
 def test_unknown_keys_suggest_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"unknown configuration key 'optimiser\.learning'"):
+    with pytest.raises(UserError, match=r"unknown configuration key 'optimiser\.learning'"):
         load_training_config("embedded", 1, ("optimiser.learning=1",))
-    with pytest.raises(ConfigError, match=r"unknown configuration key 'hardware\.microbatch'; did you mean 'micro_batch'\?"):
+    with pytest.raises(UserError, match=r"unknown configuration key 'hardware\.microbatch'; did you mean 'micro_batch'\?"):
         load_training_config("paper", 1, ("hardware.microbatch=2",))
-    with pytest.raises(ConfigError, match=r"no training configuration 'embeded'; did you mean 'embedded'\?"):
+    with pytest.raises(UserError, match=r"no training configuration 'embeded'; did you mean 'embedded'\?"):
         load_training_config("embeded")
-    with pytest.raises(ConfigError, match="lr, clip_norm and eps must be positive"):
+    with pytest.raises(UserError, match="lr, clip_norm and eps must be positive"):
         load_training_config("embedded", 1, ("optimiser.lr=-1",))
 
 
@@ -229,7 +228,7 @@ def test_stages_lie_over_the_rest_and_overrides_over_them() -> None:
     assert three.hardware.compile is one.hardware.compile is True
     assert one.accumulation(1) == (8, 8)
     assert one.accumulation(4) == (8, 2)
-    with pytest.raises(ConfigError, match="batch_size 64 is not made of whole micro-batches of 8 on 3 devices"):
+    with pytest.raises(UserError, match="batch_size 64 is not made of whole micro-batches of 8 on 3 devices"):
         one.accumulation(3)
 
 

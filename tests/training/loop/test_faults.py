@@ -105,7 +105,7 @@ def test_the_first_interrupt_asks_and_the_second_stops() -> None:
 
 
 def test_report_of_a_run_that_has_done_nothing_and_of_a_finished_one(tmp_path) -> None:
-    from curation import configuration
+    from manifests import configuration
     from tests.training.fakes import tiny_inference
 
     config = tiny_config(steps=2, logging_every_steps=1)

@@ -13,10 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import manifests
 from curation import face_crop
-from curation.configuration import ConfigError
 from curation.contracts import ClipError
 from curation.landmarks.arcface import alignment
 from curation.media import MediaReader
+from manifests.errors import UserError
 from tests.training.data_material import data_config, embedded, face_points, picture, write_manifest
 from training.cli import main
 from training.data.loader import make_loader, open_clips
@@ -91,7 +91,7 @@ def store(tmp_path, monkeypatch):
     """A models directory with both networks, put there as `models fetch --from` does."""
     write_networks(tmp_path / "origin")
     monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path / "models"))
-    from curation.models import Store
+    from curation.weights import Store
 
     for name in ("inswapper", "arcface"):
         Store.standard().fetch(name, origin=tmp_path / "origin")
@@ -155,10 +155,10 @@ def test_the_swapper_is_used_as_inswapper_is(networks) -> None:
 
 def test_files_that_are_no_swapper_are_refused(networks, tmp_path) -> None:
     _, embedder = networks
-    with pytest.raises(ConfigError, match="is no swapper"):
+    with pytest.raises(UserError, match="is no swapper"):
         OnnxSwapper(embedder, embedder)
     (tmp_path / "text.onnx").write_text("hello")
-    with pytest.raises(ConfigError, match="is no network that onnxruntime reads"):
+    with pytest.raises(UserError, match="is no network that onnxruntime reads"):
         OnnxSwapper(tmp_path / "text.onnx", embedder)
 
 
@@ -257,9 +257,9 @@ def test_mistakes_are_told_in_one_line(run, tmp_path, monkeypatch, capsys) -> No
             main(["augment", "--kind", kind, "--manifest", str(run), "--out", str(tmp_path / kind), "--executor", "inprocess"])
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="holds the manifest that is read"):
+    with pytest.raises(UserError, match="holds the manifest that is read"):
         make_variants(config(), "swap", str(run), str(run), say=quiet)
-    with pytest.raises(ConfigError, match="variants of another manifest, kind or configuration"):
+    with pytest.raises(UserError, match="variants of another manifest, kind or configuration"):
         make_variants(config(), "stylise", str(run), str(tmp_path / "swap"), say=quiet)
 
 

@@ -2,9 +2,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from curation import configuration
-from curation.config import CurationConfig, load_config
-from curation.configuration import ConfigError
+from manifests import configuration
+from manifests.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -45,25 +44,17 @@ def test_files_then_overrides_win(tmp_path):
     ],
 )
 def test_mistakes_are_named(override, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         configuration.load(Outer, [], [override])
 
 
-def test_tree_round_trip():
-    config = load_config("embedded", overrides=("workers=2", "scorers.cuts.min_difference=20"))
-    assert config.workers == 2
-    assert configuration.build(CurationConfig, configuration.to_tree(config)) == config
-
-
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "known", "said"),
     [
-        ({"profile": "embeded"}, "unknown profile.*did you mean 'embedded'"),
-        ({"overrides": ("sample_hz=0",)}, "sample_hz must lie in"),
-        ({"overrides": ("job.executor=rey",)}, "did you mean 'ray'"),
-        ({"file": "nowhere.yaml"}, "cannot read the configuration nowhere.yaml"),
+        ("papre", ["paper", "embedded"], "; did you mean 'paper'?"),
+        ("zzz", ["paper", "embedded"], "; known: embedded, paper"),
+        ("zzz", [f"column_{i}" for i in range(60)], ""),
     ],
 )
-def test_bad_run_configurations(arguments, message):
-    with pytest.raises(ConfigError, match=message):
-        load_config(**arguments)
+def test_the_nearest_name_or_a_short_list_is_suggested(name, known, said):
+    assert did_you_mean(name, known) == said

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from curation import configuration
-from curation.configuration import ConfigError
+from manifests import configuration
+from manifests.errors import UserError
 
 TABLE_FILE = Path(__file__).resolve().parents[2] / "configs" / "models.yaml"
 
@@ -47,12 +47,12 @@ def load_table(file: Path = TABLE_FILE) -> dict[str, Model]:
     """All models by name.
 
     Raises:
-        ConfigError: a file that does not say what a model needs.
+        UserError: a file that does not say what a model needs.
     """
     table = {}
     for name, body in configuration.read_yaml(file).items():
         try:
             table[str(name)] = configuration.build(Model, body, str(name))
-        except ConfigError as error:
-            raise ConfigError(f"{file}: {error}") from None
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from None
     return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -12,18 +11,16 @@ from typing import Any, TypeVar
 
 import yaml
 
+from manifests.errors import UserError, did_you_mean
+
 T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-    """A mistake in a configuration; the message names the key and what it needs."""
 
 
 def load(cls: type[T], files: Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> T:
     """Read `cls` from YAML files, later ones winning, then `a.b=value` overrides (values are YAML).
 
     Raises:
-        ConfigError: unknown key, wrong type, unreadable file; one line.
+        UserError: unknown key, wrong type, unreadable file; one line.
     """
     tree: dict[str, Any] = {}
     for file in files:
@@ -37,11 +34,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text()) or {}
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys at its top level")
+        raise UserError(f"{path} must hold a mapping of keys at its top level")
     return tree
 
 
@@ -57,17 +54,17 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def build(cls: type[T], tree: Mapping[str, Any], at: str = "") -> T:
     """An instance of the dataclass `cls` from a tree of plain values; every key and type is checked."""
     if not isinstance(tree, Mapping):
-        raise ConfigError(f"{at or 'the configuration'} needs a mapping of keys, not {tree!r}")
+        raise UserError(f"{at or 'the configuration'} needs a mapping of keys, not {tree!r}")
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls) if f.init]
     for key in tree:
         if key not in names:
-            raise ConfigError(f"unknown configuration key {_join(at, key)!r}{nearest(str(key), names)}")
+            raise UserError(f"unknown configuration key {_join(at, key)!r}{did_you_mean(str(key), names)}")
     values = {name: _convert(hints[name], tree[name], _join(at, name)) for name in names if name in tree}
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{at or cls.__name__}: {error}") from None
+        raise UserError(f"{at or cls.__name__}: {error}") from None
 
 
 def to_tree(config: Any) -> Any:
@@ -83,17 +80,11 @@ def to_tree(config: Any) -> Any:
     return config
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
-    """`"; did you mean 'x'?"`, or the list of what there is."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(names))}"
-
-
 def parse_override(text: str) -> dict[str, Any]:
     """The tree that `a.b=value` stands for; the value is read as YAML."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise ConfigError(f"--set needs key=value, not {text!r}")
+        raise UserError(f"--set needs key=value, not {text!r}")
     try:
         tree: Any = yaml.safe_load(value)
     except yaml.YAMLError:
@@ -113,11 +104,11 @@ def _convert(kind: Any, value: Any, at: str) -> Any:
         return build(kind, value or {}, at)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{at} needs a list, not {value!r}")
+            raise UserError(f"{at} needs a list, not {value!r}")
         return tuple(_convert(args[0], item, f"{at}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{at} needs a mapping of keys, not {value!r}")
+            raise UserError(f"{at} needs a mapping of keys, not {value!r}")
         return {str(key): _convert(args[1], item, _join(at, key)) for key, item in value.items()}
     if kind is Any:
         return value
@@ -125,7 +116,7 @@ def _convert(kind: Any, value: Any, at: str) -> Any:
         return float(value)
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise ConfigError(f"{at} needs {kind.__name__}, not {value!r}")
+    raise UserError(f"{at} needs {kind.__name__}, not {value!r}")
 
 
 def _join(at: str, key: object) -> str:

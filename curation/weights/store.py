@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from curation.configuration import ConfigError, nearest
-from curation.models.table import Model, load_table
+from curation.weights.table import Model, load_table
+from manifests.errors import UserError, did_you_mean
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
 ENVIRONMENT = "MEGACTOR_MODELS"
 
 
-class ModelMissingError(ConfigError):
+class ModelMissingError(UserError):
     """Weights that are not there; the message names the command that gets them."""
 
 
-class ModelRefusedError(ConfigError):
+class ModelRefusedError(UserError):
     """A file that is not what the table says; the message names both digests."""
 
 
@@ -57,7 +57,7 @@ class Store:
 
     def model(self, name: str) -> Model:
         if name not in self.table:
-            raise ConfigError(f"unknown model {name!r}{nearest(name, sorted(self.table))}")
+            raise UserError(f"unknown model {name!r}{did_you_mean(name, sorted(self.table))}")
         return self.table[name]
 
     def locate(self, name: str) -> Path | None:
@@ -106,7 +106,7 @@ class Store:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"cannot write to {target.parent}: {error.strerror}") from None
+            raise UserError(f"cannot write to {target.parent}: {error.strerror}") from None
         part = target.with_name(target.name + ".part")
         if origin is not None:
             _copy(_found_below(origin, model), part)

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import pytest
 
-from curation.configuration import ConfigError
-from curation.models import Model, ModelMissingError, ModelRefusedError, Store, load_table
-from curation.models.store import download, status_lines
+from curation.weights import Model, ModelMissingError, ModelRefusedError, Store, load_table
+from curation.weights.store import download, status_lines
+from manifests.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = bytes(range(256)) * 4000
@@ -98,7 +98,7 @@ def test_a_killed_download_continues_even_from_a_server_without_ranges(tmp_path,
 def test_a_process_killed_during_download_continues(tmp_path, url):
     """kill -9 while bytes arrive; the next fetch asks for the rest alone and ends with the right digest."""
     big = DATA * 6
-    code = "import sys; from pathlib import Path; from curation.models.store import download; download(sys.argv[1], Path(sys.argv[2]))"
+    code = "import sys; from pathlib import Path; from curation.weights.store import download; download(sys.argv[1], Path(sys.argv[2]))"
     part = tmp_path / "a" / "net.bin.part"
     part.parent.mkdir()
     chosen = store(tmp_path, f"{url}/slow", sha256=hashlib.sha256(big).hexdigest())
@@ -176,7 +176,7 @@ def test_the_project_table_is_sound():
     table = load_table()
     assert {"dwpose-detector", "dwpose-pose", "syncnet", "s3fd"} <= set(table)
     assert all(url.startswith("https://") for model in table.values() for url in model.sources)
-    with pytest.raises(ConfigError, match="did you mean 'syncnet'"):
+    with pytest.raises(UserError, match="did you mean 'syncnet'"):
         Store.standard().model("syncnett")
 
 
