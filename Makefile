@@ -150,8 +150,10 @@ test: $(VENV)/.train ## the test suite (what CI runs)
 test-all: $(VENV)/.train ## the slow tests and those on the real corpus too
 	$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
 
-lint: $(VENV)/.train ## ruff
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(VENV)/.train ## ruff and mypy (what CI runs before the tests)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench-curation: $(VENV)/.train ## speed of the curation beside its floors
 	$(BIN)/python -m benchmarks.curation $(ARGS)
@@ -160,4 +162,4 @@ constraints: ## write constraints.txt from the packages in .venv
 	$(BIN)/python -m pip freeze --exclude-editable | grep -v -f <(sed 's,==.*,,;/^\#/d' requirements-nodeps.txt) > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove what the targets made, but not .venv
-	rm -rf outputs build dist .pytest_cache .ruff_cache
+	rm -rf outputs build dist .pytest_cache .ruff_cache .mypy_cache
