@@ -52,14 +52,17 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(cls: type[T], tree: Mapping[str, Any], at: str = "") -> T:
-    """An instance of the dataclass `cls` from a tree of plain values; every key and type is checked."""
+    """An instance of the dataclass `cls` from a tree of plain values; every key and type is checked. A class variable `RENAMED` maps keys of
+    the past to what a person should write now."""
     if not isinstance(tree, Mapping):
         raise UserError(f"{at or 'the configuration'} needs a mapping of keys, not {tree!r}")
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls) if f.init]
     for key in tree:
         if key not in names:
-            raise UserError(f"unknown configuration key {_join(at, key)!r}{did_you_mean(str(key), names)}")
+            renamed = getattr(cls, "RENAMED", {}).get(key)
+            hint = f"; it is now {renamed}" if renamed else did_you_mean(str(key), names)
+            raise UserError(f"unknown configuration key {_join(at, key)!r}{hint}")
     values = {name: _convert(hints[name], tree[name], _join(at, name)) for name in names if name in tree}
     try:
         return cls(**values)

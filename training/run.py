@@ -101,6 +101,7 @@ def build_trainer(
     """The trainer of this rank with its loaders and observers."""
     from inference.models.components import TrainingRecord, build_codec
     from training.data.loader import make_loader
+    from training.data.modality import combination_shares
     from training.loop.trainer import Trainer
     from training.watch.observers import Validation
     from training.watch.videos import SampleVideos
@@ -140,6 +141,7 @@ def build_trainer(
     record = TrainingRecord(
         stage=config.stage,
         dropout={"reference": modality.reference_dropout, "all": modality.all_dropout},
+        combinations=combination_shares(modality, config.stage),
         code_version=code_version(),
     )
     return Trainer(

@@ -24,6 +24,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "inference"  # a che
 CODECS = ("block_dct", "vae")
 AUDIO_ENCODERS = ("logmel", "whisper")
 CONDITIONS = ("reference", "driven", "audio", "all")
+NOTHING = "no condition"  # the combination that holds none
 REPOSITORIES = {"vae": "stabilityai/sd-vae-ft-ema", "whisper": "openai/whisper-tiny"}
 
 
@@ -116,6 +117,7 @@ class TrainingRecord:
             never dropped by itself.
         regions: settings of the driving patches (`inference.driving.regions`).
         code_version: of the trainer.
+        combinations: conditions that its samples saw together (`combination`) -> their share; empty where the trainer did not say.
     """
 
     stage: int = 3
@@ -123,6 +125,7 @@ class TrainingRecord:
     dropout: dict[str, float] = field(default_factory=dict)
     regions: dict[str, Any] = field(default_factory=dict)
     code_version: str = ""
+    combinations: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.stage not in (1, 2, 3):
@@ -130,6 +133,12 @@ class TrainingRecord:
         for name, rate in self.dropout.items():
             if name not in CONDITIONS or not 0 <= rate <= 1:
                 raise UserError(f"dropout {name} is {rate}; it needs one of {', '.join(CONDITIONS)} and a probability")
+
+
+def combination(*, eyes: bool, mouth: bool, audio: bool, reference: bool) -> str:
+    """The name of what a sample sees together, such as "eyes+audio+reference", or `NOTHING`."""
+    seen = {"eyes": eyes, "mouth": mouth, "audio": audio, "reference": reference}
+    return "+".join(name for name, is_seen in seen.items() if is_seen) or NOTHING
 
 
 def load_inference_config(profile: str = "embedded", overrides: tuple[str, ...] = ()) -> InferenceConfig:

@@ -11,6 +11,7 @@ from manifests.errors import UserError, did_you_mean
 
 PX_PER_CELL = 8  # the stride of the SD VAE, of the driven encoder and of the block-DCT codec
 PREDICTIONS = ("epsilon", "velocity", "sample")
+MASK_PATHS = ("one_hop", "all")  # that Eq. 2 bars between eyes and mouth, see `inference.models.masks.eye_mouth_mask`
 NORM_GROUPS = 32  # of the temporal module's group norm (EasyAnimate-V1)
 
 

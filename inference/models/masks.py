@@ -1,4 +1,4 @@
-"""Eq. 2: mouth queries never see eye keys.
+"""Eq. 2: mouth queries never see eye keys; or, beyond the paper, nothing that the mouth may read sees them either.
 
 The paper multiplies the scores by the complement of the eye mask, which taken literally leaves exp(0) in the softmax's denominator;
 its text says "selecting", so the keys are dropped by a boolean mask.
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from inference.models.config import MASK_PATHS
 from inference.models.shapes import ShapeError, Shapes, require_multiple
 
 EYE_DILATION_TOKENS = 2  # the driven encoder's receptive field reaches 30 px beyond its own cell: just under two 16 px tokens
@@ -63,8 +64,14 @@ def dilate(tokens: torch.Tensor, by: int) -> torch.Tensor:
     return (functional.max_pool2d(flat, 2 * by + 1, stride=1, padding=by) > 0).reshape(tokens.shape)
 
 
-def eye_mouth_mask(eyes: torch.Tensor, mouth: torch.Tensor, eye_dilation: int = EYE_DILATION_TOKENS) -> RegionMask | None:
+def eye_mouth_mask(
+    eyes: torch.Tensor, mouth: torch.Tensor, eye_dilation: int = EYE_DILATION_TOKENS, paths: str = "one_hop"
+) -> RegionMask | None:
     """The Eq. 2 mask of a batch, or None if no frame of it has both regions: then attention stays on its fast path.
+
+    One hop is the paper's: a mouth query sees no eye key. But a cheek sees the eyes, and the mouth sees the cheek in the next block. With
+    `paths="all"` eye keys are hidden from every query but the eyes' own, so that no chain of spatial attentions leads from the eyes to
+    the mouth. Temporal modules mix the tokens of a 2 × 2 square and norm over the picture: there the second bars nothing.
 
     Give empty regions for clips whose driven image holds a mouth patch: Eq. 2 is for those that hold none. Build it where the batch is
     collated (on the CPU): the number of rows depends on the data.
@@ -72,7 +79,10 @@ def eye_mouth_mask(eyes: torch.Tensor, mouth: torch.Tensor, eye_dilation: int = 
     Args:
         eyes, mouth: (B, F, h, w) bool token masks, see `region_tokens`.
         eye_dilation: tokens by which the eye region grows, for what the driven encoder spills.
+        paths: "one_hop" or "all".
     """
+    if paths not in MASK_PATHS:
+        raise ValueError(f"paths is {paths!r}; it must be one of {', '.join(MASK_PATHS)}")
     shapes = Shapes()
     shapes.check("eyes", eyes, "B", "F", "h", "w")
     shapes.check("mouth", mouth, "B", "F", "h", "w")
@@ -83,7 +93,8 @@ def eye_mouth_mask(eyes: torch.Tensor, mouth: torch.Tensor, eye_dilation: int = 
     rows = torch.nonzero(eye_keys.any(1) & mouth_queries.any(1))[:, 0]
     if rows.numel() == 0:
         return None
-    keep = ~(mouth_queries[rows][:, :, None] & eye_keys[rows][:, None, :])
+    blind = mouth_queries[rows] if paths == "one_hop" else mouth_queries[rows] | ~eye_keys[rows]
+    keep = ~(blind[:, :, None] & eye_keys[rows][:, None, :])
     if not keep.any(-1).all():
         raise ShapeError(
             f"the dilated eyes cover the whole grid of {eyes.shape[-2]} × {eyes.shape[-1]} tokens: nothing is left to the mouth"

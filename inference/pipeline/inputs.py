@@ -15,7 +15,8 @@ from inference.driving.driving import Driving as Patches
 from inference.driving.driving import DrivingOptions
 from inference.driving.footage import open_footage
 from inference.driving.reference import Reference, load_reference
-from inference.models.components import InferenceConfig, TrainingRecord
+from inference.driving.regions import EYES, MOUTH, REGION_CHOICES
+from inference.models.components import NOTHING, InferenceConfig, TrainingRecord, combination
 from inference.sampling.guidance import Guidance
 from manifests.errors import UserError
 
@@ -81,15 +82,46 @@ def open_driver(
     return Patches(open_footage(driving, finder(), still_fps=still_fps), portrait, options, settings.size_px)
 
 
-def mismatches(guidance: Guidance, record: TrainingRecord, sound: Sound | None, duration_s: float) -> list[str]:
-    """What works but may surprise, a line each."""
+def shown_regions(driving: Driving | None) -> frozenset[str] | None:
+    """What the driven frames show; None where a driver of the caller's own does not say."""
+    if driving is None:
+        return frozenset()
+    return REGION_CHOICES[driving.options.regions] if isinstance(driving, Patches) else None
+
+
+def mismatches(
+    guidance: Guidance, record: TrainingRecord, shown: frozenset[str] | None, sound: Sound | None, duration_s: float
+) -> list[str]:
+    """What works but may surprise, a line each.
+
+    Args:
+        record: of the model; one without `combinations` (an older trainer's) is asked for its dropout alone.
+        shown: see `shown_regions`.
+    """
     found = []
-    guided = guidance.scale != 1 or guidance.audio_scale not in (None, 1)
-    if guided and not record.dropout.get("all"):
-        found.append("this model was never trained without its conditions: guidance compares with what it does not know")
+    unknown = [name for name in _compared_with(guidance, shown, sound is not None) if not _was_drawn(record, name)]
+    if unknown:
+        found.append(f"this model was never trained on {' or '.join(unknown)}: guidance compares with what it does not know")
     if sound is not None and abs(sound.duration_s - duration_s) > 0.5:
         found.append(
             f"the sound lasts {sound.duration_s:.2f} s and the driver {duration_s:.2f} s: "
             + ("what is beyond the driver is left out" if sound.duration_s > duration_s else "the rest is silent")
         )
     return found
+
+
+def _compared_with(guidance: Guidance, shown: frozenset[str] | None, has_audio: bool) -> list[str]:
+    """Names of the combinations that guidance shows the model besides the full one; those that depend on an unknown driver are left out."""
+    names = []
+    for branch in guidance.compared(has_audio):
+        if branch.driven and shown is None:
+            continue
+        eyes, mouth = (branch.driven and region in shown for region in (EYES, MOUTH))
+        names.append(combination(eyes=eyes, mouth=mouth, audio=branch.audio and has_audio, reference=branch.reference))
+    return names
+
+
+def _was_drawn(record: TrainingRecord, name: str) -> bool:
+    if record.combinations:
+        return record.combinations.get(name, 0.0) > 0
+    return name != NOTHING or bool(record.dropout.get("all"))

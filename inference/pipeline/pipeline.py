@@ -20,7 +20,7 @@ from inference.models.components import InferenceConfig, TrainingRecord, build_a
 from inference.models.megactor import MegActorModel
 from inference.pipeline.animation import Animation, Progress, Report, clip_conditions, frames_of_sound, to_uint8, to_unit
 from inference.pipeline.folder import find_folder, read_pipeline_file, save_pipeline
-from inference.pipeline.inputs import cut_for, mismatches, open_driver, open_portrait
+from inference.pipeline.inputs import cut_for, mismatches, open_driver, open_portrait, shown_regions
 from inference.pipeline.offload import OffloadedCodec
 from inference.sampling.denoise import ClipConditions, Denoiser, SamplingPlan, Segment, pad_frames
 from inference.sampling.guidance import Guidance
@@ -257,7 +257,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             fps = self._own_fps
             num_frames = frames_of_sound(sound.duration_s, fps)
             duration_s = float(num_frames / fps)
-        warnings = mismatches(plan.guidance, self.record, sound, duration_s)
+        warnings = mismatches(plan.guidance, self.record, shown_regions(driving), sound, duration_s)
         seed = seed_of(generator)
         waveform = sound.waveform(duration_s) if sound is not None and audio_scale != 0 else None
         clip = clip_conditions(

@@ -53,8 +53,14 @@ class Guidance:
     def branches(self, step: int, num_steps: int, has_audio: bool) -> tuple[Branch, ...]:
         """The rows that a step needs, the full branch first. Scales of 1 need no row to be compared with."""
         start, stop = self.interval
-        if not start * num_steps <= step < stop * num_steps:
-            return (FULL,)
+        return self._rows(has_audio) if start * num_steps <= step < stop * num_steps else (FULL,)
+
+    def compared(self, has_audio: bool) -> tuple[Branch, ...]:
+        """What the full branch is compared with where guidance acts."""
+        start, stop = self.interval
+        return self._rows(has_audio)[1:] if start < stop else ()
+
+    def _rows(self, has_audio: bool) -> tuple[Branch, ...]:
         audio_scale = self.scale if self.audio_scale is None or not has_audio else self.audio_scale
         if audio_scale == self.scale:
             return (FULL,) if self.scale == 1 else (FULL, NULL)

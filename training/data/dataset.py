@@ -58,6 +58,9 @@ class TrainingDataset(Dataset):
     Args:
         source: where pictures and sound come from.
         augment: False leaves the driving patches as they are (validation).
+
+    Attributes:
+        mask_paths: of Eq. 2, for the batches of its samples.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class TrainingDataset(Dataset):
     ):
         self._data, self._inference, self._table, self._source = data, inference, table, source
         self._seed, self._stage, self._augment = seed, stage, augment
+        self.mask_paths = data.modality.mask_paths
         self._order = ClipOrder(len(table), seed, stage)
         self._num_frames = data.frames_of_stage(stage)
 
@@ -117,12 +121,12 @@ class TrainingDataset(Dataset):
         shown = {name for name, shows in ((EYES, conditions.eyes), (MOUTH, conditions.mouth)) if shows}
         driven_boxes = np.concatenate([frames.boxes.eyes * conditions.eyes, frames.boxes.mouth[:, None] * conditions.mouth], axis=1)
         keep = np.ones((self._num_frames, height, width), bool)
-        if conditions.masked:
+        if conditions.mask_loss:
             keep = ~cells_touched(frames.boxes, MOUTH, PX_PER_CELL, height, width)
         px_per_token = PX_PER_CELL * inference.model.patch_size
         grid = inference.size_px // px_per_token
         eye_tokens = cells_touched(frames.boxes, EYES, px_per_token, grid, grid)
-        if conditions.masked and dilate(torch.from_numpy(eye_tokens), EYE_DILATION_TOKENS).flatten(1).all(1).any():
+        if conditions.mask_attention and dilate(torch.from_numpy(eye_tokens), EYE_DILATION_TOKENS).flatten(1).all(1).any():
             raise ClipError("too_close", "the eyes fill the crop: Eq. 2 would leave the mouth nothing to look at")
         noise_shape = (self._num_frames, inference.model.latent_channels, height, width)
         change = draw_change(self._data.augment, draws(seed, stage, sample_index, "augmentation")) if self._augment else PatchChange()

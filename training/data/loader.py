@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 from collections import Counter
@@ -100,7 +101,7 @@ class SampleLoader:
             dataset,
             batch_sampler=_Indices(start_index + rank * batch_size, batch_size, self._step),
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=functools.partial(collate, mask_paths=dataset.mask_paths),
             pin_memory=pin_memory,
             prefetch_factor=2 if num_workers else None,
             worker_init_fn=_start_worker if num_workers else None,
@@ -163,14 +164,14 @@ def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
 
 
-def collate(samples: list[Sample]) -> TrainingBatch | Sample:
-    """A batch of samples; the sample itself, if one has no clip."""
+def collate(samples: list[Sample], mask_paths: str = "one_hop") -> TrainingBatch | Sample:
+    """A batch of samples; the sample itself, if one has no clip. `mask_paths` as in `ModalityConfig`."""
     for sample in samples:
         if sample.clip_id is None:
             return sample
     conditions = [sample.conditions for sample in samples]
     eye_tokens, mouth_tokens = (_stacked([getattr(s, name) for s in samples]) for name in ("eye_tokens", "mouth_tokens"))
-    masked = torch.tensor([c.masked for c in conditions])[:, None, None, None]
+    masked = torch.tensor([c.mask_attention for c in conditions])[:, None, None, None]
     with_latents = samples[0].targets.dtype == np.float16
     targets, reference = _stacked([s.targets for s in samples]), _stacked([s.reference for s in samples])
     if not with_latents:
@@ -195,7 +196,7 @@ def collate(samples: list[Sample]) -> TrainingBatch | Sample:
         augmentation=_parameters(samples),
         eye_tokens=eye_tokens,
         mouth_tokens=mouth_tokens,
-        region_mask=eye_mouth_mask(eye_tokens & masked, mouth_tokens & masked),
+        region_mask=eye_mouth_mask(eye_tokens & masked, mouth_tokens & masked, paths=mask_paths),
         loss_keep=_stacked([s.loss_keep for s in samples]),
         audio=audio,
         audio_present=present,

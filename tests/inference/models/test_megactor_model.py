@@ -171,6 +171,34 @@ def test_eq2_reaches_every_block(make_model, make_inputs):
         assert (model(**inputs, region_mask=everything) - model(**inputs)).abs().max() <= 1e-12
 
 
+@pytest.mark.parametrize("reference", ["all", "none", "mixed"])
+def test_a_mask_of_all_paths_leaves_the_mouth_nothing_of_the_eyes(make_model, make_inputs, reference):
+    """Driven pixels of the eyes changed, three blocks: through one hop of Eq. 2 the mouth still hears of it, through all paths it does not."""
+    model = make_model(lively=True, with_temporal=False)
+    inputs = make_inputs(clips=2, frames=1, grid=32)
+    inputs["driven_frames"] *= 0
+    inputs["driven_frames"][..., 16:48, 32:96] = 0.2
+    other = inputs["driven_frames"].clone()
+    other[..., 16:48, 32:96] = 0.9
+    eyes, mouth = torch.zeros(2, 1, 16, 16, dtype=torch.bool), torch.zeros(2, 1, 16, 16, dtype=torch.bool)
+    eyes[..., 1:3, 2:6], mouth[..., 10:14, 4:10] = True, True
+    present = {"all": None, "none": None, "mixed": torch.tensor([True, False])}[reference]
+    inputs["reference_latents"] = None if reference == "none" else inputs["reference_latents"]
+    change = {}
+    with torch.no_grad():
+        for paths in ("unmasked", "one_hop", "all"):
+            mask = None if paths == "unmasked" else eye_mouth_mask(eyes, mouth, paths=paths)
+            now, then = (
+                model(**{**inputs, "driven_frames": frames}, region_mask=mask, reference_present=present)
+                for frames in (inputs["driven_frames"], other)
+            )
+            difference = (now - then).abs()[:, 0]
+            change[paths] = difference[..., 20:28, 8:20].max().item()
+            assert difference[..., 2:6, 4:12].max() > 1e-3  # the eyes themselves do change
+    assert change["unmasked"] > change["one_hop"] > 0
+    assert change["all"] == 0
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradient_checkpointing_changes_nothing(make_model, make_inputs, checkpointing):
     gradients = []

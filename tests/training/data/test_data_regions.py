@@ -99,7 +99,7 @@ def test_patches_tokens_and_loss_masks_of_samples() -> None:
         assert np.array_equal(sample.driven[0, ..., 0] > 0, shown)
         assert np.array_equal(sample.eye_tokens[0], brute_force(eyes, 16, 8))
         assert np.array_equal(sample.mouth_tokens[0], brute_force(mouth, 16, 8))
-        assert np.array_equal(sample.loss_keep[0], ~(brute_force(mouth, 8, 16) & c.masked))
+        assert np.array_equal(sample.loss_keep[0], ~(brute_force(mouth, 8, 16) & c.mask_loss))
         kinds.add((c.eyes, c.mouth))
     assert kinds >= {(True, False), (False, True), (True, True)}
 
