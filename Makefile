@@ -62,8 +62,8 @@ samples: $(VENV)/.core ## render the sample clips into outputs/samples
 plan: $(VENV)/.core ## what `make curate` with the same SOURCE and ROOT would cost
 	$(BIN)/python -m curation plan --source '$(SOURCE)' --root '$(ROOT)' --profile '$(PROFILE)' $(ARGS)
 
-models: $(VENV)/.core ## fetch and verify the paper profile's weights; says what is missing and how to get it by hand
-	$(BIN)/python -m curation models fetch $(ARGS)
+models: $(VENV)/.core ## make models PROFILE=paper: fetch and verify weights, saying what each is for and how to get what is missing by hand
+	$(BIN)/python -m curation models fetch --profile '$(PROFILE)' $(ARGS)
 
 report: $(VENV)/.core ## write OUT/report.html again
 	$(BIN)/python -m curation report '$(OUT)' $(ARGS)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from curation.command_line import run_command, say
+from curation.weights.table import PROFILES, USES, needed_by
 from manifests.errors import UserError
 from manifests.places import place
 
@@ -286,50 +287,83 @@ def fit_sync_boxes(
 
 @cli.group()
 def models() -> None:
-    """The weights that the `paper` profile needs: what is there, what is missing, and getting it."""
+    """The weights that the `paper` profile needs: what is there, what is missing, and getting it.
+
+    \b
+    python -m curation models list                     each model: where it lies, what it is for, its licence
+    python -m curation models fetch --profile paper    curation, training and animation of the paper's profile
+    python -m curation models fetch --for evaluation   what the metrics need; --for variants: the face swap's
+    """
 
 
 _models_option = click.option("--models", "directory", help="Models directory; default: $MEGACTOR_MODELS, then the user's cache.")
 
 
+def _choice_options(command: Any) -> Any:
+    for option in reversed(
+        [
+            click.argument("names", nargs=-1),
+            click.option("--profile", type=click.Choice(list(PROFILES)), help="What a profile needs."),
+            click.option("--for", "uses", multiple=True, type=click.Choice(USES), help="What a part of the project needs."),
+            _models_option,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _chosen_models(names: tuple[str, ...], profile: str | None, uses: tuple[str, ...], table: dict[str, Any]) -> list[str]:
+    """Those named, those of the profile and those of the uses; all of the table if nothing is said."""
+    if not names and not uses and profile is None:
+        return list(table)
+    return list(dict.fromkeys([*names, *needed_by(table, [*(PROFILES[profile] if profile else ()), *uses])]))
+
+
 @models.command("list")
-@_models_option
-def models_list(directory: str | None) -> None:
-    """Say of every model where it lies and whether it is right."""
+@_choice_options
+def models_list(names: tuple[str, ...], profile: str | None, uses: tuple[str, ...], directory: str | None) -> None:
+    """Say of NAMES (default: all) where each lies, whether it is right, and what it is for."""
     from curation.weights.store import Store, status_lines
 
-    click.echo("\n".join(status_lines(Store.standard(directory))))
+    store = Store.standard(directory)
+    chosen = _chosen_models(names, profile, uses, store.table)
+    click.echo("\n".join(status_lines(store, chosen)) if chosen else _NONE_NEEDED)
 
 
 @models.command("verify")
-@click.argument("names", nargs=-1)
-@_models_option
-def models_verify(names: tuple[str, ...], directory: str | None) -> None:
+@_choice_options
+def models_verify(names: tuple[str, ...], profile: str | None, uses: tuple[str, ...], directory: str | None) -> None:
     """Check the digests of NAMES (default: all); exit code 2 if one is missing or wrong."""
     from curation.weights.store import Store
 
     store = Store.standard(directory)
-    for name in names or sorted(store.table):
-        click.echo(f"{name:18} {store.find(name)}")
+    for name in _chosen_models(names, profile, uses, store.table):
+        click.echo(f"{name:20} {store.find(name)}")
 
 
 @models.command("fetch")
-@click.argument("names", nargs=-1)
-@_models_option
+@_choice_options
 @click.option("--from", "origin", type=click.Path(exists=True, file_okay=False), help="Copy from this directory instead of the network.")
-def models_fetch(names: tuple[str, ...], directory: str | None, origin: str | None) -> None:
+def models_fetch(names: tuple[str, ...], profile: str | None, uses: tuple[str, ...], directory: str | None, origin: str | None) -> None:
     """Download and verify NAMES (default: all); continues a download that was cut off."""
     from curation.weights.store import ModelMissingError, Store
 
     store, missing = Store.standard(directory), []
-    for name in names or sorted(store.table):
-        try:
-            click.echo(f"{name:18} {store.fetch(name, origin=Path(origin) if origin else None, say=say)}")
-        except ModelMissingError as error:
+    chosen = _chosen_models(names, profile, uses, store.table)
+    if not chosen:
+        click.echo(_NONE_NEEDED)
+    for name, found in store.fetch_all(chosen, origin=Path(origin) if origin else None, say=say):
+        model = store.model(name)
+        if isinstance(found, ModelMissingError):
             missing.append(name)
-            say(f"{name}: {error}")
+            say(f"{name}: {found}")
+        else:
+            click.echo(f"{name:20} {found}\n{'':20} for {', '.join(model.needed_by)}: {model.used_for}")
     if missing:
         raise UserError(f"not there: {', '.join(missing)}")
+
+
+_NONE_NEEDED = "the embedded profile needs no weights beyond what the packages carry; the paper's: make models PROFILE=paper"
 
 
 def _saved_run(out: str) -> dict[str, Any]:

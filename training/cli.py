@@ -41,6 +41,7 @@ def cli() -> None:
     python -m training --stage 1                              the sample clips' manifest, tiny model, minutes on a CPU: runs/s1
     python -m training --stage 2                              continues from runs/s1 into runs/s2; then --stage 3
     python -m training plan --stage 1 --config paper --gpu h100
+    make models PROFILE=paper                                 what the paper's stages start from: PixArt-α 512, EasyAnimate's motion modules
     accelerate launch --num_processes 8 -m training --stage 1 --config paper --manifest outputs/hdtf --out runs/hdtf-s1
     python -m training report runs/s1                         curves, samples, configuration in one HTML file
 

@@ -12,10 +12,11 @@ from training.data.config import DataConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "training"
 DEVICES = ("auto", "cpu", "cuda")
+INITS = ("pretrained", "random")
 PRECISIONS = ("no", "bf16")
 SCHEDULES = ("cosine", "constant")
 # Settings that change neither the weights nor the curves: a run may be continued with other values of these.
-OPERATIONAL = ("hardware", "checkpoints", "logging", "videos", "validation.every_steps", "data.audio_cache", "data.media")
+OPERATIONAL = ("init", "hardware", "checkpoints", "logging", "videos", "validation.every_steps", "data.audio_cache", "data.media")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class OptimiserConfig:
 
     Attributes:
         lr: peak learning rate.
+        fresh_lr: peak learning rate of parts that the stage starts at random (`training.loop.start.fresh_parts`): the driven encoder
+            beside PixArt-α's weights, audio attention in stage 2, temporal modules in stage 3 without EasyAnimate's. None = `lr`.
         schedule: after the warm-up, `constant`, or `cosine` down to `final_lr_ratio` of the peak at the last step.
         warmup_steps: steps of linear rise from 0.
         clip_norm: gradients longer than this are shortened to it, once a step, over all accumulated micro-batches.
@@ -67,6 +70,7 @@ class OptimiserConfig:
     """
 
     lr: float = 1e-5
+    fresh_lr: float | None = None
     schedule: str = "constant"
     warmup_steps: int = 500
     final_lr_ratio: float = 0.0
@@ -82,6 +86,8 @@ class OptimiserConfig:
             raise ValueError(f"schedule is {self.schedule!r}{did_you_mean(self.schedule, SCHEDULES)}")
         if self.lr <= 0 or self.clip_norm <= 0 or self.eps <= 0:
             raise ValueError("lr, clip_norm and eps must be positive")
+        if self.fresh_lr is not None and self.fresh_lr <= 0:
+            raise ValueError("fresh_lr must be positive")
         if self.warmup_steps < 0 or not 0 <= self.final_lr_ratio <= 1 or self.weight_decay < 0:
             raise ValueError("warmup_steps and weight_decay must be 0 or more, final_lr_ratio in 0…1")
         if not (0 <= self.ema_decay < 1 and 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
@@ -205,8 +211,10 @@ class TrainingConfig:
         seed: of every random draw.
         steps: optimiser steps.
         batch_size: samples of one optimiser step, over all devices and accumulation: it fixes what is learnt, whatever the hardware.
-        pixart: stage 1: folder or .pth of PixArt-α 512 to start from; None starts at random.
-        motion: stage 3: EasyAnimate-V1's motion file to start the temporal modules from; None starts them as the identity.
+        init: pretrained: stage 1 starts from `pixart` and stage 3 from `motion`, and neither starts without; random: from neither.
+        pixart: stage 1: PixArt-α 512 to start from: a folder or .pth, or its name in the models store.
+        pixart_average: take a training checkpoint's averaged weights (`state_dict_ema` of the .pth) instead of its last ones.
+        motion: stage 3: EasyAnimate-V1's motion file to start the temporal modules from, or its name in the models store.
         data: which clips, which frames, how they are cut and changed.
     """
 
@@ -217,7 +225,9 @@ class TrainingConfig:
     seed: int = 0
     steps: int = 30_000
     batch_size: int = 64
+    init: str = "pretrained"
     pixart: str | None = None
+    pixart_average: bool = False
     motion: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -231,6 +241,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.stage not in (1, 2, 3):
             raise ValueError(f"stage is {self.stage!r}; it must be 1, 2 or 3")
+        if self.init not in INITS:
+            raise ValueError(f"init is {self.init!r}{did_you_mean(self.init, INITS)}")
         if self.steps < 1 or self.batch_size < 1 or self.seed < 0:
             raise ValueError("steps and batch_size must be 1 or more, seed 0 or more")
 

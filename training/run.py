@@ -13,7 +13,7 @@ from manifests.errors import UserError
 from training.config import TrainingConfig
 from training.loop.checkpoints import Checkpoints, TrainingState
 from training.loop.run_folder import code_version, open_run, read_run
-from training.loop.start import Start, build_model, find_start
+from training.loop.start import Start, build_model, find_start, fresh_parts
 
 VALIDATION_SEED = 20_260_101  # of its draws: fixed, so that curves of runs with other seeds can be compared
 AUTO_CACHE = "auto"  # of data.latent_cache: in the run's folder
@@ -145,7 +145,17 @@ def build_trainer(
         code_version=code_version(),
     )
     return Trainer(
-        config, inference, out, build_model(config, inference, start), accelerator, codec, batches, tuple(observers), record, say
+        config,
+        inference,
+        out,
+        build_model(config, inference, start),
+        accelerator,
+        codec,
+        batches,
+        tuple(observers),
+        record,
+        say,
+        fresh_parts(config.stage, start),
     )
 
 

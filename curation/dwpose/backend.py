@@ -105,8 +105,8 @@ class DWPose:
         missing = [name for name in (DETECTOR, POSE) if store.locate(name) is None]
         if missing:
             raise ModelMissingError(
-                f"the weights of DWPose are not there: {', '.join(missing)}; get them with `make models`, or `python -m curation models"
-                f" fetch {' '.join(missing)}` (--from DIR where there is no network), or use --profile embedded"
+                f"the weights of DWPose are not there: {', '.join(missing)}; get them with `make models PROFILE=paper`, or"
+                f" `python -m curation models fetch {' '.join(missing)}` (--from DIR where there is no network), or use --profile embedded"
             )
         require_provider(self.runtime.provider)
         self._files = {name: store.find(name) for name in (DETECTOR, POSE)}

@@ -10,12 +10,12 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from curation.weights.table import Model, load_table
+from curation.weights.table import USES, Model, load_table
 from manifests.errors import UserError, did_you_mean
 
 CHUNK_BYTES = 1 << 20
@@ -109,7 +109,7 @@ class Store:
             raise UserError(f"cannot write to {target.parent}: {error.strerror}") from None
         part = target.with_name(target.name + ".part")
         if origin is not None:
-            _copy(_found_below(origin, model), part)
+            _copy(self._found_below(origin, model), part)
             return self._admit(name, part, target)
         problems = []
         for url in model.sources:
@@ -120,6 +120,32 @@ class Store:
                 problems.append(f"{url}: {error}")
         by_hand = f" By hand: {model.by_hand}." if model.by_hand else ""
         raise ModelMissingError(f"no source gave {name}: {'; '.join(problems)}.{by_hand} Then `models fetch {name} --from DIR`.")
+
+    def fetch_all(
+        self, names: Iterable[str], *, origin: Path | None = None, say: Callable[[str], None] = lambda line: None
+    ) -> Iterator[tuple[str, Path | ModelMissingError]]:
+        """Each of `names` and what comes along with it, once: its file, or why there is none (the rest is fetched all the same)."""
+        seen: set[str] = set()
+        wanted = list(names)
+        while wanted:
+            name = wanted.pop(0)
+            if name in seen:
+                continue
+            seen.add(name)
+            wanted = [*self.model(name).along, *wanted]
+            try:
+                yield name, self.fetch(name, origin=origin, say=say)
+            except ModelMissingError as error:
+                yield name, error
+
+    def _found_below(self, origin: Path, model: Model) -> Path:
+        """By its path, or by its name alone where no other model's file has that name."""
+        name = Path(model.file).name
+        alone = sum(Path(other.file).name == name for other in self.table.values()) == 1
+        for candidate in (origin / model.file, origin / name)[: 1 + alone]:
+            if candidate.is_file():
+                return candidate
+        raise ModelMissingError(f"{origin} holds {f'neither {model.file} nor {name}' if alone else f'no {model.file}'}")
 
     def _admit(self, name: str, part: Path, target: Path) -> Path:
         """Rename a finished download if it is what the table says; pin its digest where the table says nothing."""
@@ -188,13 +214,6 @@ def download(url: str, part: Path, *, size_bytes: int | None = None, say: Callab
         raise ConnectionError(f"the connection ended after {done} of {total} bytes; the next call continues")
 
 
-def _found_below(origin: Path, model: Model) -> Path:
-    for candidate in (origin / model.file, origin / Path(model.file).name):
-        if candidate.is_file():
-            return candidate
-    raise ModelMissingError(f"{origin} holds neither {model.file} nor {Path(model.file).name}")
-
-
 def _copy(source: Path, part: Path) -> None:
     with source.open("rb") as reader, part.open("wb") as writer:
         shutil.copyfileobj(reader, writer, CHUNK_BYTES)
@@ -236,16 +255,25 @@ def _write_json(file: Path, tree: dict) -> None:
 
 
 def status_lines(store: Store, names: Iterable[str] | None = None) -> list[str]:
-    """One line a model: where it is and whether it is right."""
+    """Two lines a model, under the uses that need it: where it is and whether it is right; what it is for, size and licence."""
     lines = []
-    for name in names or sorted(store.table):
-        model, path = store.model(name), store.locate(name)
-        if path is None:
-            state = f"missing    `python -m curation models fetch {name}`"
-        else:
-            try:
-                state = f"verified   {path} ({store.verify(name, path)[:12]})"
-            except ModelRefusedError as error:
-                state = f"REFUSED    {error}"
-        lines.append(f"{name:18} {state}\n{'':18} {model.used_for}; {model.licence}")
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in names or store.table:
+        groups.setdefault(store.model(name).needed_by, []).append(name)
+    for uses in sorted(groups, key=lambda uses: [USES.index(use) for use in uses]):
+        lines.append(f"# {', '.join(uses)}")
+        for name in groups[uses]:
+            model = store.model(name)
+            size = f"{model.size_bytes / 1e6:,.0f} MB; " if model.size_bytes else ""
+            lines.append(f"{name:20} {_state(store, name)}\n{'':20} {model.used_for}; {size}{model.licence}")
     return lines
+
+
+def _state(store: Store, name: str) -> str:
+    path = store.locate(name)
+    if path is None:
+        return f"missing    `python -m curation models fetch {name}`"
+    try:
+        return f"verified   {path} ({store.verify(name, path)[:12]})"
+    except ModelRefusedError as error:
+        return f"REFUSED    {error}"

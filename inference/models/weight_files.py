@@ -18,9 +18,16 @@ class WeightsFileError(UserError):
     """A weights file that is absent, damaged or of a kind that is not read."""
 
 
-def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:
+def load_tensors(path: str | Path, average: bool = False) -> dict[str, torch.Tensor]:
     """The tensors of a `.safetensors` or `.pth`/`.pt`/`.ckpt`/`.bin` file, of a diffusers model folder (whole or sharded) or of a diffusers
-    pipeline folder (its `transformer/`). On the CPU, in the dtypes of the file."""
+    pipeline folder (its `transformer/`). On the CPU, in the dtypes of the file.
+
+    Args:
+        average: of a training checkpoint (.pth of PixArt-α, whose keys these are) the running average `state_dict_ema`, not `state_dict`.
+
+    Raises:
+        WeightsFileError: nothing there, damaged, or no average where one is asked for.
+    """
     path = Path(path)
     if path.is_dir():
         if (path / "transformer").is_dir():
@@ -30,10 +37,12 @@ def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         path = path / WEIGHTS_NAME
     if not path.is_file():
         raise WeightsFileError(f"no weights at {path}")
+    if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
+        return _load_pickled(path, average)
+    if average:
+        raise WeightsFileError(f"{path} holds one set of weights and no average beside it: leave out pixart_average")
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
-    if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
-        return _load_pickled(path)
     raise WeightsFileError(f"{path.name} is neither .safetensors nor .pth; convert it first")
 
 
@@ -63,14 +72,17 @@ def _load_shards(folder: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _load_pickled(path: Path) -> dict[str, torch.Tensor]:
+def _load_pickled(path: Path, average: bool) -> dict[str, torch.Tensor]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsFileError(f"{path} is damaged or holds more than tensors, and is not read: {reason}") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
+    if average and not (isinstance(loaded, dict) and isinstance(loaded.get("state_dict_ema"), dict)):
+        raise WeightsFileError(f"{path} holds no averaged weights (state_dict_ema): leave out pixart_average")
+    key = "state_dict_ema" if average else "state_dict"
+    if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+        loaded = loaded[key]
     if not isinstance(loaded, dict) or not loaded or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise WeightsFileError(f"{path} holds no table of tensors")
     return loaded

@@ -11,6 +11,7 @@ import pytest
 
 from curation.weights import Model, ModelMissingError, ModelRefusedError, Store, load_table
 from curation.weights.store import download, status_lines
+from curation.weights.table import PROFILES, needed_by
 from manifests.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +65,8 @@ def url():
 
 
 def store(folder: Path, *sources: str, sha256: str | None = SHA, **more) -> Store:
-    return Store((folder,), {"net": Model("a/net.bin", tuple(sources) or ("http://127.0.0.1:9/x",), "MIT", "tests", sha256, **more)})
+    sources = sources or ("http://127.0.0.1:9/x",)
+    return Store((folder,), {"net": Model("a/net.bin", sources, "MIT", "tests", ("curation",), sha256=sha256, **more)})
 
 
 def test_fetch_verifies_and_find_gives_the_file(tmp_path, url):
@@ -134,7 +136,7 @@ def test_a_changed_file_is_refused(tmp_path, url):
     path.write_bytes(DATA[:-1] + b"!")
     with pytest.raises(ModelRefusedError, match="is not net"):
         chosen.find("net")
-    assert "REFUSED" in status_lines(chosen)[0]
+    assert "REFUSED" in status_lines(chosen)[1]
 
 
 def test_an_unpublished_digest_is_pinned_at_the_first_fetch(tmp_path, url):
@@ -183,9 +185,65 @@ def test_the_project_table_is_sound():
 @pytest.mark.parametrize("file", ["../up.bin", "/etc/x", ""])
 def test_table_entries_stay_below_the_directory(file):
     with pytest.raises(ValueError, match="below the models directory"):
-        Model(file, ("https://x",), "MIT", "tests")
+        Model(file, ("https://x",), "MIT", "tests", ("curation",))
 
 
 def test_other_schemes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="http"):
         download("file:///etc/passwd", tmp_path / "x")
+
+
+def two_files(folder: Path, url: str) -> Store:
+    """Weights and the configuration that comes along, under a name that a third model's file has too."""
+    net = Model("a/net.bin", (f"{url}/whole",), "MIT", "net", ("training",), along=("net-config",))
+    small = {
+        name: Model(f"{folder_name}/config.json", (f"{url}/whole",), "MIT", name, ("training",))
+        for name, folder_name in (("net-config", "a"), ("x", "b"))
+    }
+    return Store((folder,), {"net": net, **small})
+
+
+def test_what_comes_along_is_fetched_once_and_the_rest_goes_on_after_a_failure(tmp_path, url):
+    chosen = two_files(tmp_path, url)
+    found = list(chosen.fetch_all(["net", "net-config"]))
+    assert [name for name, _ in found] == ["net", "net-config"]
+    assert all(path.is_file() for _, path in found)
+    broken = Store((tmp_path / "other",), chosen.table | {"net": Model("n", ("http://127.0.0.1:9/x",), "MIT", "n", ("training",))})
+    names = {name: isinstance(found, ModelMissingError) for name, found in broken.fetch_all(["net", "x"])}
+    assert names == {"net": True, "x": False}
+
+
+def test_a_file_name_that_two_models_share_is_not_taken_from_a_flat_directory(tmp_path, url):
+    origin = tmp_path / "stick"
+    (origin / "b").mkdir(parents=True)
+    (origin / "config.json").write_bytes(DATA)
+    (origin / "b" / "config.json").write_bytes(DATA)
+    chosen = two_files(tmp_path / "models", url)
+    with pytest.raises(ModelMissingError, match=r"holds no a/config\.json"):
+        chosen.fetch("net-config", origin=origin)
+    assert chosen.fetch("x", origin=origin).read_bytes() == DATA
+
+
+def test_a_profile_names_its_models():
+    table = load_table()
+    paper = needed_by(table, PROFILES["paper"])
+    assert {"pixart-512", "easyanimate-motion", "syncnet", "dwpose-detector", "dwpose-pose"} <= set(paper)
+    assert {"vae", "vae-config", "whisper-tiny", "whisper-tiny-config"} <= set(paper)
+    assert not {"inswapper", "videomae-g"} & set(paper)
+    assert needed_by(table, PROFILES["embedded"]) == []
+    # `inference.models.components.find_weights` looks for folders of these names.
+    assert {Path(table[name].file).parent.name for name in ("vae", "vae-config")} == {"sd-vae-ft-ema"}
+    assert {Path(table[name].file).parent.name for name in ("whisper-tiny", "whisper-tiny-config")} == {"whisper-tiny"}
+
+
+def test_the_command_says_what_each_model_is_for(tmp_path):
+    from click.testing import CliRunner
+
+    from curation.cli import cli
+
+    listed = CliRunner().invoke(cli, ["models", "list", "--profile", "paper", "--models", str(tmp_path)])
+    assert listed.exit_code == 0
+    assert "# training\npixart-512" in listed.output
+    assert "Open RAIL" in listed.output
+    assert "inswapper" not in listed.output
+    assert "needs no weights" in CliRunner().invoke(cli, ["models", "fetch", "--profile", "embedded", "--models", str(tmp_path)]).output

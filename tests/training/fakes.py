@@ -105,7 +105,9 @@ class FakeBatches:
             at += self.micro * self.world
 
 
-def make_trainer(run_dir: Path, stage: int = 1, model=None, batches=None, say=lambda line: None, observers=(), **changes):
+def make_trainer(
+    run_dir: Path, stage: int = 1, model=None, batches=None, say=lambda line: None, observers=(), fresh=frozenset(), **changes
+):
     """A trainer on the CPU; continues what is in `run_dir`."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -121,7 +123,7 @@ def make_trainer(run_dir: Path, stage: int = 1, model=None, batches=None, say=la
         model = build_model(config, inference, Start("random"))
     batches = batches or FakeBatches(stage, micro, accelerator.process_index, accelerator.num_processes)
     run_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, inference, run_dir, model, accelerator, BlockDctCodec(), batches, observers, say=say)
+    trainer = Trainer(config, inference, run_dir, model, accelerator, BlockDctCodec(), batches, observers, say=say, fresh=fresh)
     newest = trainer.checkpoints.newest()
     if newest:
         trainer.resume(newest)

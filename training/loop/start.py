@@ -12,6 +12,7 @@ from manifests.errors import UserError
 from training.config import TrainingConfig
 from training.loop.checkpoints import EMA, Checkpoints, read_state
 from training.loop.run_folder import RUN_FILE, read_run
+from training.loop.stages import TRAINED
 
 if TYPE_CHECKING:
     from inference.models.megactor import MegActorModel
@@ -27,16 +28,19 @@ class Start:
         kind: random, pixart or stage.
         source: the folder or file; None for random.
         step: of the checkpoint, where it is one.
+        motion: stage 3: the file that the temporal modules start from; None: as the identity.
     """
 
     kind: str
     source: str | None = None
     step: int | None = None
+    motion: str | None = None
 
     def text(self) -> str:
         if self.kind == "random":
             return "random weights"
-        return f"{self.source}" + (f", averaged weights of step {self.step:,}" if self.step is not None else "")
+        text = f"{self.source}" + (f", averaged weights of step {self.step:,}" if self.step is not None else "")
+        return text + (f", and {self.motion}" if self.motion else "")
 
 
 def find_start(config: TrainingConfig, init: str | None, before: str | None = None) -> Start:
@@ -46,13 +50,14 @@ def find_start(config: TrainingConfig, init: str | None, before: str | None = No
         before: where the run of the stage before is looked for when `init` is not given.
 
     Raises:
-        UserError: nothing there, or a run of the wrong stage.
+        UserError: nothing there, a run of the wrong stage, or pretrained weights that are asked for and missing.
     """
     stage = config.stage
     if stage == 1:
         if init is not None:
             raise UserError(f"stage 1 starts from PixArt-α (--set pixart=FOLDER) or at random, not from a run: leave out --init {init}")
-        return Start("pixart", config.pixart) if config.pixart else Start("random")
+        pixart = _pretrained(config, "pixart")
+        return Start("random") if pixart is None else Start("pixart", pixart)
     if init is None and before is not None and (Path(before) / RUN_FILE).is_file():
         init = before
     if init is None:
@@ -71,7 +76,45 @@ def find_start(config: TrainingConfig, init: str | None, before: str | None = No
         )
     if checkpoint is None:
         raise UserError(f"--init {init}: that run has no checkpoint yet")
-    return Start("stage", str(checkpoint), read_state(checkpoint).step)
+    motion = _pretrained(config, "motion") if stage == 3 else None
+    return Start("stage", str(checkpoint), read_state(checkpoint).step, motion)
+
+
+def _pretrained(config: TrainingConfig, setting: str) -> str | None:
+    """The file or folder of `pixart` or `motion`; None where the configuration wants random weights.
+
+    Raises:
+        UserError: the stage starts from it and it is nowhere; no stage falls back to random weights by itself.
+    """
+    from curation.weights import Store
+
+    if config.init == "random":
+        return None
+    value: str | None = getattr(config, setting)
+    what = {"pixart": "PixArt-α at 512 px", "motion": "EasyAnimate-V1's motion modules"}[setting]
+    ways = (
+        f"`make models PROFILE=paper` gets it; --set {setting}=PATH names a file or folder; --set init=random starts without, which takes "
+        "far more steps than the paper's 30,000 (docs/training.md)"
+    )
+    if value is None:
+        raise UserError(f"stage {config.stage} starts from {what}, and {setting} is not set: {ways}")
+    store = Store.standard()
+    if value in store.table:
+        if store.locate(value) is None:
+            raise UserError(f"stage {config.stage} starts from {what}, and {value} is not in the models store: {ways}")
+        return str(store.find(value))
+    if not Path(value).exists():
+        raise UserError(f"{setting}: there is no {value}: {ways}")
+    return value
+
+
+def fresh_parts(stage: int, start: Start) -> frozenset[str]:
+    """The trained parts of the model (`inference.models.megactor.parts`) that start at random, or as the identity."""
+    if stage == 1:
+        return frozenset({"driven encoder"}) if start.kind == "pixart" else frozenset(TRAINED[1])
+    if stage == 2:
+        return frozenset({"audio attention"})
+    return frozenset() if start.motion else frozenset({"temporal modules"})
 
 
 def build_model(config: TrainingConfig, inference: InferenceConfig, start: Start) -> MegActorModel:
@@ -96,9 +139,9 @@ def build_model(config: TrainingConfig, inference: InferenceConfig, start: Start
             else:
                 model = MegActorModel.from_sizes(sizes)
                 if start.kind == "pixart":
-                    initialise_from_pixart(model, load_tensors(start.source))
-            if config.stage == 3 and config.motion:
-                load_motion_weights(model, load_tensors(config.motion))
+                    initialise_from_pixart(model, load_tensors(start.source, average=config.pixart_average))
+            if start.motion:
+                load_motion_weights(model, load_tensors(start.motion))
         except (OSError, json.JSONDecodeError) as error:
             raise UserError(f"cannot read the weights of {start.text()}: {' '.join(str(error).split())[:300]}") from error
     return model.train()

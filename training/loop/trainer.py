@@ -20,6 +20,7 @@ from inference.models import MegActorModel, training_flops
 from inference.models.codecs import LatentCodec
 from inference.models.components import InferenceConfig, TrainingRecord
 from inference.models.flops import Work
+from inference.models.megactor import parts
 from inference.models.schedule import SCHEDULE
 from inference.pipeline.folder import save_pipeline
 from manifests.errors import UserError
@@ -33,7 +34,7 @@ from training.loop.inputs import emphasis, model_inputs
 from training.loop.loss import training_loss
 from training.loop.loss_sums import LossLedger
 from training.loop.meter import Meter
-from training.loop.optimiser import learning_rate, make_optimiser
+from training.loop.optimiser import learning_rate, make_optimiser, set_learning_rate
 from training.loop.progress import Progress
 from training.loop.run_folder import PIPELINE, Log
 from training.loop.tensors import (
@@ -61,6 +62,7 @@ class Trainer:
         observers: called after their interval as `observer(trainer)`, and after the last step; see `training.watch.observers`.
         record: what the saved pipeline says about its training; `step` is filled here.
         say: prints a line.
+        fresh: parts of the model that start at random (`training.loop.start.fresh_parts`); they have a learning rate of their own.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Trainer:
         observers: tuple[Any, ...] = (),
         record: TrainingRecord | None = None,
         say: Callable[[str], None] = print,
+        fresh: frozenset[str] = frozenset(),
     ):
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             raise UserError("DeepSpeed is not supported: its engine owns the optimiser's state; choose FSDP2 in `accelerate config`")
@@ -90,7 +93,7 @@ class Trainer:
         self._saved_step = -1
         self._passed_over = 0  # on this rank, since the last `_count_skips`
         self._named: set[str] = set()
-        self._prepare(model)
+        self._prepare(model, fresh)
         frames = config.data.frames_of_stage(config.stage)
         work = Work(config.batch_size, frames, inference.size_px, inference.size_px, reference=True, audio=self.sizes.with_audio)
         self.step_flops = training_flops(self.sizes, work, config.stage)
@@ -183,8 +186,7 @@ class Trainer:
             norm = self.accelerator.clip_grad_norm_(self._parameters.values(), self.config.optimiser.clip_norm)
             norm = float(whole(norm))  # the same on every rank, so all skip or none
             if math.isfinite(norm):
-                for group in self.optimiser.param_groups:
-                    group["lr"] = learning_rate(self.config.optimiser, self.state.step, self.config.steps)
+                set_learning_rate(self.optimiser, self.config.optimiser, self.state.step, self.config.steps)
                 self.optimiser.step()
                 self.average.step(self._parameters.values())
             self.optimiser.zero_grad(set_to_none=True)
@@ -322,14 +324,15 @@ class Trainer:
 
     # --- set-up --------------------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, model: MegActorModel) -> None:
+    def _prepare(self, model: MegActorModel, fresh: frozenset[str]) -> None:
         rows = stages.choose_trainable(model, self.config.stage)
         self.say(f"stage {self.config.stage}, {stages.NAMES[self.config.stage]}:\n{stages.table(rows)}")
         if self.config.hardware.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         if self.config.hardware.compile:
             model.compile_repeated_blocks(fullgraph=True)
-        optimiser = make_optimiser(trainable(model).values(), self.config.optimiser)
+        new = [parameter for part, members in parts(model).items() if part in fresh for parameter in members]
+        optimiser = make_optimiser(trainable(model).values(), self.config.optimiser, new)
         self.model, prepared = self.accelerator.prepare(model, optimiser)
         self.optimiser = prepared.optimizer  # the inner one: no gradient scaler, and its state is ours to save
         open_shards_for_reference_keys(self.network)

@@ -151,6 +151,22 @@ def test_a_wrong_source_is_refused_and_leaves_the_model_alone(make_model, make_p
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_a_training_checkpoint_gives_its_last_or_its_averaged_weights(make_pixart, tmp_path):
+    """PixArt-α's trainer saves both (diffusion/utils/checkpoint.py); which one is read is said, and never guessed."""
+    last, average = (original_layout(make_pixart(text=True, seed=seed).state_dict(), 2) for seed in (1, 2))
+    torch.save({"state_dict": last, "state_dict_ema": average, "epoch": 3}, tmp_path / "both.pth")
+    torch.save({"state_dict": last}, tmp_path / "last.pth")
+    for choice, expected in ((False, last), (True, average)):
+        read = load_tensors(tmp_path / "both.pth", average=choice)
+        assert read.keys() == expected.keys()
+        assert all(torch.equal(read[name], expected[name]) for name in expected)
+    with pytest.raises(WeightsFileError, match="no averaged weights"):
+        load_tensors(tmp_path / "last.pth", average=True)
+    make_pixart(text=True).save_pretrained(tmp_path / "folder")
+    with pytest.raises(WeightsFileError, match="one set of weights"):
+        load_tensors(tmp_path / "folder", average=True)
+
+
 def test_a_pickle_with_code_is_not_run(tmp_path):
     class Trap:
         def __reduce__(self):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the trainer needs torch: install the [train] extra")
 
-from curation import configuration  # noqa: E402
 from inference.models import MegActorModel  # noqa: E402
-from manifests import UserError  # noqa: E402
+from manifests import (
+    UserError,
+    configuration,
+)
 from tests.training.fakes import forked, make_trainer, tiny_config, tiny_inference, weights_of  # noqa: E402
 from training.config import load_training_config  # noqa: E402
 from training.loop.checkpoints import Checkpoints, TrainingState, read_state  # noqa: E402
@@ -196,6 +199,29 @@ def test_the_order_of_the_stages_is_kept(stage_one_run, tmp_path) -> None:
     open_run(tmp_path / "empty", record_of())
     with pytest.raises(UserError, match="has no checkpoint yet"):
         find_start(tiny_config(2), str(tmp_path / "empty"))
+
+
+def test_the_paper_profile_starts_from_pretrained_weights_or_says_that_it_does_not(tmp_path, monkeypatch, stage_one_run) -> None:
+    monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path))
+    monkeypatch.setattr("curation.weights.store.user_directory", lambda: tmp_path)
+    for setting in ((), ("pixart=null",), ("pixart=nowhere.pth",)):
+        with pytest.raises(UserError, match=r"(?s)pixart.*make models PROFILE=paper.*--set init=random"):
+            find_start(load_training_config("paper", 1, setting), None)
+    assert find_start(load_training_config("paper", 1, ("init=random",)), None) == Start("random")
+    file = tmp_path / "mine.pth"
+    file.write_bytes(b"x")
+    assert find_start(load_training_config("paper", 1, (f"pixart={file}",)), None) == Start("pixart", str(file))
+    stage_two = tmp_path / "s2"
+    record = record_of()
+    record["config"]["stage"] = 2
+    open_run(stage_two, record)
+    shutil.copytree(stage_one_run / "checkpoints", stage_two / "checkpoints", symlinks=True)
+    with pytest.raises(UserError, match="stage 3 starts from EasyAnimate-V1's motion modules, and easyanimate-motion is not in the models"):
+        find_start(load_training_config("paper", 3), str(stage_two))
+    assert find_start(load_training_config("paper", 3, ("init=random",)), str(stage_two)).motion is None
+    assert find_start(load_training_config("paper", 3, (f"motion={file}",)), str(stage_two)).motion == str(file)
+    with pytest.raises(UserError, match="did you mean 'random'"):
+        load_training_config("paper", 1, ("init=randon",))
 
 
 def test_other_sizes_are_refused(stage_one_run) -> None:

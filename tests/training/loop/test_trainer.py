@@ -14,9 +14,10 @@ from inference.models.megactor import parts  # noqa: E402
 from tests.training.fakes import FakeBatches, make_trainer, tiny_config, tiny_inference, weights_of  # noqa: E402
 from training.config import OptimiserConfig  # noqa: E402
 from training.loop.faults import StoppedError  # noqa: E402
-from training.loop.optimiser import learning_rate  # noqa: E402
+from training.loop.optimiser import learning_rate, make_optimiser, set_learning_rate  # noqa: E402
 from training.loop.stages import TRAINED, choose_trainable, table  # noqa: E402
-from training.loop.start import Start, build_model  # noqa: E402
+from training.loop.start import Start, build_model, fresh_parts  # noqa: E402
+from training.loop.tensors import trainable  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -200,6 +201,51 @@ def test_learning_rate() -> None:
     assert rates[110] == pytest.approx(0.1)
     assert sorted(rates[10:], reverse=True) == rates[10:]
     assert learning_rate(OptimiserConfig(lr=2.0, warmup_steps=0), 10**6, 10) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("stage", "start", "expected"),
+    [
+        (1, Start("pixart", "x"), {"driven encoder"}),
+        (1, Start("random"), {"denoising transformer", "reference transformer", "driven encoder"}),
+        (2, Start("stage", "x", 1), {"audio attention"}),
+        (3, Start("stage", "x", 1), {"temporal modules"}),
+        (3, Start("stage", "x", 1, motion="y"), set()),
+    ],
+)
+def test_parts_that_start_at_random_learn_at_a_rate_of_their_own(stage, start, expected) -> None:
+    fresh = fresh_parts(stage, start)
+    assert fresh == expected
+    model = stage_model(stage)
+    choose_trainable(model, stage)
+    members = {id(parameter) for part in fresh for parameter in parts(model)[part]}
+    trained = list(trainable(model).values())
+    config = OptimiserConfig(lr=1e-5, fresh_lr=1e-3, warmup_steps=10)
+    optimiser = make_optimiser(trained, config, [parameter for parameter in trained if id(parameter) in members])
+    set_learning_rate(optimiser, config, 4, 100)
+    rates = {id(parameter): group["lr"] for group in optimiser.param_groups for parameter in group["params"]}
+    assert rates.keys() == {id(parameter) for parameter in trained}
+    for key, rate in rates.items():
+        assert rate == pytest.approx((1e-3 if key in members else 1e-5) * 0.5)
+    assert len(make_optimiser(trained, OptimiserConfig(lr=1e-5), trained).param_groups) == 1
+
+
+def test_the_trainer_moves_fresh_parts_by_their_rate(tmp_path) -> None:
+    """AdamW's first step moves every weight by about its learning rate, so the rates show in the weights."""
+    moved = {}
+    for fresh_lr in (None, 1e-2):
+        trainer = make_trainer(
+            tmp_path / str(fresh_lr), 2, stage_model(2), fresh=frozenset({"audio attention"}), steps=1, optimiser_lr=1e-4, optimiser_fresh_lr=fresh_lr,
+            optimiser_warmup_steps=0, optimiser_weight_decay=0.0, optimiser_schedule="constant",
+        )  # fmt: skip
+        before = {part: [p.detach().clone() for p in members] for part, members in parts(trainer.network).items()}
+        trainer.run()
+        for part in ("audio attention", "denoising transformer"):
+            pairs = zip(parts(trainer.network)[part], before[part], strict=True)
+            moved[fresh_lr, part] = max(float((new.detach() - old).abs().max()) for new, old in pairs)
+    assert moved[None, "audio attention"] == pytest.approx(1e-4, rel=0.01)
+    assert moved[1e-2, "audio attention"] == pytest.approx(1e-2, rel=0.01)
+    assert moved[1e-2, "denoising transformer"] == pytest.approx(1e-4, rel=0.01)
 
 
 def test_table_of_parts_names_what_is_trained() -> None:
