@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inference.models.components import InferenceConfig, load_inference_config
 from manifests import configuration
@@ -14,6 +14,14 @@ from training.config import TrainingConfig
 from training.loop.checkpoints import Checkpoints, TrainingState
 from training.loop.run_folder import code_version, open_run, read_run
 from training.loop.start import Start, build_model, find_start, fresh_parts
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from training.data.batch import TrainingBatch
+    from training.data.clips import ClipTable, OpenManifest
+    from training.loop.trainer import Trainer
+    from training.watch.observers import Observer
 
 VALIDATION_SEED = 20_260_101  # of its draws: fixed, so that curves of runs with other seeds can be compared
 AUTO_CACHE = "auto"  # of data.latent_cache: in the run's folder
@@ -44,12 +52,14 @@ def train(
     out = Path(out)
     start = _start(config, out, init, before)
 
+    from training.data.clips import OpenManifest
     from training.data.loader import open_clips
 
     accelerator = make_accelerator(config, out)
     say = say if accelerator.is_main_process else _silent
     own_cache = config.data.latent_cache == AUTO_CACHE
-    table = open_clips(replace(config.data, latent_cache=None) if own_cache else config.data, inference, manifest, config.stage)
+    opened = OpenManifest.read(manifest)
+    table = open_clips(replace(config.data, latent_cache=None) if own_cache else config.data, inference, opened, config.stage)
     record = {
         "config": configuration.to_tree(config),
         "inference": inference.to_tree(),
@@ -66,9 +76,10 @@ def train(
     say(f"{'continues' if continues else 'starts'} {out} on {_device_text(accelerator)}, from {start.text()}")
     say(f"data: {table.describe()} ({manifest})")
     if own_cache:
-        config = with_own_cache(config, manifest, out, accelerator, say)
-        table = open_clips(config.data, inference, manifest, config.stage)
-    trainer = build_trainer(config, inference, out, accelerator, table, start, manifest, say)
+        config = with_own_cache(config, opened, out, accelerator, say)
+        table = open_clips(config.data, inference, opened, config.stage)
+    held_out = held_out_clips(config, inference, opened, say)
+    trainer = build_trainer(config, inference, out, accelerator, table, held_out, start, say)
     newest = trainer.checkpoints.newest()
     if newest is not None:
         trainer.resume(newest)
@@ -82,23 +93,44 @@ def train(
     return state
 
 
-def with_own_cache(config: TrainingConfig, manifest: str, out: Path, accelerator: Any, say: Callable[[str], None]) -> TrainingConfig:
-    """The configuration with a latent cache in the run's folder, filled now; for large data there is `python -m training cache-latents`."""
+def with_own_cache(
+    config: TrainingConfig, manifest: OpenManifest, out: Path, accelerator: Accelerator, say: Callable[[str], None]
+) -> TrainingConfig:
+    """The configuration with a latent cache in the run's folder, filled now, every rank its share on its own device; for large data there
+    is `python -m training cache-latents`."""
     from training.offline.cache_job import cache_latents
 
     folder = out / "latents"
     data = replace(config.data, latent_cache=str(folder))
-    if accelerator.is_main_process:
-        say("caches latents, driving patches and sound first")
-        cache_latents(replace(config, data=data), manifest, str(folder), executor="inprocess", say=say)
+    say("caches latents, driving patches and sound first")
+    cache_latents(
+        replace(config, data=data),
+        manifest,
+        str(folder),
+        executor="inprocess",
+        device=str(accelerator.device),
+        share=(accelerator.process_index, accelerator.num_processes),
+        say=say,
+    )
     accelerator.wait_for_everyone()
     return replace(config, data=data)
 
 
 def build_trainer(
-    config: TrainingConfig, inference: InferenceConfig, out: Path, accelerator: Any, table: Any, start: Start, manifest: str, say: Any
-) -> Any:
-    """The trainer of this rank with its loaders and observers."""
+    config: TrainingConfig,
+    inference: InferenceConfig,
+    out: Path,
+    accelerator: Accelerator,
+    table: ClipTable,
+    held_out: ClipTable | None,
+    start: Start,
+    say: Callable[[str], None],
+) -> Trainer:
+    """The trainer of this rank with its loaders and observers.
+
+    Args:
+        held_out: what validation and sample videos see; None where the manifest has nothing but `table`.
+    """
     from inference.models.components import TrainingRecord, build_codec
     from training.data.loader import make_loader
     from training.data.modality import combination_shares
@@ -109,7 +141,7 @@ def build_trainer(
     codec = build_codec(inference, accelerator.device)
     micro, _ = config.accumulation(accelerator.num_processes)
 
-    def batches(start_index: int) -> Iterator[Any]:
+    def batches(start_index: int) -> Iterator[TrainingBatch]:
         return iter(
             make_loader(
                 config.data,
@@ -126,8 +158,7 @@ def build_trainer(
             )
         )
 
-    observers: list[Any] = []
-    held_out = held_out_clips(config, inference, manifest, say)
+    observers: list[Observer] = []
     if config.validation.every_steps:
         observers.append(
             Validation(
@@ -159,7 +190,9 @@ def build_trainer(
     )
 
 
-def held_out_clips(config: TrainingConfig, inference: InferenceConfig, manifest: str, say: Callable[[str], None]):
+def held_out_clips(
+    config: TrainingConfig, inference: InferenceConfig, manifest: OpenManifest, say: Callable[[str], None]
+) -> ClipTable | None:
     """Clips of the split that is not trained on; None, with a word about it, where the manifest has none."""
     from training.data.loader import open_clips
 
@@ -173,7 +206,7 @@ def held_out_clips(config: TrainingConfig, inference: InferenceConfig, manifest:
         return None
 
 
-def validation_batches(config: TrainingConfig, inference: InferenceConfig, table: Any, micro: int) -> list[Any]:
+def validation_batches(config: TrainingConfig, inference: InferenceConfig, table: ClipTable, micro: int) -> list[TrainingBatch]:
     """The first samples of a stream of its own, without augmentation."""
     from training.data.loader import make_loader
 
@@ -191,7 +224,7 @@ def validation_batches(config: TrainingConfig, inference: InferenceConfig, table
     return [next(stream) for _ in range(max(1, config.validation.samples // size))]
 
 
-def make_accelerator(config: TrainingConfig, out: Path) -> Any:
+def make_accelerator(config: TrainingConfig, out: Path) -> Accelerator:
     """accelerate's object for the configured device and precision; its own launcher and configuration decide on ranks and sharding.
 
     Raises:
@@ -232,12 +265,12 @@ def _start(config: TrainingConfig, out: Path, init: str | None, before: str | No
     return find_start(config, init, before)
 
 
-def _start_trackers(accelerator: Any, config: TrainingConfig) -> None:
+def _start_trackers(accelerator: Accelerator, config: TrainingConfig) -> None:
     if config.logging.trackers:
         accelerator.init_trackers("tensorboard")
 
 
-def _device_text(accelerator: Any) -> str:
+def _device_text(accelerator: Accelerator) -> str:
     import torch
 
     device = accelerator.device

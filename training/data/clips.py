@@ -79,51 +79,79 @@ class ClipTable:
         return text + "".join(f"; left out: {len(names)} {reason}" for reason, names in self.left_out.items())
 
 
-def load_clips(manifest: str | os.PathLike, where: str, split: str, fps: float, needs_audio: bool) -> ClipTable:
-    """The clips of a manifest that training can use.
+@dataclass(frozen=True)
+class OpenManifest:
+    """A manifest and the index of its landmarks, read once; a run chooses its clips, those held out and those to cache from it.
 
-    Args:
-        manifest: a run's directory (its `landmarks/` lie there), or a Parquet file in one.
-        where: a pandas query over the manifest's columns, "" for all rows.
-        split: "train", "test" or "all".
-        fps: the rate at which landmarks must have been sampled.
-        needs_audio: leave clips without sound out (stages 2 and 3: sound is a condition there).
-
-    Raises:
-        UserError: no manifest, no landmarks, a query that cannot be read, or no clip that can serve.
+    Attributes:
+        path: a run's directory (its `landmarks/` lie there), or a Parquet file in one.
+        rows: the whole table.
+        landmarks: of all rows that have any.
     """
-    table = manifests.load(manifest)
-    selected = _query(table, where)
-    if split != "all":
-        selected = selected[selected["split"] == split]
-    folder = str(manifest).rpartition("/")[0] or "." if str(manifest).endswith(".parquet") else manifest
-    index = LandmarkIndex(folder)
-    clips: list[TrainingClip] = []
-    left_out: dict[str, list[str]] = {}
-    seen: set[str] = set()
-    for row in selected.to_dict("records"):
-        reason = _unfit(row, index, fps, needs_audio, seen)
-        if reason:
-            left_out.setdefault(reason, []).append(str(row["clip_id"]))
-            continue
-        seen.add(row["clip_id"])
-        clips.append(
-            TrainingClip(
-                clip_id=row["clip_id"],
-                identity=str(row["identity"]),
-                video_path=row["video_path"],
-                start_ms=int(row["start_ms"]),
-                end_ms=None if pd.isna(row["end_ms"]) else int(row["end_ms"]),
-                variants=tuple(row[name] for name in VARIANT_COLUMNS if _is_text(row.get(name))),
+
+    path: str
+    rows: pd.DataFrame
+    landmarks: LandmarkIndex
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> OpenManifest:
+        """
+        Raises:
+            UserError: no manifest, or no landmarks.
+        """
+        text = str(path)
+        folder = text.rpartition("/")[0] or "." if text.endswith(".parquet") else path
+        return cls(text, manifests.load(path), LandmarkIndex(folder))
+
+    def clips(self, where: str, split: str, fps: float, needs_audio: bool) -> ClipTable:
+        """The clips that training can use.
+
+        Args:
+            where: a pandas query over the manifest's columns, "" for all rows.
+            split: "train", "test" or "all".
+            fps: the rate at which landmarks must have been sampled.
+            needs_audio: leave clips without sound out (stages 2 and 3: sound is a condition there).
+
+        Raises:
+            UserError: a query that cannot be read, or no clip that can serve.
+        """
+        selected = _query(self.rows, where)
+        if split != "all":
+            selected = selected[selected["split"] == split]
+        clips: list[TrainingClip] = []
+        left_out: dict[str, list[str]] = {}
+        seen: set[str] = set()
+        for row in selected.to_dict("records"):
+            reason = _unfit(row, self.landmarks, fps, needs_audio, seen)
+            if reason:
+                left_out.setdefault(reason, []).append(str(row["clip_id"]))
+                continue
+            seen.add(row["clip_id"])
+            clips.append(_training_clip(row))
+        if not clips:
+            told = ", ".join(f"{len(names)} {reason}" for reason, names in left_out.items())
+            raise UserError(
+                f"{self.path} has no clip to train on: {len(selected)} of {len(self.rows)} rows are of split {split!r} where {where!r}"
+                + (f", of which {told}" if told else "")
             )
-        )
-    if not clips:
-        told = ", ".join(f"{len(names)} {reason}" for reason, names in left_out.items())
-        raise UserError(
-            f"{manifest} has no clip to train on: {len(selected)} of {len(table)} rows are of split {split!r} where {where!r}"
-            + (f", of which {told}" if told else "")
-        )
-    return ClipTable(tuple(clips), index, {reason: tuple(names) for reason, names in left_out.items()})
+        return ClipTable(tuple(clips), self.landmarks, {reason: tuple(names) for reason, names in left_out.items()})
+
+
+def load_clips(manifest: str | os.PathLike | OpenManifest, where: str, split: str, fps: float, needs_audio: bool) -> ClipTable:
+    """`OpenManifest.clips` of a manifest that is open, or is read now."""
+    opened = manifest if isinstance(manifest, OpenManifest) else OpenManifest.read(manifest)
+    return opened.clips(where, split, fps, needs_audio)
+
+
+def _training_clip(row: dict) -> TrainingClip:
+    return TrainingClip(
+        clip_id=row["clip_id"],
+        identity=str(row["identity"]),
+        video_path=row["video_path"],
+        start_ms=int(row["start_ms"]),
+        end_ms=None if pd.isna(row["end_ms"]) else int(row["end_ms"]),
+        variants=tuple(row[name] for name in VARIANT_COLUMNS if _is_text(row.get(name))),
+    )
 
 
 def _query(table: pd.DataFrame, where: str) -> pd.DataFrame:

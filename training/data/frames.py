@@ -76,6 +76,8 @@ class VideoFrames:
         self._data, self._inference, self._table, self._audio_device = data, inference, table, audio_device
         self._geometries: OrderedDict[str, ClipGeometry] = OrderedDict()
         self._open_in: int | None = None  # process id
+        self._media: MediaReader | None = None
+        self._features: AudioFeatureCache | None = None
         self._lock = threading.RLock()  # of the child and of what is kept: two threads make samples
 
     def __getstate__(self) -> dict:
@@ -87,7 +89,7 @@ class VideoFrames:
     def close(self) -> None:
         """Ends the child; it starts again when needed."""
         with self._lock:
-            if self._open_in == os.getpid():
+            if self._media is not None and self._open_in == os.getpid():
                 self._media.close()
 
     def geometry(self, clip: TrainingClip) -> ClipGeometry:
@@ -159,7 +161,7 @@ class VideoFrames:
 
     def _pictures(self, path: str, times_ms: np.ndarray) -> list[np.ndarray]:
         with self._lock:
-            return self._reader.pictures_at(path, times_ms.tolist(), strict=True)
+            return self._reader_here().pictures_at(path, times_ms.tolist(), strict=True)
 
     def _cut(self, pictures: Sequence[np.ndarray], matrix: np.ndarray) -> np.ndarray:
         """(n, S, S, 3) uint8 crops."""
@@ -184,31 +186,25 @@ class VideoFrames:
 
     def _waveform(self, clip: TrainingClip) -> torch.Tensor:
         span = Clip("training", clip.clip_id, clip.identity, clip.video_path, clip.start_ms, clip.end_ms)
-        with self._lock, self._reader.read(span, frames=False, audio=True) as stream:
+        with self._lock, self._reader_here().read(span, frames=False, audio=True) as stream:
             sound = stream.audio
         if sound is None or not len(sound):
             raise ClipError("no_frames", "the file has no sound")
         return torch.from_numpy(sound.astype(np.float32) / 32768)
 
-    @property
-    def _reader(self) -> MediaReader:
-        self._open()
+    def _reader_here(self) -> MediaReader:
+        """This process's reader: a forked worker must not speak with the child of the process that it came from."""
+        if self._media is None or self._open_in != os.getpid():
+            self._open_in, self._media, self._features = os.getpid(), MediaReader(self._data.media), None
         return self._media
 
     @property
     def _audio_features(self) -> AudioFeatureCache:
         with self._lock:
-            self._open()
-            if self._features is None:
+            if self._features is None or self._open_in != os.getpid():
+                self._reader_here()
                 self._features = AudioFeatureCache(self._data.audio_cache, build_audio_encoder(self._inference, self._audio_device))
             return self._features
-
-    def _open(self) -> None:
-        """A forked worker must not speak with the child of the process that it came from."""
-        if self._open_in != os.getpid():
-            self._open_in = os.getpid()
-            self._media = MediaReader(self._data.media)
-            self._features: AudioFeatureCache | None = None
 
 
 def audio_key(clip: TrainingClip) -> str:

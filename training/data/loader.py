@@ -17,15 +17,15 @@ from inference.models.components import InferenceConfig
 from inference.models.masks import eye_mouth_mask
 from manifests import UserError
 from training.data.batch import AugmentParameters, Skip, TrainingBatch
-from training.data.clips import ClipTable, load_clips
+from training.data.clips import ClipTable, OpenManifest, load_clips
 from training.data.config import DataConfig
 from training.data.dataset import Sample, TrainingDataset
 from training.data.frames import FrameSource, VideoFrames
 from training.data.latent_cache import CachedFrames, cached_clips
 
 
-def open_clips(data: DataConfig, inference: InferenceConfig, manifest: str | os.PathLike, stage: int) -> ClipTable:
-    """The clips of a manifest that this stage trains on; with a latent cache, those that it holds.
+def open_clips(data: DataConfig, inference: InferenceConfig, manifest: str | os.PathLike | OpenManifest, stage: int) -> ClipTable:
+    """The clips of a manifest (open, or to be read) that this stage trains on; with a latent cache, those that it holds.
 
     Raises:
         UserError: see `training.data.clips.load_clips`.

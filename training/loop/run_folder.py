@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class Log:
         with atomic_path(self.file) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
 
-    def add(self, kind: str, step: int, values: dict[str, Any]) -> None:
+    def add(self, kind: str, step: int, values: Mapping[str, object]) -> None:
         """Appends one record.
 
         Raises:

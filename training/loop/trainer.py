@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -31,8 +31,7 @@ from training.loop.checkpoints import EMA, MODEL, OPTIMISER, Checkpoints, Traini
 from training.loop.faults import StoppedError, StopRequest, explain_out_of_memory, is_out_of_memory
 from training.loop.hardware import peak_memory_gib, peak_tflops
 from training.loop.inputs import emphasis, model_inputs
-from training.loop.loss import training_loss
-from training.loop.loss_sums import LossLedger
+from training.loop.loss import LossSums, training_loss
 from training.loop.meter import Meter
 from training.loop.optimiser import learning_rate, make_optimiser, set_learning_rate
 from training.loop.progress import Progress
@@ -47,6 +46,9 @@ from training.loop.tensors import (
     trainable,
     whole,
 )
+
+if TYPE_CHECKING:
+    from training.watch.observers import Observer
 
 Batches = Callable[[int], Iterator[TrainingBatch]]
 """From a global sample index: this rank's micro-batches from there on."""
@@ -74,7 +76,7 @@ class Trainer:
         accelerator: Accelerator,
         codec: LatentCodec,
         batches: Batches,
-        observers: tuple[Any, ...] = (),
+        observers: Sequence[Observer] = (),
         record: TrainingRecord | None = None,
         say: Callable[[str], None] = print,
         fresh: frozenset[str] = frozenset(),
@@ -98,7 +100,7 @@ class Trainer:
         work = Work(config.batch_size, frames, inference.size_px, inference.size_px, reference=True, audio=self.sizes.with_audio)
         self.step_flops = training_flops(self.sizes, work, config.stage)
         self.meter = Meter(self.device, self._peak())
-        self.ledger = LossLedger(self.device)
+        self.loss_sums = LossSums(self.device)
 
     @property
     def device(self) -> torch.device:
@@ -170,18 +172,18 @@ class Trainer:
                     loss = self.config.loss
                     terms = training_loss(
                         prediction,
-                        inputs.x0,
-                        batch.noise,
-                        batch.timesteps,
-                        SCHEDULE,
-                        batch.loss_keep,
-                        loss.min_snr_gamma,
-                        loss.error,
-                        emphasis(batch, self.codec, loss.region_weight, loss.channels),
+                        x0=inputs.x0,
+                        noise=batch.noise,
+                        timesteps=batch.timesteps,
+                        schedule=SCHEDULE,
+                        keep=batch.loss_keep,
+                        min_snr_gamma=loss.min_snr_gamma,
+                        error=loss.error,
+                        emphasis=emphasis(batch, self.codec, loss.region_weight, loss.channels),
                     )
                 with self.meter.phase("backward"):
                     self.accelerator.backward(terms.total / self.accumulation)
-            self.ledger.add(terms, batch.timesteps, batch.modality)
+            self.loss_sums.add(terms, batch.timesteps, batch.modality)
         with self.meter.phase("optimiser"):
             norm = self.accelerator.clip_grad_norm_(self._parameters.values(), self.config.optimiser.clip_norm)
             norm = float(whole(norm))  # the same on every rank, so all skip or none
@@ -250,7 +252,7 @@ class Trainer:
 
     def _log_training(self, norm: float, progress: Progress) -> None:
         self._count_skips()
-        values = self.ledger.read() | self.meter.read()
+        values = self.loss_sums.read() | self.meter.read()
         values |= {
             "lr": learning_rate(self.config.optimiser, self.state.step - 1, self.config.steps),
             "gradient_norm": norm,
@@ -261,7 +263,7 @@ class Trainer:
         self.add_record("train", values)
         progress.report(self.state.step, values)
 
-    def add_record(self, kind: str, values: dict[str, Any]) -> None:
+    def add_record(self, kind: str, values: Mapping[str, object]) -> None:
         """To `log.jsonl`, numbers to the trackers too; on the main process, where others do nothing."""
         if not self.is_main:
             return

@@ -11,6 +11,7 @@ from curation.job.gpus import NO_GPU, GpuDemand
 from inference.models.components import load_inference_config
 from manifests.errors import UserError
 from training.config import TrainingConfig
+from training.data.clips import OpenManifest
 from training.offline.clip_job import failures, is_done, run_clips
 
 _GPU_MEMORY_MIB = 4096  # the SD VAE at 512 px in float32, 16 pictures handed over at once, and the sound encoder
@@ -36,20 +37,22 @@ class CacheResult:
 
 def cache_latents(
     config: TrainingConfig,
-    manifest: str,
+    manifest: str | OpenManifest,
     out: str,
     *,
     executor: str = "auto",
     workers: int = 0,
     device: str = "cpu",
     retry_failed: bool = False,
+    share: tuple[int, int] = (0, 1),
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> CacheResult:
     """Caches the clips that the configuration's stage trains on. Killed at any moment, the same call continues.
 
     Args:
         out: the cache's folder.
-        device: cpu or cuda.
+        device: cpu or cuda, or one GPU of several, such as cuda:1.
+        share: (k, n): the k-th of n processes that fill one cache side by side; it takes every n-th clip.
 
     Raises:
         UserError: no clips, weights that are missing, a cache of other settings.
@@ -57,15 +60,17 @@ def cache_latents(
     from training.data.latent_cache import CacheWork, cache_settings, clip_file, open_cache
     from training.data.loader import load_clips
 
-    if device not in ("cpu", "cuda"):
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
         raise UserError(f"device is {device!r}; it must be cpu or cuda")
     data, inference = config.data, load_inference_config(config.inference, config.inference_overrides)
     table = load_clips(manifest, data.where, data.split, inference.fps, needs_audio=config.stage > 1)
     say(table.describe())
     folder = open_cache(Path(out).absolute(), cache_settings(data, inference), create=True)
-    missing = [clip for clip in table.clips if not is_done(folder, clip_file(folder, clip.clip_id), clip, retry_failed)]
+    mine = table.clips[share[0] :: share[1]]
+    missing = [clip for clip in mine if not is_done(folder, clip_file(folder, clip.clip_id), clip, retry_failed)]
     arguments = (str(folder), data, inference, table, data.frames_of_stage(config.stage), config.stage > 1, device)
-    gpu = GpuDemand(_GPU_MEMORY_MIB) if device == "cuda" else NO_GPU
+    gpu = GpuDemand(_GPU_MEMORY_MIB) if kind == "cuda" else NO_GPU
     tally = run_clips(folder, missing, CacheWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
     ids = {clip.clip_id for clip in table.clips}
     size_bytes = sum(file.stat().st_size for file in folder.glob("??/*.safetensors"))

@@ -68,7 +68,13 @@ class Validation:
                 inputs = model_inputs(batch, trainer.codec, trainer.sizes.with_audio)
                 prediction = trainer.network(**inputs.arguments)
                 terms = training_loss(
-                    prediction, inputs.x0, batch.noise, batch.timesteps, SCHEDULE, batch.loss_keep, error=trainer.config.loss.error
+                    prediction,
+                    x0=inputs.x0,
+                    noise=batch.noise,
+                    timesteps=batch.timesteps,
+                    schedule=SCHEDULE,
+                    keep=batch.loss_keep,
+                    error=trainer.config.loss.error,
                 )
                 values = torch.stack([terms.simple.sum(), terms.bound.sum(), torch.ones_like(terms.simple).sum()])
                 sums[row] += counts * values.double()
