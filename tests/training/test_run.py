@@ -6,11 +6,12 @@ torch = pytest.importorskip("torch", reason="the trainer needs torch: install th
 
 import manifests  # noqa: E402
 from tests.training.data_material import data_config, write_manifest  # noqa: E402
-from tests.training.fakes import TINY, tiny_config  # noqa: E402
+from tests.training.fakes import tiny_config  # noqa: E402
 from training.config import TrainingConfig  # noqa: E402
 from training.run import train  # noqa: E402
 
 torch.set_num_threads(1)
+SMALL = ("model.num_layers=2", "model.num_attention_heads=2", "model.attention_head_dim=16", "model.first_reference_block=1")
 
 
 def run_config(manifest, **changes) -> TrainingConfig:
@@ -19,7 +20,7 @@ def run_config(manifest, **changes) -> TrainingConfig:
 
     config = tiny_config(1, steps=1, batch_size=2, validation_every_steps=1, validation_samples=2, validation_timesteps=2, **changes)
     data = data_config(manifest, latent_cache="auto", cached_frames=20, min_gap_frames=5)
-    return replace(config, data=data, inference_overrides=TINY)
+    return replace(config, data=data, inference_overrides=SMALL)
 
 
 def test_a_run_with_its_own_latent_cache_reads_the_manifest_once(tmp_path, monkeypatch) -> None:
