@@ -26,7 +26,8 @@ from curation.contracts import Clip, ClipError, Frame, MediaInfo, ScoredClip
 from curation.job.clip_scorer import ClipScorer, part_digests
 from curation.job.executors import run_inprocess, run_ray
 from curation.job.ledger import Ledger, shard_count
-from curation.job.worker import ShardTask, Tally, WorkerSpec
+from curation.job.tally import Tally
+from curation.job.worker import ShardTask, WorkerSpec
 from curation.landmarks import make_backend
 from curation.samples import render_samples
 

@@ -12,13 +12,14 @@ import manifests
 from curation.config import CurationConfig
 from curation.contracts import Clip, Frame
 from curation.job.clip_scorer import ClipScorer
-from curation.job.run import code_version, make_source
+from curation.job.run import make_source
 from curation.media import MediaReader
 from curation.scorers.head_pose import HeadPose
 from curation.scorers.lipsync import LipSync
 from manifests import configuration
 from manifests.errors import UserError
 from manifests.tables import to_frame, to_table
+from manifests.version import code_version
 
 N_PICTURED = 4
 

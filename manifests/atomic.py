@@ -39,9 +39,9 @@ def atomic_path(path: Any) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(target)
-        _flush(target.parent)
+        flush(target.parent)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
@@ -81,12 +81,11 @@ def replace_folder(target: Path, marker: str) -> Iterator[Path]:
         folder = work / "new"
         folder.mkdir()
         yield folder
-        for path in folder.rglob("*"):
-            _flush(path)
+        flush_tree(folder)
         if target.exists():
             target.rename(work / "old")
         folder.rename(target)
-        _flush(target.parent)
+        flush(target.parent)
     finally:
         if (work / "old").exists() and not target.exists():
             (work / "old").rename(target)
@@ -108,8 +107,14 @@ def _upload(file: Path, url: Any) -> None:
         raise UserError(f"cannot write {url}: {one_line(error) or type(error).__name__}") from error
 
 
-def _flush(path: Path) -> None:
-    """fsync of a file's content, or of a directory's names."""
+def flush_tree(folder: Path) -> None:
+    """`flush` of a folder and all that lies in it."""
+    for path in [*folder.rglob("*"), folder]:
+        flush(path)
+
+
+def flush(path: Path) -> None:
+    """To the disk itself: a file's content, or a directory's names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from inference.models.components import InferenceConfig, load_inference_config
 from manifests import configuration
 from manifests.errors import UserError
+from manifests.version import code_version
 from training.config import TrainingConfig
 from training.loop.checkpoints import Checkpoints, TrainingState
-from training.loop.run_folder import code_version, open_run, read_run
+from training.loop.run_folder import open_run, read_run
 from training.loop.start import Start, build_model, find_start, fresh_parts
 
 if TYPE_CHECKING:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from curation.job.gpus import NO_GPU, GpuDemand
-from curation.job.worker import ShardTask, ShardWorker, Tally, WorkerSpec
+from curation.job.tally import Tally
+from curation.job.worker import ShardTask, ShardWorker, WorkerSpec
 from manifests import UserError
 
 # A second task waits at a worker while the first runs, so that short ones leave no gap between them; behind a straggler it would wait long,
@@ -28,19 +29,26 @@ def run_inprocess(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callab
 def run_ray(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Tally], None]) -> None:
     """Run every task on a Ray Data actor pool, which replaces a dead worker and runs its shard again, as often as it takes."""
     waiting = 1 if sum(len(task.clips) for task in tasks) >= LONG_TASK_CLIPS * len(tasks) else 2
-    on_ray([task.to_json() for task in tasks], _RayWorker, (spec,), spec.config.workers, on_tally, GpuDemand.of(spec.config), waiting)
+    texts = [task.to_json() for task in tasks]
+    for _, tally in on_ray(texts, _RayWorker, (spec,), spec.config.workers, GpuDemand.of(spec.config), waiting):
+        on_tally(tally)
+
+
+class TaskActor(Protocol):
+    """What works on a Ray worker: given a task, as text, it does it and tells how much that was."""
+
+    def __call__(self, task: str) -> Tally: ...
 
 
 def on_ray(
     tasks: Sequence[str],
-    actor: type,
-    arguments: tuple,
+    actor: Callable[..., TaskActor],
+    arguments: tuple[Any, ...],
     workers: int,
-    on_tally: Callable[[Tally], None],
     gpu: GpuDemand = NO_GPU,
     in_flight: int = 2,
-) -> None:
-    """Hand `tasks`, as text, one by one to a pool of `actor(*arguments)`, whose calls turn a batch `{"task": [...]}` into tallies by field.
+) -> Iterator[tuple[str, Tally]]:
+    """Hand `tasks`, as text, one by one to a pool of `actor(*arguments)`; yields each task when it is done, with its tally.
 
     Args:
         workers: actors; 0 = one a core of the cluster, and no more than its GPUs hold.
@@ -74,13 +82,16 @@ def on_ray(
         for row in done.iter_rows():
             if row["mistake"]:
                 raise UserError(row["mistake"])
-            on_tally(Tally(**{name: row[name] for name in asdict(Tally())}))
+            yield row["task"], Tally(**{name: row[name] for name in asdict(Tally())})
 
 
 class _Candid:
-    """An actor that tells of the user's mistakes in its answer. As an exception, one would reach the driver as a page of Ray's own text."""
+    """What Ray Data maps over blocks: hands each task to the actor, and turns its tallies into columns.
 
-    def __init__(self, actor: type, arguments: tuple):
+    A mistake of the user's is told in a column too. As an exception, it would reach the driver as a page of Ray's own text.
+    """
+
+    def __init__(self, actor: Callable[..., TaskActor], arguments: tuple[Any, ...]):
         self._mistake = ""
         try:
             self._actor = actor(*arguments)
@@ -88,24 +99,28 @@ class _Candid:
             self._mistake = str(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        n = len(batch["task"])
+        tasks = [str(task) for task in batch["task"]]
+        tallies = [self._done(task) for task in tasks]
+        columns = {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+        return {"task": tasks, **columns, "mistake": [self._mistake] * len(tasks)}
+
+    def _done(self, task: str) -> Tally:
         if not self._mistake:
             try:
-                return {**self._actor(batch), "mistake": [""] * n}
+                return self._actor(task)
             except UserError as error:
                 self._mistake = str(error)
-        return {**{name: [value] * n for name, value in asdict(Tally()).items()}, "mistake": [self._mistake] * n}
+        return Tally()
 
 
 class _RayWorker:
-    """A `ShardWorker` as Ray Data's actor: a batch is one shard."""
+    """A `ShardWorker` on Ray: a task is one shard."""
 
     def __init__(self, spec: WorkerSpec):
         self._worker = ShardWorker(spec)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
-        tallies = [self._worker.run(ShardTask.from_json(str(text))) for text in batch["task"]]
-        return {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+    def __call__(self, task: str) -> Tally:
+        return self._worker.run(ShardTask.from_json(task))
 
 
 class _cluster:  # noqa: N801 - a context manager

@@ -59,11 +59,6 @@ def shard_count(n_clips: int, shard_clips: int) -> int:
     return max(1, -(-n_clips // size))
 
 
-def write_atomic(path: Place | str, data: bytes) -> None:
-    """The file appears whole or not at all; makes the directory."""
-    put(path, data)
-
-
 class Ledger:
     """The committed shards below one output directory."""
 
@@ -118,7 +113,7 @@ class Ledger:
         return run
 
     def write_run(self, run: dict[str, Any]) -> None:
-        write_atomic(self.run_file, yaml.safe_dump(run, sort_keys=False, allow_unicode=True).encode())
+        put(self.run_file, yaml.safe_dump(run, sort_keys=False, allow_unicode=True).encode())
 
     def states(self) -> dict[int, ShardState]:
         """Every committed shard, by reading footers only."""

@@ -14,10 +14,11 @@ from curation.contracts import Clip, ClipError, IndexReport
 from curation.job.clip_scorer import ClipScorer
 from curation.job.executors import choose
 from curation.job.gpus import GpuDemand
-from curation.job.progress import STAGES, duration_text
+from curation.job.progress import STAGES
 from curation.job.run import make_source, preview
 from curation.media import MediaReader
 from curation.scaling.estimate import Scale, Speed, estimate_lines, speeds_of
+from curation.wording import duration
 from manifests.places import is_url, place
 
 N_PROBED = 40
@@ -63,7 +64,7 @@ class Plan:
             speed = self.measured_media_s / self.measured_wall_s
             stages = ", ".join(f"{stage} {share:.0%}" for stage, share in self.stage_share.items())
             lines.append(f"measured   {speed:.1f}x real time a worker, over {self.measured_media_s:.0f} s of video ({stages})")
-            lines.append(f"time       about {duration_text(self.estimated_s)}")
+            lines.append(f"time       about {duration(self.estimated_s)}")
         if self.speeds:
             lines += ["", *estimate_lines(self.speeds, self.scale or Scale(hours=self.media_s / 3600, cores=self.workers))]
         return "\n".join(lines)

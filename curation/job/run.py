@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
 import sys
 import uuid
 from collections import defaultdict
@@ -11,9 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -27,11 +24,13 @@ from curation.job.clip_scorer import make_scorers, part_digests, scorer_columns
 from curation.job.executors import choose, run_inprocess, run_ray
 from curation.job.ledger import Ledger, ShardState, clips_digest, shard_count
 from curation.job.progress import Progress
-from curation.job.worker import ShardTask, Tally, WorkerSpec
+from curation.job.tally import Tally
+from curation.job.worker import ShardTask, WorkerSpec
 from manifests import configuration
 from manifests.errors import UserError, did_you_mean
 from manifests.places import Place, absolute
 from manifests.tables import to_frame
+from manifests.version import code_version
 
 
 @dataclass(frozen=True)
@@ -120,22 +119,6 @@ def merge(ledger: Ledger, config: CurationConfig, run_config: dict[str, Any]) ->
     judged = manifests.apply(to_frame(table), preset=config.preset)
     manifests.write(judged, ledger.manifest_file, run_config, scorer_columns(make_scorers(config)))
     return manifests.read_table(ledger.manifest_file)
-
-
-def code_version() -> str:
-    """The package's version, with the commit where it runs from a checkout."""
-    try:
-        text = version("megactor-sigma-open")
-    except PackageNotFoundError:
-        text = "0"
-    top = Path(__file__).resolve().parents[2]
-    if not (top / ".git").exists():
-        return text
-    try:
-        found = subprocess.run(["git", "-C", str(top), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return text
-    return f"{text}+{found.stdout.strip()}" if found.returncode == 0 else text
 
 
 def _unique(clips: Iterable[Clip], say: Callable[[str], None]) -> dict[str, Clip]:

@@ -11,6 +11,7 @@ from curation.config import CurationConfig
 from curation.contracts import Clip, ClipError, ScoredClip
 from curation.job.clip_scorer import LANDMARKS_PART, ClipScorer
 from curation.job.ledger import Inflight, Ledger
+from curation.job.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,6 @@ class ShardTask:
             box = clip.pop("face_box_px")
             clips.append(Clip(**clip, face_box_px=tuple(box) if box else None))
         return cls(tree["shard"], tuple(clips), frozenset(tree["force"]))
-
-
-@dataclass
-class Tally:
-    """What was done, to add up for the progress line."""
-
-    clips: int = 0
-    failed: int = 0
-    reused: int = 0
-    media_ms: float = 0.0
-    decode_ms: float = 0.0
-    landmarks_ms: float = 0.0
-    sync_ms: float = 0.0
-
-    def add(self, other: Tally) -> None:
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass(frozen=True)

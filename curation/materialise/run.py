@@ -18,8 +18,7 @@ from curation.config import JobConfig, digest
 from curation.job.executors import choose, on_ray
 from curation.job.ledger import Ledger, ShardState, shard_count
 from curation.job.progress import Progress
-from curation.job.run import code_version
-from curation.job.worker import Tally
+from curation.job.tally import Tally
 from curation.materialise.clip import COLUMNS
 from curation.materialise.settings import MaterialiseSettings
 from curation.materialise.worker import CLIPS_DIR, RayShardWorker, ShardTask, ShardWorker, WorkerSpec, rows_digest
@@ -27,6 +26,7 @@ from manifests import Column, LandmarkIndex
 from manifests.errors import UserError
 from manifests.schema import column_of
 from manifests.tables import to_frame
+from manifests.version import code_version
 
 SOURCE = "materialise"  # what OUT/run.yaml says it holds, so that no curation run is started in it
 _SCHEMA = frozenset(column.name for column in manifests.COLUMNS)
@@ -208,7 +208,8 @@ def _files_missing(ledger: Ledger, shard: int) -> bool:
 
 def _work(chosen: str, tasks: list[ShardTask], spec: WorkerSpec, workers: int, progress: Progress) -> None:
     if chosen == "ray":
-        on_ray([task.to_json() for task in tasks], RayShardWorker, (spec,), workers, progress.add)
+        for _, tally in on_ray([task.to_json() for task in tasks], RayShardWorker, (spec,), workers):
+            progress.add(tally)
         return
     with ShardWorker(spec) as worker:
         for task in tasks:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import manifests
 from curation.contracts import ScoredClip
 from curation.job.ledger import Ledger, clips_digest
-from curation.job.worker import Tally
+from curation.job.tally import Tally
 from curation.materialise.clip import COLUMNS, ClipCutter, Cut, cut_key, finished, new_names
 from curation.materialise.settings import MaterialiseSettings
 from manifests import Column, LandmarkIndex
@@ -118,14 +118,13 @@ class ShardWorker:
 
 
 class RayShardWorker:
-    """A `ShardWorker` as Ray Data's actor: a batch is one shard."""
+    """A `ShardWorker` on Ray: a task is one shard."""
 
     def __init__(self, spec: WorkerSpec):
         self._worker = ShardWorker(spec)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
-        tallies = [self._worker.run(ShardTask.from_json(str(text))) for text in batch["task"]]
-        return {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+    def __call__(self, task: str) -> Tally:
+        return self._worker.run(ShardTask.from_json(task))
 
 
 class Journal:

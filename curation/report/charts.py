@@ -10,7 +10,7 @@ import pandas as pd
 
 from curation.report import svg
 from curation.report.rundata import RunData, fold_sources
-from curation.report.wording import clean, number, percent
+from curation.wording import clean, number, percent
 from manifests import Rule
 
 N_BINS = 30

@@ -12,7 +12,7 @@ import manifests
 from curation.contracts import Scorer
 from curation.discovery import parts
 from curation.report.rundata import RunData, fold_sources
-from curation.report.wording import clean, duration, number, percent
+from curation.wording import clean, duration, number, percent
 from manifests.filters import ALL_SOURCES
 
 MOST_SOURCES = 30

@@ -16,7 +16,7 @@ import manifests
 from curation.contracts import ClipError
 from curation.report.picture import CHAINS
 from curation.report.rundata import Reasons, RunData
-from curation.report.wording import clean, shown
+from curation.wording import clean, shown
 from manifests import UserError
 from manifests.landmarks import LANDMARKS_DIR
 

@@ -9,7 +9,7 @@ from typing import Any
 from curation.report import charts, facts, gallery
 from curation.report.rundata import Reasons, RunData, read_run
 from curation.report.templates import page_template
-from curation.report.wording import clean, percent
+from curation.wording import clean, percent
 from manifests.atomic import atomic_path
 from manifests.places import Place, place
 

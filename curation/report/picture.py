@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from curation.report.svg import ticks
-from curation.report.wording import number, shown
+from curation.wording import number, shown
 from manifests import UserError
 from manifests.atomic import atomic_path
 from manifests.places import is_url, place

@@ -12,7 +12,7 @@ from html import escape
 
 import numpy as np
 
-from curation.report.wording import number
+from curation.wording import number
 
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 18, 34

@@ -15,6 +15,7 @@ from pathlib import Path
 from curation.samples.plan import BROKEN, CLIPS
 from curation.samples.truth import TRUTH_FILE, SampleTruth, read_truth, write_truth
 from manifests import UserError
+from manifests.atomic import flush
 
 __all__ = ["TRUTH_FILE", "SampleTruth", "read_truth", "render_samples", "rendered"]
 
@@ -104,8 +105,7 @@ def _move_in(work: Path, out_dir: Path, seed: int) -> None:
         files[name] = _sha256(path)
         target = out_dir / name
         target.parent.mkdir(exist_ok=True)
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
+        flush(path)
         path.replace(target)
     stamp = work / STAMP_FILE
     stamp.write_text(json.dumps({"maker": _maker(seed), "files": files}, indent=1) + "\n", "utf-8")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from curation.report.wording import clean, percent
 from curation.table1.figures import ALL, Figures, Ours, SourceFigures
 from curation.table1.paper import Paper, PaperRow, contradictions, value_of
+from curation.wording import clean, percent
 
 FORMATS = ("text", "markdown", "html", "csv")
 _COLUMNS = (

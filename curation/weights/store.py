@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
+from curation.live_line import rate_and_left
 from curation.weights.table import USES, Model, load_table
+from manifests.atomic import flush, put
 from manifests.errors import UserError, did_you_mean
 
 CHUNK_BYTES = 1 << 20
@@ -205,20 +207,16 @@ def download(url: str, part: Path, *, size_bytes: int | None = None, say: Callab
                 done += len(chunk)
                 if time.monotonic() - shown > 2:
                     shown = time.monotonic()
-                    rate = (done - (have if continues else 0)) / (shown - began)
-                    eta = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-                    say(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, {rate / 1e6:.1f} MB/s{eta}")
-            file.flush()
-            os.fsync(file.fileno())
+                    here = done - (have if continues else 0)
+                    say(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB, {rate_and_left(here / 1e6, left / 1e6, shown - began, 'MB')}")
+        flush(part)
     if total and done < total:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes; the next call continues")
 
 
 def _copy(source: Path, part: Path) -> None:
-    with source.open("rb") as reader, part.open("wb") as writer:
-        shutil.copyfileobj(reader, writer, CHUNK_BYTES)
-        writer.flush()
-        os.fsync(writer.fileno())
+    shutil.copyfile(source, part)
+    flush(part)
 
 
 def _digest(path: Path) -> str:
@@ -249,9 +247,7 @@ def _read_json(file: Path) -> dict:
 
 
 def _write_json(file: Path, tree: dict) -> None:
-    from curation.job.ledger import write_atomic
-
-    write_atomic(file, json.dumps(tree, indent=1, sort_keys=True).encode())
+    put(file, json.dumps(tree, indent=1, sort_keys=True).encode())
 
 
 def status_lines(store: Store, names: Iterable[str] | None = None) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from curation.report.svg import LEFT, RIGHT, WIDTH, Scale, ticks
-from curation.report.wording import number
+from curation.wording import number
 from inference.evaluation.metrics.base import MetricColumn
 from inference.evaluation.outputs import shown
 from inference.evaluation.sweep import Curve

@@ -11,7 +11,7 @@ from typing import Any
 
 from curation.job.executors import on_ray
 from curation.job.gpus import NO_GPU, GpuDemand, gpu_memories_mib
-from curation.job.worker import Tally
+from curation.job.tally import Tally
 from inference.evaluation.judge import Judge, Settings, Task
 from inference.evaluation.metrics.registry import load_metrics
 from inference.evaluation.pairs import Pair
@@ -28,11 +28,12 @@ def judge_on_ray(tasks: list[Task], settings: Settings, out: Path, expected: lis
     gpu = GpuDemand(memory_mib=1, share=min(1.0, max(1, _gpus()) / settings.workers)) if _on_gpu(settings) else NO_GPU
     by_pair = [list(group) for _, group in groupby(tasks, key=lambda task: task.pair.pair_id)]
     texts = [json.dumps([_to_json(task) for task in group]) for group in by_pair]
-    on_ray(texts, _RayJudge, (settings, str(out.absolute()), expected), settings.workers, lambda tally: on_rows(tally.clips), gpu)
+    for _, tally in on_ray(texts, _RayJudge, (settings, str(out.absolute()), expected), settings.workers, gpu):
+        on_rows(tally.clips)
 
 
 class _RayJudge:
-    """A `Judge` as Ray Data's actor: a batch is one pair."""
+    """A `Judge` on Ray: a task is one pair."""
 
     def __init__(self, settings: Settings, out: str, expected: list[str]):
         metrics = load_metrics(settings.metrics, settings.metric_settings)
@@ -40,12 +41,9 @@ class _RayJudge:
             raise UserError(f"a process cannot run {lacking[0]}: {metrics.unavailable.get(lacking[0], 'not loaded')}")
         self._judge = Judge.of(settings, Path(out), metrics)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
-        tallies = []
-        for text in batch["task"]:
-            rows = [self._judge.judge(_from_json(values)) for values in json.loads(str(text))]
-            tallies.append(Tally(clips=len(rows), failed=sum(row["status"] == "failed" for row in rows)))
-        return {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+    def __call__(self, task: str) -> Tally:
+        rows = [self._judge.judge(_from_json(values)) for values in json.loads(task)]
+        return Tally(clips=len(rows), failed=sum(row["status"] == "failed" for row in rows))
 
 
 def _on_gpu(settings: Settings) -> bool:

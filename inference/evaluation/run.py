@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from curation.live_line import LiveLine, rate_and_left
 from inference.evaluation.canonical import check_settings
 from inference.evaluation.controls import CONTROLS, GROUND_TRUTH, SHUFFLED
 from inference.evaluation.judge import Judge, Settings, Task, read_row
@@ -131,29 +132,24 @@ def _judged(tasks: list[Task], settings: Settings, out: Path, say: Callable[[str
     metrics = load_metrics(settings.metrics, settings.metric_settings)
     for name, reason in metrics.unavailable.items():
         say(f"{name} stays empty: {reason}")
-    progress = _Progress(len(tasks), say)
+    line, began_s, done = LiveLine(), time.monotonic(), 0
+
+    def progress(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if line.is_due or done == len(tasks):
+            text = f"{done} of {len(tasks)} rows, {rate_and_left(done, len(tasks), time.monotonic() - began_s, 'rows')}"
+            (line.close if done == len(tasks) else line.show)(text)
+
     if settings.workers > 1:
-        judge_on_ray(tasks, settings, out, metrics.names, progress.add)
+        judge_on_ray(tasks, settings, out, metrics.names, progress)
     else:
         with Judge.of(settings, out, metrics) as judge:
             for task in tasks:
                 judge.judge(task)
-                progress.add(1)
+                progress(1)
     rows = [row for task in tasks if (row := read_row(task.row_file)) is not None]
     return rows, metrics.unavailable
-
-
-class _Progress:
-    """A line for every tenth of the rows, with rate and time left."""
-
-    def __init__(self, total: int, say: Callable[[str], None]):
-        self._total, self._say, self._done, self._began = total, say, 0, time.monotonic()
-
-    def add(self, rows: int) -> None:
-        before, self._done = self._done, self._done + rows
-        if self._done * 10 // self._total > before * 10 // self._total:
-            rate = self._done / max(time.monotonic() - self._began, 1e-9)
-            self._say(f"{self._done} of {self._total} rows, {rate:.2f} rows/s, {(self._total - self._done) / rate:.0f} s left")
 
 
 def _write_run(evaluation: Evaluation, pairs: PairList, settings: Settings) -> None:

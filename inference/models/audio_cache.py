@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from inference.models.audio_encoders import AudioEncoder
+from manifests.atomic import atomic_path
 
 
 class AudioFeatureCache:
@@ -38,13 +37,6 @@ class AudioFeatureCache:
                 path.unlink()
         states = self.encoder.encode(load_waveform()).contiguous()
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=self.folder)
-        os.close(handle)
-        try:
+        with atomic_path(path) as temporary:
             save_file({"states": states}, temporary, metadata={"encoder": self.encoder.fingerprint, "key": key})
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
         return states

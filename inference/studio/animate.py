@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curation.contracts import ClipError
+from curation.wording import duration
 from inference.driving.driving import Driving
 from inference.driving.footage import open_footage
 from inference.driving.picture import is_picture
@@ -21,7 +22,6 @@ from inference.driving.template import save_template
 from inference.output.video_writer import check_output, open_output
 from inference.pipeline.animation import Animation, Progress, Report, frames_of_sound
 from inference.sampling.samplers import make_scheduler
-from inference.studio.progress import clock
 from inference.studio.request import Request
 from manifests import UserError
 
@@ -68,7 +68,7 @@ def animate(
     finally:
         if driving is not None:
             driving.close()
-    say(f"{request.out}: {clock(report.seconds)}, {report.seconds_per_frame:.3g} s a frame")
+    say(f"{request.out}: {duration(round(report.seconds))}, {report.seconds_per_frame:.3g} s a frame")
     return report
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from curation.contracts import ClipError
-from curation.job.worker import Tally
+from curation.job.tally import Tally
+from curation.wording import duration
 from inference.studio.loading import LoadOptions, find_model, load
-from inference.studio.progress import clock
 from inference.studio.request import Request
 from manifests import UserError, configuration
 from manifests.atomic import atomic_path
@@ -95,7 +95,7 @@ def run_batch(
         n = sum(counts.values())
         left = (time.monotonic() - began) / n * (len(to_do) - n)
         what = row["error"] or f"{row['seconds_per_frame']:.3g} s a frame"
-        say(f"{n}/{len(to_do)} {row['id']}: {what}" + (f"; {clock(left)} left" if n < len(to_do) else ""))
+        say(f"{n}/{len(to_do)} {row['id']}: {what}" + (f"; {duration(round(left))} left" if n < len(to_do) else ""))
 
     try:
         if to_do and workers:
@@ -206,26 +206,19 @@ def _run_on_ray(tasks: Sequence[Task], out: Path, options: LoadOptions, workers:
 
     uses_gpu = options.device.startswith("cuda") or (options.device == "auto" and choose_device("auto").type == "cuda")
     texts = [json.dumps({"id": t.id, "request": configuration.to_tree(t.request), "digest": t.digest}) for t in tasks]
-    open_tasks = {task.id: task for task in tasks}
-
-    def on_tally(_: Tally) -> None:
-        for name in [name for name, task in open_tasks.items() if (_read_row(out, task) or {}).get("digest") == task.digest]:
-            tell(_read_row(out, open_tasks.pop(name)))
-
     gpu = GpuDemand(memory_mib=1, share=1.0) if uses_gpu else NO_GPU
-    on_ray(texts, _Actor, (options, str(out.absolute())), workers, on_tally, gpu)
+    by_text = dict(zip(texts, tasks, strict=True))
+    for text, _ in on_ray(texts, _Actor, (options, str(out.absolute())), workers, gpu):
+        tell(_read_row(out, by_text[text]) or {"id": by_text[text].id, "error": "its row is gone"})
 
 
 class _Actor:
-    """A pipeline of its own; a batch is one animation."""
+    """A pipeline of its own; a task is one animation."""
 
     def __init__(self, options: LoadOptions, out: str):
         self._pipe, self._out = load(options), Path(out)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
-        tallies = []
-        for text in batch["task"]:
-            tree = json.loads(str(text))
-            row = run_task(self._pipe, Task(tree["id"], Request.from_tree(tree["request"]), tree["digest"]), self._out)
-            tallies.append(Tally(clips=1, failed=int(bool(row["error"]))))
-        return {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+    def __call__(self, task: str) -> Tally:
+        tree = json.loads(task)
+        row = run_task(self._pipe, Task(tree["id"], Request.from_tree(tree["request"]), tree["digest"]), self._out)
+        return Tally(clips=1, failed=int(bool(row["error"])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from curation.dwpose.backend import DWPoseTracker
 from curation.job.clip_scorer import ClipScorer, part_digests
 from curation.job.executors import on_ray
 from curation.job.gpus import NO_GPU, GpuDemand, gpu_memories_mib, share_of
-from curation.job.worker import Tally
+from curation.job.tally import Tally
 from curation.landmarks import make_backend
 from curation.media import MediaReader
 from manifests.errors import UserError
@@ -157,12 +156,12 @@ def counting_actor() -> type:
     """
 
     class CountingActor:
-        def __call__(self, batch):
+        def __call__(self, task):
             import ray
 
-            if "mistake" in batch["task"]:
+            if task == "mistake":
                 raise UserError("the networks cannot run here")
-            return {name: [len(ray.get_gpu_ids()) if name == "failed" else 1] * len(batch["task"]) for name in asdict(Tally())}
+            return Tally(clips=1, failed=len(ray.get_gpu_ids()))
 
     return CountingActor
 
@@ -174,16 +173,13 @@ def test_ray_gives_workers_their_share_and_passes_on_their_mistakes():
 
     ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     try:
-        total = Tally()
-        on_ray(["a", "b", "c"], counting_actor(), (), 0, total.add, GpuDemand(1000, 0.5))
-        assert (total.clips, total.failed) == (3, 3)
-        total = Tally()
-        on_ray(["a"], counting_actor(), (), 0, total.add)
-        assert total.failed == 0
+        done = dict(on_ray(["a", "b", "c"], counting_actor(), (), 0, GpuDemand(1000, 0.5)))
+        assert done == {task: Tally(clips=1, failed=1) for task in ("a", "b", "c")}
+        assert dict(on_ray(["a"], counting_actor(), (), 0)) == {"a": Tally(clips=1, failed=0)}
         with pytest.raises(UserError, match=r"^the networks cannot run here$"):
-            on_ray(["mistake"], counting_actor(), (), 0, total.add, GpuDemand(1000, 0.5))
+            list(on_ray(["mistake"], counting_actor(), (), 0, GpuDemand(1000, 0.5)))
         with pytest.raises(UserError, match=r"nvidia-smi tells of no GPU"):
-            on_ray(["a"], counting_actor(), (), 0, total.add, GpuDemand(1000))
+            list(on_ray(["a"], counting_actor(), (), 0, GpuDemand(1000)))
     finally:
         ray.shutdown()
 
@@ -195,7 +191,7 @@ def test_ray_without_a_gpu_says_so():
     ray.init(num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
     try:
         with pytest.raises(UserError, match="Ray sees no GPU"):
-            on_ray(["a"], counting_actor(), (), 0, Tally().add, GpuDemand(1000))
+            list(on_ray(["a"], counting_actor(), (), 0, GpuDemand(1000)))
     finally:
         ray.shutdown()
 

@@ -7,7 +7,7 @@ import yaml
 
 import manifests
 from curation.contracts import Clip, Faces, ScoredClip
-from curation.job.ledger import Inflight, Ledger, clips_digest, shard_count, write_atomic
+from curation.job.ledger import Inflight, Ledger, clips_digest, shard_count
 from manifests.errors import UserError
 
 
@@ -74,15 +74,6 @@ def test_run_file_round_trip_and_damage(tmp_path):
 @pytest.mark.parametrize(("n_clips", "size", "shards"), [(1, 0, 1), (14, 0, 14), (640, 0, 64), (100_000, 0, 782), (100, 7, 15)])
 def test_shard_count(n_clips, size, shards):
     assert shard_count(n_clips, size) == shards
-
-
-def test_write_atomic_leaves_the_old_file_when_it_fails(tmp_path):
-    file = tmp_path / "x"
-    write_atomic(file, b"old")
-    with pytest.raises(TypeError):
-        write_atomic(file, "text is no bytes")
-    assert file.read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_a_clip_that_kills_workers_is_given_up_and_killed_drivers_hardly_count(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import manifests
 from curation.report import svg
 from curation.report.charts import METRICS, Metric, bin_edges, rejected, thresholds
-from curation.report.wording import clean, duration, number, percent, shown
+from curation.wording import clean, duration, number, percent, shown
 from manifests import Preset, Rule
 
 FINITE = st.floats(-1e6, 1e6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from curation.report.wording import duration
+from curation.wording import duration
 from inference.models.components import InferenceConfig
 from inference.models.flops import Work, training_flops
 from training.config import TrainingConfig

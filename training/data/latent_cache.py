@@ -26,11 +26,10 @@ import numpy as np
 import torch
 
 from curation.contracts import ClipError
-from curation.job.ledger import write_atomic
 from inference.driving.regions import RegionBoxes
 from inference.models.components import InferenceConfig, build_audio_encoder, build_codec, find_weights
 from manifests import UserError
-from manifests.atomic import atomic_path
+from manifests.atomic import atomic_path, put
 from training.data.clips import ClipTable, TrainingClip
 from training.data.config import DataConfig
 from training.data.frames import ClipFrames, VideoFrames
@@ -72,7 +71,7 @@ def open_cache(folder: str | Path, settings: dict[str, Any], create: bool = Fals
     if not file.is_file():
         if not create:
             raise UserError(f"no latent cache in {folder}; make it by `python -m training cache-latents`, with the same --config and --set")
-        write_atomic(file, json.dumps(settings, indent=1).encode())
+        put(file, json.dumps(settings, indent=1).encode())
         return folder
     try:
         there = json.loads(file.read_text())

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import manifests
 from curation.report.templates import page_template
-from curation.report.wording import duration, number
+from curation.wording import duration, number
 from inference.evaluation.outputs import column_groups, shown
 from inference.evaluation.pairs import read_pairs
 from inference.evaluation.table import make_table

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from manifests.atomic import flush, flush_tree
 from manifests.errors import UserError
 
 LATEST = "latest"
@@ -82,12 +83,12 @@ class Checkpoints:
             work = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{state.step:08d}-", dir=self.directory))
             fill(work)
             (work / STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
-            _flush_tree(work)
+            flush_tree(work)
             work.chmod(0o755)  # mkdtemp's are for their owner alone
             if target.exists():  # of a run that was told to repeat these steps
                 shutil.rmtree(target)
             work.rename(target)
-            _flush(self.directory)
+            flush(self.directory)
             self._point_latest_to(target)
             for old in self.all()[: -self.keep]:
                 shutil.rmtree(old)
@@ -121,16 +122,3 @@ def read_state(checkpoint: Path) -> TrainingState:
         return TrainingState(**json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{checkpoint} is not a readable checkpoint: {error}") from None
-
-
-def _flush_tree(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        _flush(path)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
 
-from curation.report.wording import duration, number
+from curation.live_line import LiveLine
+from curation.wording import duration, number
 
 RECENT_STEPS = 50
 
@@ -23,17 +23,14 @@ class Progress:
     def __init__(self, total: int, say: Callable[[str], None]):
         self._total, self._say = total, say
         self._ticks: deque[tuple[int, float]] = deque(maxlen=RECENT_STEPS)
-        self._shown = 0.0
-        self._live = sys.stderr.isatty()
+        self._line = LiveLine()
 
     def tick(self, step: int) -> None:
         """After every step."""
         now = time.perf_counter()
         self._ticks.append((step, now))
-        if self._live and now - self._shown > 0.5:
-            self._shown = now
-            sys.stderr.write(f"\r\033[Kstep {step:,}/{self._total:,}, {self.left(step)} left")
-            sys.stderr.flush()
+        if self._line.is_live and self._line.is_due:  # a log has the records
+            self._line.show(f"step {step:,}/{self._total:,}, {self.left(step)} left")
 
     def left(self, step: int) -> str:
         """Time to the last step, or a question mark after the first."""
@@ -44,8 +41,7 @@ class Progress:
 
     def report(self, step: int, values: dict[str, float]) -> None:
         """One line of a record of `Trainer`."""
-        if self._live:
-            sys.stderr.write("\r\033[K")
+        self._line.clear()
         waits = values["data_s"] / values["step_s"]
         parts = [
             f"step {step:,}/{self._total:,}",

@@ -13,7 +13,6 @@ runs/s1/
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,18 +108,3 @@ class Log:
                 handle.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         except OSError as error:
             raise UserError(f"cannot write {self.file}: {error.strerror or error}") from error
-
-
-def code_version() -> str:
-    """The package's version, and the commit where it is a checkout."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        name = version("megactor-sigma-open")
-    except PackageNotFoundError:
-        name = "unknown"
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return name
-    done = subprocess.run(["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    return f"{name}+{done.stdout.strip()}" if done.returncode == 0 else name

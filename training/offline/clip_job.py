@@ -17,9 +17,9 @@ from curation.config import JobConfig
 from curation.contracts import ClipError
 from curation.job.executors import choose, on_ray
 from curation.job.gpus import NO_GPU, GpuDemand
-from curation.job.ledger import write_atomic
 from curation.job.progress import Progress
-from curation.job.worker import Tally
+from curation.job.tally import Tally
+from manifests.atomic import put
 from manifests.errors import NoLandmarksError
 from training.data.clips import TrainingClip
 
@@ -90,7 +90,8 @@ def run_clips(
         tasks = [
             json.dumps([asdict(clip) for clip in clips[start : start + _CLIPS_A_TASK]]) for start in range(0, len(clips), _CLIPS_A_TASK)
         ]
-        on_ray(tasks, RayClipWorker, (str(folder), make_work, arguments), workers, progress.add, gpu)
+        for _, tally in on_ray(tasks, RayClipWorker, (str(folder), make_work, arguments), workers, gpu):
+            progress.add(tally)
     else:
         work = make_work(*arguments)
         try:
@@ -103,19 +104,16 @@ def run_clips(
 
 
 class RayClipWorker:
-    """A `ClipWork` as Ray Data's actor: a batch is one task of a few clips."""
+    """A `ClipWork` on Ray: a task is a few clips."""
 
     def __init__(self, folder: str, make_work: Callable[..., ClipWork], arguments: tuple[Any, ...]):
         self._folder, self._work = Path(folder), make_work(*arguments)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
-        tallies = []
-        for text in batch["task"]:
-            total = Tally()
-            for tree in json.loads(str(text)):
-                total.add(_one(self._folder, self._work, TrainingClip(**{**tree, "variants": tuple(tree["variants"])})))
-            tallies.append(total)
-        return {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+    def __call__(self, task: str) -> Tally:
+        total = Tally()
+        for tree in json.loads(task):
+            total.add(_one(self._folder, self._work, TrainingClip(**{**tree, "variants": tuple(tree["variants"])})))
+        return total
 
 
 def _one(folder: Path, work: ClipWork, clip: TrainingClip) -> Tally:
@@ -129,5 +127,5 @@ def _one(folder: Path, work: ClipWork, clip: TrainingClip) -> Tally:
     else:
         record.unlink(missing_ok=True)
         return Tally(clips=1, media_ms=media_ms)
-    write_atomic(record, json.dumps(problem).encode())
+    put(record, json.dumps(problem).encode())
     return Tally(clips=1, failed=1)

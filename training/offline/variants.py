@@ -23,12 +23,11 @@ from curation import face_crop
 from curation.contracts import Clip, ClipError
 from curation.face_crop import HEAD_SCALE
 from curation.job.gpus import NO_GPU, GpuDemand
-from curation.job.ledger import write_atomic
 from curation.materialise.encoding import write_clip
 from curation.materialise.settings import MaterialiseSettings
 from curation.media import MediaLimits, MediaReader
 from manifests import Column, UserError, configuration
-from manifests.atomic import atomic_path
+from manifests.atomic import atomic_path, put
 from manifests.errors import did_you_mean
 from manifests.landmarks import LANDMARKS_DIR
 from manifests.schema import column_of
@@ -310,7 +309,7 @@ def _require_same_run(target: Path, run: dict[str, Any]) -> None:
     elif target.exists() and any(target.iterdir()):
         raise UserError(f"{target} holds files of something else; choose another OUT")
     else:
-        write_atomic(file, json.dumps(run, indent=1).encode())
+        put(file, json.dumps(run, indent=1).encode())
 
 
 def _write_manifest(manifest: str, home: Path, target: Path, kind: str, folder: Path, problems: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from curation.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, ticks
-from curation.report.wording import number
+from curation.wording import number
 
 MAX_POINTS = 400
 Series = tuple[str, Sequence[tuple[float, float]]]

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from curation.report.templates import page_template
-from curation.report.wording import clean, duration, number
+from curation.wording import clean, duration, number
 from manifests.atomic import atomic_path
 from manifests.errors import UserError
 from training.loop.checkpoints import Checkpoints, read_state

@@ -11,10 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the trainer needs torch: install the [train] extra")
 
 from inference.models import MegActorModel  # noqa: E402
-from manifests import (
-    UserError,
-    configuration,
-)
+from manifests import UserError, configuration  # noqa: E402
 from tests.training.fakes import forked, make_trainer, tiny_config, tiny_inference, weights_of  # noqa: E402
 from training.config import load_training_config  # noqa: E402
 from training.loop.checkpoints import Checkpoints, TrainingState, read_state  # noqa: E402

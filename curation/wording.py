@@ -36,7 +36,8 @@ def percent(part: float, whole: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """42 s / 3 min 20 s / 2 h 5 min."""
+    """42 s / 3 min 20 s / 2 h 5 min; below a minute to a tenth of a second. Negative counts as nothing."""
+    seconds = max(0.0, seconds)
     if seconds < 60:
         return f"{number(round(seconds, 1))} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,0 +1,76 @@
+"""Files and folders exist whole or not at all, and are on the disk before they have their name."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from manifests.atomic import atomic_path, flush_tree, put, replace_folder
+from manifests.version import code_version
+
+
+def test_put_leaves_the_old_file_when_it_fails(tmp_path):
+    file = tmp_path / "x"
+    put(file, b"old")
+    with pytest.raises(TypeError):
+        put(file, "text is no bytes")
+    assert file.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """What went to the disk and what was renamed, in order, by name."""
+    seen = []
+    real = {"fsync": os.fsync, "replace": os.replace, "rename": os.rename}
+
+    def fsync(descriptor):
+        seen.append(("flushed", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        real["fsync"](descriptor)
+
+    def moved(kind):
+        def move(source, target, **options):
+            seen.append(("named", str(target).rsplit("/", 1)[-1]))
+            real[kind](source, target, **options)
+
+        return move
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", moved("replace"))
+    monkeypatch.setattr(os, "rename", moved("rename"))
+    return seen
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_after(tmp_path, events):
+    with atomic_path(tmp_path / "x") as temporary:
+        temporary.write_bytes(b"new")
+    assert [kind for kind, _ in events] == ["flushed", "named", "flushed"]
+    assert events[1:] == [("named", "x"), ("flushed", tmp_path.name)]
+
+
+def test_all_of_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, events):
+    with replace_folder(tmp_path / "model", "config.json") as folder:
+        (folder / "part").mkdir()
+        for name in ("config.json", "part/weights"):
+            (folder / name).write_bytes(b"1")
+    named = events.index(("named", "model"))
+    assert {name for _, name in events[:named]} == {"config.json", "weights", "part", "new"}
+    assert events[named + 1 :] == [("flushed", tmp_path.name)]
+
+
+def test_flush_tree_reaches_every_file(tmp_path, events):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").touch()
+    flush_tree(tmp_path / "a")
+    assert sorted(events) == [("flushed", "a"), ("flushed", "b"), ("flushed", "c")]
+
+
+def test_the_version_names_the_commit_of_a_checkout():
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        pytest.skip("not a checkout")
+    version, _, commit = code_version().partition("+")
+    assert version[:1].isdigit()
+    assert head.stdout.startswith(commit)
+    assert len(commit) == 12
