@@ -11,7 +11,13 @@ from training.config import TrainingConfig  # noqa: E402
 from training.run import train  # noqa: E402
 
 torch.set_num_threads(1)
-SMALL = ("model.num_layers=2", "model.num_attention_heads=2", "model.attention_head_dim=16", "model.first_reference_block=1")
+SMALL = (
+    "model.num_layers=2",
+    "model.num_attention_heads=2",
+    "model.attention_head_dim=16",
+    "model.first_reference_block=1",
+    "model.temporal_heads=2",
+)
 
 
 def run_config(manifest, **changes) -> TrainingConfig:
