@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -127,8 +128,8 @@ class TrainingBatch:
         """In page-locked memory; the data loader calls it."""
         return self._with_each(lambda tensor: tensor.pin_memory())
 
-    def _with_each(self, change) -> Self:
-        def changed(value):
+    def _with_each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
+        def changed(value: Any) -> Any:
             if isinstance(value, torch.Tensor):
                 return change(value)
             if isinstance(value, RegionMask | AugmentParameters):

@@ -233,7 +233,7 @@ def clip_geometry(index: LandmarkIndex, clip_id: str, scale: float, crops_per_cl
         identity = int.from_bytes(hashlib.blake2b(clip_id.encode(), digest_size=7).digest(), "big")
         x, y, size = 2 * draws(0, 0, identity, "crop", crop).random(3) - 1
         squares.append(np.array([first[0] + jitter * x * first[2], first[1] + jitter * y * first[2], first[2] * (1 + jitter * size)]))
-    return ClipGeometry(landmarks.times_ms, points, np.isfinite(points).all(axis=(1, 2)), np.stack(squares))
+    return ClipGeometry(landmarks.times_ms, points, np.asarray(np.isfinite(points).all(axis=(1, 2))), np.stack(squares))
 
 
 def choose_frames(

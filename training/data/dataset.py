@@ -27,27 +27,31 @@ from training.data.patch_change import PatchChange, draw_change
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample; see `training.data.batch.TrainingBatch` for shapes, without the batch dimension and with pictures as (..., S, S, 3).
-
-    Attributes:
-        clip_id: None where no clip could serve (then only `skips` means anything).
-    """
+    """One sample; see `training.data.batch.TrainingBatch` for shapes, without the batch dimension and with pictures as (..., S, S, 3)."""
 
     sample_index: int
-    clip_id: str | None
+    clip_id: str
     skips: tuple[Skip, ...]
-    conditions: Conditions | None = None
-    targets: np.ndarray | None = None
-    reference: np.ndarray | None = None
-    driven: np.ndarray | None = None
-    driven_boxes: np.ndarray | None = None
-    eye_tokens: np.ndarray | None = None
-    mouth_tokens: np.ndarray | None = None
-    loss_keep: np.ndarray | None = None
-    audio: np.ndarray | None = None
-    change: PatchChange | None = None
-    timestep: int = 0
-    noise: torch.Tensor | None = None
+    conditions: Conditions
+    targets: np.ndarray
+    reference: np.ndarray
+    driven: np.ndarray
+    driven_boxes: np.ndarray
+    eye_tokens: np.ndarray
+    mouth_tokens: np.ndarray
+    loss_keep: np.ndarray
+    audio: np.ndarray | None
+    change: PatchChange
+    timestep: int
+    noise: torch.Tensor
+
+
+@dataclass(frozen=True)
+class NoSample:
+    """A sample that no clip could serve, and why not."""
+
+    sample_index: int
+    skips: tuple[Skip, ...]
 
 
 class TrainingDataset(Dataset):
@@ -79,7 +83,7 @@ class TrainingDataset(Dataset):
         self._order = ClipOrder(len(table), seed, stage)
         self._num_frames = data.frames_of_stage(stage)
 
-    def __getitem__(self, sample_index: int) -> Sample:
+    def __getitem__(self, sample_index: int) -> Sample | NoSample:
         conditions = draw_conditions(self._data.modality, self._seed, self._stage, sample_index)
         skips: list[Skip] = []
         for attempt in range(self._data.max_skips):
@@ -91,9 +95,9 @@ class TrainingDataset(Dataset):
                 skips.append(Skip(sample_index, clip.clip_id, error.kind, error.message))
             except NoLandmarksError as error:
                 skips.append(Skip(sample_index, clip.clip_id, "no_landmarks", str(error)))
-        return Sample(sample_index, None, tuple(skips))
+        return NoSample(sample_index, tuple(skips))
 
-    def __getitems__(self, sample_indices: list[int]) -> list[Sample]:
+    def __getitems__(self, sample_indices: list[int]) -> list[Sample | NoSample]:
         """As many at a time as the source gains from."""
         if self._source.at_once == 1:
             return [self[index] for index in sample_indices]

@@ -73,6 +73,9 @@ class VideoFrames:
     at_once = 2  # the child decodes the next sample while this process crops the last one
 
     def __init__(self, data: DataConfig, inference: InferenceConfig, table: ClipTable, audio_device: str = "cpu"):
+        self._begin(data, inference, table, audio_device)
+
+    def _begin(self, data: DataConfig, inference: InferenceConfig, table: ClipTable, audio_device: str) -> None:
         self._data, self._inference, self._table, self._audio_device = data, inference, table, audio_device
         self._geometries: OrderedDict[str, ClipGeometry] = OrderedDict()
         self._open_in: int | None = None  # process id
@@ -84,7 +87,7 @@ class VideoFrames:
         return {"arguments": (self._data, self._inference, self._table, self._audio_device)}
 
     def __setstate__(self, state: dict) -> None:
-        self.__init__(*state["arguments"])
+        self._begin(*state["arguments"])
 
     def close(self) -> None:
         """Ends the child; it starts again when needed."""

@@ -182,8 +182,8 @@ class CachedFrames:
 
     at_once = 1  # nothing to wait for
 
-    def __init__(self, data: DataConfig, inference: InferenceConfig):
-        self._folder = open_cache(data.latent_cache, cache_settings(data, inference))
+    def __init__(self, folder: str | Path, data: DataConfig, inference: InferenceConfig):
+        self._folder = open_cache(folder, cache_settings(data, inference))
         self._size_px = inference.size_px
         self._opened: OrderedDict[str, _CachedClip] = OrderedDict()
 

@@ -6,7 +6,7 @@ import functools
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.context import BaseContext
 
 import numpy as np
@@ -19,7 +19,7 @@ from manifests import UserError
 from training.data.batch import AugmentParameters, Skip, TrainingBatch
 from training.data.clips import ClipTable, OpenManifest, load_clips
 from training.data.config import DataConfig
-from training.data.dataset import Sample, TrainingDataset
+from training.data.dataset import NoSample, Sample, TrainingDataset
 from training.data.frames import FrameSource, VideoFrames
 from training.data.latent_cache import CachedFrames, cached_clips
 
@@ -67,7 +67,7 @@ def make_loader(
 
 def frame_source(data: DataConfig, inference: InferenceConfig, table: ClipTable) -> FrameSource:
     """The latent cache where the configuration names one, else the videos."""
-    return VideoFrames(data, inference, table) if data.latent_cache is None else CachedFrames(data, inference)
+    return VideoFrames(data, inference, table) if data.latent_cache is None else CachedFrames(data.latent_cache, data, inference)
 
 
 class SampleLoader:
@@ -114,7 +114,7 @@ class SampleLoader:
             UserError: no clip could serve a sample.
         """
         for batch in self._loader:
-            if isinstance(batch, Sample):
+            if isinstance(batch, NoSample):
                 self._note(batch.skips)
                 last = batch.skips[-1]
                 raise UserError(
@@ -164,11 +164,13 @@ def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
 
 
-def collate(samples: list[Sample], mask_paths: str = "one_hop") -> TrainingBatch | Sample:
-    """A batch of samples; the sample itself, if one has no clip. `mask_paths` as in `ModalityConfig`."""
-    for sample in samples:
-        if sample.clip_id is None:
+def collate(drawn: Sequence[Sample | NoSample], mask_paths: str = "one_hop") -> TrainingBatch | NoSample:
+    """A batch of samples; the `NoSample`, if there is one. `mask_paths` as in `ModalityConfig`."""
+    samples = []
+    for sample in drawn:
+        if isinstance(sample, NoSample):
             return sample
+        samples.append(sample)
     conditions = [sample.conditions for sample in samples]
     eye_tokens, mouth_tokens = (_stacked([getattr(s, name) for s in samples]) for name in ("eye_tokens", "mouth_tokens"))
     masked = torch.tensor([c.mask_attention for c in conditions])[:, None, None, None]
@@ -177,9 +179,8 @@ def collate(samples: list[Sample], mask_paths: str = "one_hop") -> TrainingBatch
     if not with_latents:
         targets, reference = _channels_first(targets), _channels_first(reference)
     present = torch.tensor([float(c.audio) for c in conditions])[:, None].repeat(1, eye_tokens.shape[1])
-    audio = None
-    if samples[0].audio is not None:
-        audio = _stacked([s.audio for s in samples]) * present[:, :, None, None].half()
+    sounds = [s.audio for s in samples if s.audio is not None]  # of all samples, or of none: the stage decides
+    audio = _stacked(sounds) * present[:, :, None, None].half() if sounds else None
     return TrainingBatch(
         sample_index=torch.tensor([s.sample_index for s in samples]),
         clip_id=tuple(s.clip_id for s in samples),

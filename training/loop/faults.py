@@ -6,7 +6,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from manifests.errors import UserError
 
@@ -29,7 +29,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}  # what `signal.signal` gives back has no narrower type
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():

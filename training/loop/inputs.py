@@ -43,6 +43,8 @@ def model_inputs(batch: TrainingBatch, codec: LatentCodec, with_audio: bool) -> 
         "region_mask": batch.region_mask,
     }
     if with_audio:
+        if batch.audio is None:
+            raise ValueError("a model that hears needs batches with sound")
         arguments |= {"audio": batch.audio.float(), "audio_present": batch.audio_present}
     return ModelInputs(x0, arguments)
 
@@ -68,4 +70,8 @@ def emphasis(batch: TrainingBatch, codec: LatentCodec, region_weight: float, cha
 
 
 def _latents(cached: torch.Tensor | None, frames: torch.Tensor | None, codec: LatentCodec) -> torch.Tensor:
-    return cached.float() if cached is not None else codec.encode(frames.float() / 255)
+    if cached is not None:
+        return cached.float()
+    if frames is None:
+        raise ValueError("a batch holds pictures or their latents")
+    return codec.encode(frames.float() / 255)

@@ -15,6 +15,7 @@ from training.loop.run_folder import RUN_FILE, read_run
 from training.loop.stages import TRAINED
 
 if TYPE_CHECKING:
+    from inference.models.config import ModelConfig
     from inference.models.megactor import MegActorModel
 
 _STAGE_OF_SEED = 1_000_003  # spreads (seed, stage) over torch's 64-bit seeds
@@ -35,6 +36,13 @@ class Start:
     source: str | None = None
     step: int | None = None
     motion: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder or file."""
+        if self.source is None:
+            raise ValueError("random weights come from no file")
+        return Path(self.source)
 
     def text(self) -> str:
         if self.kind == "random":
@@ -132,14 +140,14 @@ def build_model(config: TrainingConfig, inference: InferenceConfig, start: Start
         torch.manual_seed(config.seed * _STAGE_OF_SEED + config.stage)
         try:
             if start.kind == "stage":
-                model = MegActorModel.from_pretrained(Path(start.source) / EMA, torch_dtype=torch.float32)
+                model = MegActorModel.from_pretrained(start.path / EMA, torch_dtype=torch.float32)
                 if model.sizes != sizes.at_stage(config.stage - 1):
                     raise UserError(f"{start.source} was trained with other sizes: {_different(model.sizes, sizes, config.stage - 1)}")
                 model = grow(model, config.stage)
             else:
                 model = MegActorModel.from_sizes(sizes)
                 if start.kind == "pixart":
-                    initialise_from_pixart(model, load_tensors(start.source, average=config.pixart_average))
+                    initialise_from_pixart(model, load_tensors(start.path, average=config.pixart_average))
             if start.motion:
                 load_motion_weights(model, load_tensors(start.motion))
         except (OSError, json.JSONDecodeError) as error:
@@ -147,7 +155,7 @@ def build_model(config: TrainingConfig, inference: InferenceConfig, start: Start
     return model.train()
 
 
-def _different(old, new, stage: int) -> str:
+def _different(old: ModelConfig, new: ModelConfig, stage: int) -> str:
     from dataclasses import asdict
 
     before, after = asdict(old), asdict(new.at_stage(stage))

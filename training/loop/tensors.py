@@ -71,7 +71,7 @@ def model_to_save(sizes: ModelConfig, tensors: Mapping[str, torch.Tensor]) -> Me
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:
     """AdamW's moments and step counts by parameter name; empty before the first update."""
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for name, parameter in parameters.items():
         state = optimiser.state.get(parameter)
         if state:

@@ -187,7 +187,7 @@ class _SwapWith:
         self._identity: np.ndarray | None = None
 
     def begin(self, clip: TrainingClip) -> None:
-        problem: ClipError | None = None
+        problem = ClipError("no_frames", "it has no other clip")
         for attempt in range(5):  # the other clip may be broken; its fault is not this clip's
             try:
                 self._identity = self._swapper.identity(*self._work.face_of(self._work.other_identity(clip, attempt)))
@@ -198,6 +198,8 @@ class _SwapWith:
 
     def change(self, pictures: np.ndarray, points_px: np.ndarray) -> np.ndarray:
         seen = np.isfinite(points_px).all(axis=(1, 2))
+        if self._identity is None:
+            raise ValueError("`begin` chooses the face first")
         swapped = [self._swapper.swap(p, q, self._identity) if s else p for p, q, s in zip(pictures, points_px, seen, strict=True)]
         return np.stack(swapped)
 

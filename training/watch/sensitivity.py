@@ -35,7 +35,7 @@ def sensitivity(trainer: Trainer, batches: Sequence[TrainingBatch]) -> dict[str,
         batch = _same_noise(batch.to(trainer.device))
         usable = batch.reference_present & ~batch.conditions_dropped
         plain = _picture(trainer, batch)
-        if trainer.sizes.with_audio and batch.batch_size > 1:
+        if batch.audio is not None and trainer.sizes.with_audio and batch.batch_size > 1:
             hears = usable & batch.audio_present.bool().all(1)
             swapped = replace(batch, audio=batch.audio.roll(1, dims=0), audio_present=torch.ones_like(batch.audio_present))
             _add(sums, "sound_swapped", plain, _picture(trainer, swapped), batch, hears & hears.roll(1))

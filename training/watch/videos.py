@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,7 +75,6 @@ class SampleVideos:
     def animate(self, material: ClipFrames, trainer: Trainer) -> dict[str, np.ndarray]:
         """(F, S, S, 3) uint8 by mode; stage 1 has no sound."""
         pipeline = MegActorSigmaPipeline.from_pretrained(trainer.run_dir / PIPELINE, device=trainer.device)
-        pipeline.set_progress_bar_config(disable=True)
         found = {}
         for mode, (shown, hears) in MODES.items():
             if hears and material.audio is None:
@@ -129,11 +129,11 @@ def find_material(
 
 def psnr(target: np.ndarray, other: np.ndarray) -> float:
     """Decibels over a whole video of uint8."""
-    error = np.mean((target.astype(np.float64) - other.astype(np.float64)) ** 2)
+    error = float(np.mean((target.astype(np.float64) - other.astype(np.float64)) ** 2))
     return float(10 * np.log10(255**2 / max(error, 1e-10)))
 
 
-def write_picture(file, strip: np.ndarray) -> None:
+def write_picture(file: Path, strip: np.ndarray) -> None:
     """A few frames of the strip, one below the other."""
     import cv2
 
