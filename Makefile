@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt -c constraints-gpu.txt
 
 SOURCE ?= samples
 ROOT ?= outputs/samples
@@ -18,7 +18,7 @@ MANIFEST ?= outputs/curation
 # OUT has a default of its own in every target but curation's: hand it on only where somebody chose it.
 given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($(1))')
 
-.PHONY: help setup setup-train setup-gpu curate samples plan models report table1 materialise duplicates train-lipsync \
+.PHONY: help setup setup-train setup-gpu setup-cpu doctor accept-gpu curate samples plan models report table1 materialise duplicates train-lipsync \
   train train-all plan-training animate app evaluate demo test test-all lint \
   bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-demo bench-inference bench-evaluation constraints clean
 
@@ -42,15 +42,31 @@ $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt requirements-nodep
 
 $(VENV)/.train: $(VENV)/.core
 	@echo "adding torch and what the trainer and the tests need (several GB, some minutes)"
-	$(PIP) -e '.[train,eval,app,dev]'
+	$(PIP) -e '.[train,eval,app,dev,$(if $(wildcard $(VENV)/.gpu),gpu,cpu)]'
 	@touch $@
 
-setup-gpu: $(VENV)/.train ## the paper profile's CUDA runtime for onnxruntime, in place of the CPU's (they share one folder)
-	$(BIN)/python -m pip uninstall -q -y onnxruntime
+# The two onnxruntimes share one folder: the stamp says which one this environment has, so that setting up .train again leaves it in place.
+$(VENV)/.gpu: $(VENV)/.train constraints-gpu.txt
+	$(BIN)/python -m pip uninstall -q -y onnxruntime onnxruntime-gpu
 	$(PIP) -e '.[gpu]'
+	@touch $@
+
+setup-gpu: $(VENV)/.gpu ## setup-train with onnxruntime for CUDA 13 in place of the CPU's (driver 580 or newer); `make setup-cpu` goes back
+	$(BIN)/python -m training doctor --gpu
+
+setup-cpu: $(VENV)/.train ## onnxruntime for the CPU again, after setup-gpu
+	rm -f $(VENV)/.gpu
+	$(BIN)/python -m pip uninstall -q -y onnxruntime onnxruntime-gpu
+	$(PIP) -e '.[cpu]'
 
 setup: $(VENV)/.core ## .venv with the embedded curation (no torch)
 setup-train: $(VENV)/.train ## the same with torch, diffusers, transformers and the test tools
+
+doctor: $(VENV)/.train ## does this machine carry it? driver, torch's build, compiler, shared memory, onnxruntime, all-reduce, disk
+	$(BIN)/python -m training doctor $(ARGS)
+
+accept-gpu: $(VENV)/.train ## the first hour on a GPU: everything that only a device can prove, to outputs/accept (ARGS="--part tests")
+	$(BIN)/python -m benchmarks.accept_gpu $(ARGS)
 
 # --- curation ------------------------------------------------------------------------------------------------------------------------
 curate: $(VENV)/.core ## score and filter clips into OUT/manifest.parquet and OUT/report.html (default: rendered sample clips)
@@ -159,7 +175,7 @@ bench-curation: $(VENV)/.train ## speed of the curation beside its floors
 	$(BIN)/python -m benchmarks.curation $(ARGS)
 
 constraints: ## write constraints.txt from the packages in .venv
-	$(BIN)/python -m pip freeze --exclude-editable | grep -v -f <(sed 's,==.*,,;/^\#/d' requirements-nodeps.txt) > constraints.new && mv constraints.new constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v -f <(sed 's,==.*,,;/^\#/d' requirements-nodeps.txt constraints-gpu.txt) > constraints.new && mv constraints.new constraints.txt
 
 clean: ## remove what the targets made, but not .venv
 	rm -rf outputs build dist .pytest_cache .ruff_cache .mypy_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,6 +44,7 @@ def cli() -> None:
     python -m training plan --stage 1 --config paper --gpu h100
     make models PROFILE=paper                                 what the paper's stages start from: PixArt-α 512, EasyAnimate's motion modules
     accelerate launch --num_processes 8 -m training --stage 1 --config paper --manifest outputs/hdtf --out runs/hdtf-s1
+    python -m training doctor                                 what this machine lacks for it
     python -m training report runs/s1                         curves, samples, configuration in one HTML file
 
     Ctrl-C saves; the same command continues, after a kill too.
@@ -138,6 +140,22 @@ def report(run: str) -> None:
     from training.watch.report import write_report
 
     click.echo(write_report(run))
+
+
+@cli.command()
+@click.option("--gpu", is_flag=True, help="Fail where there is no GPU that the paper profile could run on.")
+@click.option("--out", default="runs", show_default=True, help="Where runs will be written: its disk is looked at.")
+def doctor(gpu: bool, out: str) -> None:
+    """Say what this machine lacks, and what to do about it; exit code 1 if anything.
+
+    Driver, torch's build, compiler, shared memory, onnxruntime, all-reduce, memory, disk: each is tried rather than looked up.
+    """
+    from training.doctor import FAIL, examine, report
+
+    findings = examine(gpu, Path(out))
+    click.echo(report(findings))
+    if any(finding.state == FAIL for finding in findings):
+        sys.exit(1)
 
 
 def main(arguments: list[str] | None = None) -> None:

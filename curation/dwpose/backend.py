@@ -12,9 +12,10 @@ from curation.contracts import Clip, Faces, Frame, MediaInfo
 from curation.dwpose import pose
 from curation.dwpose.detector import SIZE_PX, Person, PersonDetector
 from curation.dwpose.people import PeopleFollower, PersonPath, faces_of, faces_on
-from curation.dwpose.session import OnnxNetwork, require_provider
+from curation.dwpose.session import OnnxNetwork
 from curation.dwpose.whole_body import save_whole_body
 from curation.landmarks.choice import choose_faces, main_paths
+from curation.onnx_session import require_provider
 from curation.weights.store import ModelMissingError, Store
 from curation.weights.table import load_table
 

@@ -4,55 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from manifests.errors import UserError, did_you_mean
+from curation.onnx_session import open_session
+from manifests.errors import UserError
 
 T = TypeVar("T")
-
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-INSTALL_GPU = "pip install .[gpu]"
-
-
-class ProviderError(UserError):
-    """The execution provider that was asked for is not there or does not run; the message says what to install."""
-
-
-def require_provider(provider: str) -> None:
-    """Fail unless this installation of onnxruntime has `provider` (`cpu` or `cuda`); whether it runs only a session can tell.
-
-    Raises:
-        ProviderError
-    """
-    if provider not in PROVIDERS:
-        raise ProviderError(f"provider is {provider!r}{did_you_mean(provider, tuple(PROVIDERS))}")
-    wanted = PROVIDERS[provider]
-    try:
-        import onnxruntime
-    except ImportError:
-        hint = INSTALL_GPU if provider == "cuda" else "pip install onnxruntime"
-        raise ProviderError(f"onnxruntime is not installed; install it with `{hint}`") from None
-    if wanted not in onnxruntime.get_available_providers():
-        raise ProviderError(
-            f"provider {provider} was asked for, but the onnxruntime that is installed lacks {wanted}: `pip uninstall onnxruntime`, then"
-            f" `{INSTALL_GPU}`; or ask for the slow one: --set landmark_settings.runtime.provider=cpu"
-        )
-
-
-def require_running(provider: str, running: Sequence[str]) -> None:
-    """Fail unless `provider` is the first of the providers that a session really runs: onnxruntime falls back to the CPU with a log line.
-
-    Raises:
-        ProviderError
-    """
-    if not running or running[0] != PROVIDERS[provider]:
-        raise ProviderError(
-            f"provider {provider} was asked for, but the session runs on {', '.join(running) or 'nothing'}: onnxruntime could not load"
-            f" CUDA or cuDNN, or there is no GPU; check nvidia-smi and `{INSTALL_GPU}`,"
-            " or ask for the slow one: --set landmark_settings.runtime.provider=cpu"
-        )
 
 
 class OnnxNetwork:
@@ -75,10 +34,15 @@ class OnnxNetwork:
     """
 
     def __init__(self, file: Path, provider: str, batch: int, input_hw: tuple[int, int], arena_mib: int, pad: bool | None = None):
-        require_provider(provider)
         self.file = file
-        self._session = _open(file, provider, arena_mib)
-        require_running(provider, self._session.get_providers())
+        # The exhaustive search of cuDNN takes several GB for its workspaces; the arena would double at each extension.
+        bounds = {
+            "gpu_mem_limit": arena_mib << 20,
+            "arena_extend_strategy": "kSameAsRequested",
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "cudnn_conv_use_max_workspace": "0",
+        }
+        self._session = open_session(file, provider, cuda_options=bounds)
         inputs = self._session.get_inputs()
         shape = list(inputs[0].shape)
         if (
@@ -119,30 +83,3 @@ class OnnxNetwork:
     def batches(self, items: Sequence[T]) -> Iterator[Sequence[T]]:
         """`items` in pieces that `run` takes."""
         return (items[start : start + self.batch] for start in range(0, len(items), self.batch))
-
-
-def _open(file: Path, provider: str, arena_mib: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # a worker is one core; parallel work is more workers
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    chosen: list[Any] = [PROVIDERS[provider]]
-    if provider == "cuda":
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()  # finds CUDA and cuDNN in torch's or NVIDIA's wheels
-        # The exhaustive search of cuDNN takes several GB for its workspaces; the arena would double at each extension.
-        bounds = {
-            "gpu_mem_limit": arena_mib << 20,
-            "arena_extend_strategy": "kSameAsRequested",
-            "cudnn_conv_algo_search": "HEURISTIC",
-            "cudnn_conv_use_max_workspace": "0",
-        }
-        chosen = [(PROVIDERS[provider], bounds)]
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=chosen)
-        session.disable_fallback()
-    except Exception as error:  # onnxruntime raises classes of its own for every kind of damage
-        raise UserError(f"onnxruntime cannot open {file}: {' '.join(str(error).split())}") from None
-    return session

@@ -35,7 +35,7 @@ class Model:
     sources: tuple[str, ...]
     licence: str
     used_for: str
-    needed_by: tuple[str, ...]
+    needed_by: tuple[str, ...] = ()
     along: tuple[str, ...] = ()
     sha256: str | None = None
     size_bytes: int | None = None
@@ -49,7 +49,7 @@ class Model:
             raise ValueError(f"sha256 of {self.file} must be 64 lower-case hexadecimal digits")
         if not self.sources and not self.by_hand:
             raise ValueError(f"{self.file} needs at least one source, or by_hand: how a person gets it")
-        if not self.needed_by or set(self.needed_by) - set(USES):
+        if set(self.needed_by) - set(USES):
             raise ValueError(f"needed_by of {self.file} is {list(self.needed_by)}; it must name some of {', '.join(USES)}")
 
 

@@ -233,7 +233,10 @@ def _cut_off(patch: np.ndarray, own: np.ndarray, other: np.ndarray) -> np.ndarra
     overlap = (np.minimum(patch[:, 2:], other[:, 2:]) > np.maximum(patch[:, :2], other[:, :2])).all(axis=1)
     result = patch.copy()
     for frame in np.flatnonzero(overlap):
-        before, after = other[frame, :2] - own[frame, 2:], own[frame, :2] - other[frame, 2:]  # gaps (x, y) to an other that comes later, earlier
+        before, after = (
+            other[frame, :2] - own[frame, 2:],
+            own[frame, :2] - other[frame, 2:],
+        )  # gaps (x, y) to an other that comes later, earlier
         axis = int(np.maximum(before, after).argmax())
         if before[axis] >= after[axis]:
             result[frame, 2 + axis] = min(result[frame, 2 + axis], other[frame, axis])

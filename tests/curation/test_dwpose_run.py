@@ -114,7 +114,9 @@ def test_how_the_networks_run_makes_no_score_stale(runtime):
     assert digests() != digests("landmark_settings.detector_every_frames=3")
 
 
-@pytest.mark.parametrize(("extra", "message"), [((), "get them with `make models`"), (("provider=gpu",), "get them with `make models`")])
+@pytest.mark.parametrize(
+    ("extra", "message"), [((), "get them with `make models PROFILE=paper`"), (("provider=gpu",), "get them with `make models PROFILE=paper`")]
+)
 def test_without_weights_the_run_ends_in_one_line_before_it_writes_anything(videos, tmp_path, monkeypatch, capfd, extra, message):
     monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path))
     monkeypatch.setattr("curation.weights.store.user_directory", lambda: tmp_path)

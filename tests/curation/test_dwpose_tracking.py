@@ -8,8 +8,8 @@ from dot_networks import DotPerson, draw, write_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation import onnx_session
 from curation.contracts import Clip, Faces, Frame, MediaInfo
-from curation.dwpose import session
 from curation.dwpose.detector import Person
 from curation.dwpose.people import PeopleFollower
 from curation.dwpose.whole_body import load_whole_body
@@ -215,11 +215,11 @@ def test_cuda_on_an_installation_without_it_is_an_error_that_says_what_to_do(run
 
 
 def test_a_session_that_fell_back_to_the_cpu_is_an_error():
-    session.require_running("cpu", ["CPUExecutionProvider"])
-    session.require_running("cuda", ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    onnx_session.require_running("cpu", ["CPUExecutionProvider"])
+    onnx_session.require_running("cuda", ["CUDAExecutionProvider", "CPUExecutionProvider"])
     for running in (["CPUExecutionProvider"], []):
-        with pytest.raises(session.ProviderError, match=r"runs on .*nvidia-smi"):
-            session.require_running("cuda", running)
+        with pytest.raises(onnx_session.ProviderError, match=r"runs on .*nvidia-smi"):
+            onnx_session.require_running("cuda", running)
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
@@ -229,7 +229,7 @@ def test_a_cuda_session_that_onnxruntime_opens_on_the_cpu_is_refused(runtime, mo
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    monkeypatch.setattr(session, "require_provider", lambda provider: None)
+    monkeypatch.setattr(onnx_session, "require_provider", lambda provider, otherwise="": None)
     monkeypatch.setattr("curation.dwpose.backend.require_provider", lambda provider: None)
     backend = make_backend("dwpose", {"runtime": {**runtime, "provider": "cuda"}})
     with pytest.raises(UserError, match=r"cuda was asked for|cannot open"):
@@ -241,13 +241,13 @@ def test_an_unknown_provider_and_onnxruntime_missing(runtime, monkeypatch):
         make_backend("dwpose", {"runtime": {**runtime, "provider": "gpu"}})
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install \.\[gpu\]"):
-        session.require_provider("cuda")
+        onnx_session.require_provider("cuda")
 
 
 def test_missing_weights_are_named_with_the_command_that_gets_them(tmp_path, monkeypatch):
     monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path))
     monkeypatch.setattr("curation.weights.store.user_directory", lambda: tmp_path)
-    with pytest.raises(UserError, match=r"dwpose-detector, dwpose-pose; get them with `make models`"):
+    with pytest.raises(UserError, match=r"dwpose-detector, dwpose-pose; get them with `make models PROFILE=paper`"):
         make_backend("dwpose")
 
 

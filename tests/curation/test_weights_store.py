@@ -177,6 +177,7 @@ def test_search_order(tmp_path, monkeypatch):
 def test_the_project_table_is_sound():
     table = load_table()
     assert {"dwpose-detector", "dwpose-pose", "syncnet", "s3fd"} <= set(table)
+    assert all(model.needed_by for model in table.values())
     assert all(url.startswith("https://") for model in table.values() for url in model.sources)
     with pytest.raises(UserError, match="did you mean 'syncnet'"):
         Store.standard().model("syncnett")

@@ -7,12 +7,12 @@ identity is ArcFace's embedding of the source face times a matrix that the swapp
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from curation import face_crop
 from curation.landmarks.arcface import ARCFACE_PX, alignment
+from curation.onnx_session import open_session
 from manifests.errors import UserError
 
 SWAPPER, EMBEDDER = "inswapper", "arcface"  # in configs/models.yaml
@@ -24,14 +24,15 @@ class OnnxSwapper:
 
     Args:
         swapper, embedder: verified .onnx files.
-        providers: of onnxruntime.
+        provider: cpu or cuda; both networks run there.
 
     Raises:
-        UserError: a package is missing, or a file is no network of that interface.
+        UserError: a package is missing, the provider does not run, or a file is no network of that interface.
     """
 
-    def __init__(self, swapper: Path, embedder: Path, providers: tuple[str, ...] = ("CPUExecutionProvider",)):
-        self._swapper, self._embedder = _session(swapper, providers), _session(embedder, providers)
+    def __init__(self, swapper: Path, embedder: Path, provider: str = "cpu"):
+        otherwise = "or use --device cpu"
+        self._swapper, self._embedder = (open_session(file, provider, otherwise) for file in (swapper, embedder))
         shapes = {len(i.shape): i for i in self._swapper.get_inputs()}
         if set(shapes) != {2, 4} or shapes[4].shape[2] != shapes[4].shape[3] or not isinstance(shapes[4].shape[2], int):
             found = {i.name: i.shape for i in self._swapper.get_inputs()}
@@ -76,22 +77,6 @@ def paste(rgb: np.ndarray, face: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     placed = cv2.warpAffine(face.astype(np.float32), counted, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     mask = cv2.warpAffine(weight, counted, (width, height), flags=flags, borderMode=cv2.BORDER_CONSTANT)[..., None]
     return np.clip(np.round(rgb * (1 - mask) + placed * mask), 0, 255).astype(np.uint8)
-
-
-def _session(file: Path, providers: tuple[str, ...]) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError("face swap needs onnxruntime: pip install onnxruntime-gpu (or onnxruntime) onnx") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    missing = set(providers) - set(onnxruntime.get_available_providers())
-    if missing:
-        raise UserError(f"onnxruntime here has no {', '.join(sorted(missing))}; use --device cpu, or install onnxruntime-gpu")
-    try:
-        return onnxruntime.InferenceSession(str(file), options, providers=list(providers))
-    except Exception as error:  # onnxruntime raises its own kinds, which share no base
-        raise UserError(f"{file} is no network that onnxruntime reads: {' '.join(str(error).split())[:200]}") from error
 
 
 def _last_initialiser(file: Path) -> np.ndarray:

@@ -181,8 +181,7 @@ class _SwapWith:
         from curation.weights.store import Store
 
         store = Store.standard()
-        providers = ("CUDAExecutionProvider",) if device == "cuda" else ("CPUExecutionProvider",)
-        self._swapper = OnnxSwapper(store.find(SWAPPER), store.find(EMBEDDER), providers)
+        self._swapper = OnnxSwapper(store.find(SWAPPER), store.find(EMBEDDER), device)
         self._work = work
         self._identity: np.ndarray | None = None
 

@@ -6,8 +6,10 @@ import numpy as np
 
 from curation.face_crop import warp
 from curation.landmarks.arcface import ARCFACE_PX, alignment
+from curation.onnx_session import open_session
 from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
 from inference.evaluation.metrics.weights import found
+from manifests.errors import UserError
 
 EVERY_FRAMES = 5
 
@@ -17,7 +19,7 @@ class Csim(ClipMetric):
 
     Args:
         models_dir: where `arcface` is looked for first.
-        provider: onnxruntime's: CPUExecutionProvider, CUDAExecutionProvider; what is asked for runs, or the metric is unavailable.
+        provider: cpu or cuda; what is asked for runs, or the metric is unavailable.
     """
 
     name = "csim"
@@ -32,18 +34,12 @@ class Csim(ClipMetric):
         MetricColumn("csim_p5", "higher", "", "5th percentile over the frames of the same", "this project"),
     )
 
-    def __init__(self, models_dir: str | None = None, provider: str = "CPUExecutionProvider"):
+    def __init__(self, models_dir: str | None = None, provider: str = "cpu"):
         path = found("arcface", models_dir)
         try:
-            import onnxruntime
-        except ImportError as error:
-            raise UnavailableError(f"{error}; pip install '.[eval]'") from error
-        if provider not in onnxruntime.get_available_providers():
-            raise UnavailableError(f"onnxruntime has no {provider}; pip install '.[gpu]' brings CUDA's")
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=[provider])
-        except Exception as error:  # onnxruntime raises its own kinds, none of them public
-            raise UnavailableError(f"{path} is no network that onnxruntime reads: {' '.join(str(error).split())[:160]}") from error
+            self._session = open_session(path, provider, "or use device=cpu")
+        except UserError as error:
+            raise UnavailableError(str(error)) from error
         self._input, self._weights = self._session.get_inputs()[0].name, path.stem
 
     @property

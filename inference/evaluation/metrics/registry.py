@@ -87,7 +87,7 @@ def _kind(name: str) -> type[ClipMetric] | type[FeatureMetric]:
 def settings_for(device: str, models_dir: str | None) -> dict[str, dict[str, Any]]:
     """Keyword arguments that put every network on one device and let it look into one models directory first."""
     torch_based = ("fid", "fvd", "fvd_videomae", "lpips_alex", "lpips_vgg", "syncnet")
-    provider = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
+    provider = "cuda" if device.startswith("cuda") else "cpu"
     return {
         **{name: {"device": device, "models_dir": models_dir} for name in torch_based},
         "csim": {"provider": provider, "models_dir": models_dir},

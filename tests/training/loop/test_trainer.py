@@ -235,8 +235,8 @@ def test_the_trainer_moves_fresh_parts_by_their_rate(tmp_path) -> None:
     moved = {}
     for fresh_lr in (None, 1e-2):
         trainer = make_trainer(
-            tmp_path / str(fresh_lr), 2, stage_model(2), fresh=frozenset({"audio attention"}), steps=1, optimiser_lr=1e-4, optimiser_fresh_lr=fresh_lr,
-            optimiser_warmup_steps=0, optimiser_weight_decay=0.0, optimiser_schedule="constant",
+            tmp_path / str(fresh_lr), 2, stage_model(2), fresh=frozenset({"audio attention"}), steps=1, optimiser_lr=1e-4,
+            optimiser_fresh_lr=fresh_lr, optimiser_warmup_steps=0, optimiser_weight_decay=0.0, optimiser_schedule="constant",
         )  # fmt: skip
         before = {part: [p.detach().clone() for p in members] for part, members in parts(trainer.network).items()}
         trainer.run()

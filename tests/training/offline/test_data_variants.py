@@ -158,8 +158,21 @@ def test_files_that_are_no_swapper_are_refused(networks, tmp_path) -> None:
     with pytest.raises(UserError, match="is no swapper"):
         OnnxSwapper(embedder, embedder)
     (tmp_path / "text.onnx").write_text("hello")
-    with pytest.raises(UserError, match="is no network that onnxruntime reads"):
+    with pytest.raises(UserError, match="onnxruntime cannot open"):
         OnnxSwapper(tmp_path / "text.onnx", embedder)
+
+
+def test_a_swapper_that_cannot_run_where_it_was_asked_to_is_refused(networks, monkeypatch) -> None:
+    """onnxruntime opens a session on the CPU where CUDA does not run; nobody would notice but by the hours it takes."""
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(UserError, match=r"provider cuda was asked for.*make setup-gpu.*--device cpu"):
+        OnnxSwapper(*networks, "cuda")
+    monkeypatch.undo()
+    monkeypatch.setattr("curation.onnx_session.require_provider", lambda provider, otherwise: None)
+    with pytest.raises(UserError, match=r"runs on CPUExecutionProvider.*make doctor|cannot open"):
+        OnnxSwapper(*networks, "cuda")
 
 
 # --- geometry ---------------------------------------------------------------------------------------------------------------------------
