@@ -34,15 +34,15 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt requirements-nodeps.txt
+$(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (about a minute, under 1 GB)"
-	$(PIP) -e .
-	$(PIP) --no-deps -r requirements-nodeps.txt
+	$(PIP) -e '.[samples]'
 	@touch $@
 
-$(VENV)/.train: $(VENV)/.core
+$(VENV)/.train: $(VENV)/.core requirements-nodeps.txt
 	@echo "adding torch and what the trainer and the tests need (several GB, some minutes)"
 	$(PIP) -e '.[train,eval,app,dev,$(if $(wildcard $(VENV)/.gpu),gpu,cpu)]'
+	$(PIP) --no-deps -r requirements-nodeps.txt
 	@touch $@
 
 # The two onnxruntimes share one folder: the stamp says which one this environment has, so that setting up .train again leaves it in place.

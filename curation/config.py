@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from curation.media.limits import MediaLimits
+from manifests.config_files import config_file
 from manifests import configuration
 from manifests.errors import UserError, did_you_mean
 
-CONFIG_DIR = Path(__file__).resolve().parent.parent / "configs" / "curation"
+CONFIG_DIR = config_file("curation")
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from manifests.config_files import config_file
 from manifests.errors import UserError, did_you_mean
 
-PRESETS_FILE = Path(__file__).resolve().parent.parent / "configs" / "curation" / "presets.yaml"  # a checkout and a wheel both have it there
+PRESETS_FILE = config_file("curation", "presets.yaml")
 MAX_RULES = 36  # the verdict on a row is one int64 with a base-3 digit a rule
 
 Op = Literal[">", ">=", "<", "<=", "==", "!=", "in", "is_true"]

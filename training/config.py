@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from manifests.config_files import config_file
 from manifests import configuration
 from manifests.errors import UserError, did_you_mean
 from training.data.config import DataConfig
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "training"
+CONFIGS = config_file("training")
 DEVICES = ("auto", "cpu", "cuda")
 INITS = ("pretrained", "random")
 PRECISIONS = ("no", "bf16")

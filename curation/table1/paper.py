@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
-PAPER_FILE = Path(__file__).resolve().parents[2] / "configs" / "paper_table1.yaml"
+from manifests.config_files import config_file
+
+PAPER_FILE = config_file("paper_table1.yaml")
 _COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _MEANS = ("sync_c", "sync_d", "head_rotation_deg")
 

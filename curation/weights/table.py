@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from manifests.config_files import config_file
 from manifests import configuration
 from manifests.errors import UserError
 
 USES = ("curation", "training", "animation", "evaluation", "variants")
 # What a profile cannot do without; evaluation and driving variants are asked for by name.
 PROFILES: dict[str, tuple[str, ...]] = {"embedded": (), "paper": ("curation", "training", "animation")}
-TABLE_FILE = Path(__file__).resolve().parents[2] / "configs" / "models.yaml"
+TABLE_FILE = config_file("models.yaml")
 
 
 @dataclass(frozen=True)

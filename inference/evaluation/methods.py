@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from inference.evaluation.pairs import SIGNALS
+from manifests.config_files import config_file
 from manifests import UserError
 from manifests.atomic import atomic_path
 from manifests.errors import did_you_mean
 
 METHOD_FILE = "method.yaml"
-PUBLISHED_FILE = Path(__file__).resolve().parents[2] / "configs" / "evaluation" / "published.yaml"
+PUBLISHED_FILE = config_file("evaluation", "published.yaml")
 MODALITIES = {"A": "audio", "V": "video", "A+V": "video+audio"}  # the names of Table 3
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation.face_crop import HEAD_SCALE
 from inference.models.config import PX_PER_CELL, ModelConfig
+from manifests.config_files import config_file
 from manifests import configuration
 from manifests.errors import UserError, did_you_mean
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from inference.models.audio_encoders import AudioEncoder
     from inference.models.codecs import LatentCodec
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "inference"  # a checkout and a wheel both have it there
+CONFIGS = config_file("inference")
 CODECS = ("block_dct", "vae")
 AUDIO_ENCODERS = ("logmel", "whisper")
 CONDITIONS = ("reference", "driven", "audio", "all")

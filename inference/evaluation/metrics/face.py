@@ -6,9 +6,8 @@ import numpy as np
 
 from curation.landmarks import pose
 from curation.landmarks.lids import LidNetwork
-from curation.landmarks.networks import MissingWeightsError, weights_path
 from curation.landmarks.sixty_eight import LIPS, RIGID, interocular
-from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
+from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn
 
 _UPPER_INNER_LIP, _LOWER_INNER_LIP = [61, 62, 63], [67, 66, 65]
 _STILL = 1e-5
@@ -91,10 +90,6 @@ class EyeMotion(ClipMetric):
 
     def __init__(self) -> None:
         self._lids = LidNetwork()
-        try:
-            weights_path(self._lids.network.file_name)
-        except MissingWeightsError as error:
-            raise UnavailableError(str(error)) from error
 
     def score(self, pair: Judged) -> dict[str, float]:
         ours, theirs = (
