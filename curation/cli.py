@@ -10,7 +10,6 @@ import click
 from curation.command_line import run_command, say
 from curation.weights.table import PROFILES, USES, needed_by
 from manifests.errors import UserError
-from manifests.places import place
 
 
 def source_options(command: Any) -> Any:
@@ -134,6 +133,7 @@ def explain(out: str, clip_id: str, picture: str | None) -> None:
     CLIP_ID may be shortened as long as it is unique; a source_key works too.
     """
     from curation.explain import explain_clip
+    from manifests.places import place
 
     text, file = explain_clip(place(out), clip_id, _saved_run(out), Path(picture) if picture else None)
     click.echo(text)
@@ -146,6 +146,7 @@ def explain(out: str, clip_id: str, picture: str | None) -> None:
 def report(out: str, preset: str | None) -> None:
     """Write OUT/report.html from the manifest (of a running run too)."""
     from curation.report import write_report
+    from manifests.places import place
 
     _saved_run(out)
     click.echo(write_report(place(out), preset=preset))

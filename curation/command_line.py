@@ -6,11 +6,19 @@ import sys
 
 import click
 
-from curation.contracts import ClipError
+from curation.errors import ClipError
 from curation.threads import wait_asleep
-from manifests import UserError
+from manifests.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
+# The extra of pyproject.toml that brings what a plain installation lacks, by the name that is imported.
+EXTRA_OF = {
+    "PIL": "train", "accelerate": "train", "diffusers": "train", "huggingface_hub": "train", "onnx": "train", "tensorboard": "train",
+    "torch": "train", "torchvision": "train", "transformers": "train",
+    "cdfvd": "eval", "lpips": "eval", "onnxruntime": "cpu", "scipy": "eval", "torch_fidelity": "eval",
+    "gradio": "app",
+    "s3fs": "s3",
+}  # fmt: skip
 
 
 def say(line: str) -> None:
@@ -37,6 +45,14 @@ def run_command(command: click.Command, program: str, arguments: list[str] | Non
         command.main(args=arguments, prog_name=program, standalone_mode=False)
     except (UserError, ClipError) as error:
         fail(error)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA_OF:
+            raise
+        fail(f"this needs {missing}: pip install 'megactor-sigma-open[{EXTRA_OF[missing]}]' (in a checkout: make setup-train)")
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.ctx.get_help() if error.ctx else error.format_message())
+        sys.exit(MISTAKE)
     except click.ClickException as error:
         fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from curation.media.limits import MediaLimits
-from manifests.config_files import config_file
 from manifests import configuration
+from manifests.config_files import config_file
 from manifests.errors import UserError, did_you_mean
 
 CONFIG_DIR = config_file("curation")

@@ -15,26 +15,11 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from manifests import Column, clip_id
+from curation.errors import ClipError as ClipError
+from manifests.ids import clip_id
+from manifests.schema import Column
 
 AUDIO_RATE_HZ = 16_000
-
-
-class ClipError(Exception):
-    """A clip that cannot be scored; becomes a row with `status = failed`.
-
-    Args:
-        kind: one of `manifests.ERROR_KINDS`.
-        message: one line for a person: what is wrong with the file.
-    """
-
-    def __init__(self, kind: str, message: str):
-        super().__init__(message)
-        self.kind = kind
-        self.message = " ".join(message.split())
-
-    def __reduce__(self):
-        return (ClipError, (self.kind, self.message))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pandas as pd
-
 
 def number(value: float, digits: int = 4) -> str:
     """At most so many significant digits, thousands in groups: 12,345 / 3.142 / 0.0012; a dash for what is not finite."""
@@ -18,6 +16,8 @@ def number(value: float, digits: int = 4) -> str:
 
 def shown(value: Any, decimals: int | None = None) -> str | None:
     """A cell of a manifest as text, with so many decimals (None: four significant digits); None where it is null."""
+    import pandas as pd
+
     if value is None or pd.isna(value):
         return None
     return number(float(value)) if decimals is None else f"{float(value):z,.{decimals}f}".replace("-", "−")
@@ -46,6 +46,8 @@ def duration(seconds: float) -> str:
 
 def clean(value: Any, limit: int = 160) -> str:
     """Text in one line: control, direction and other unprintable characters as escapes, the middle of a long text left out."""
+    import pandas as pd
+
     if value is None or pd.isna(value):
         return ""
     text = str(value)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import pandas as pd
 import yaml
 
 import manifests
-from manifests import document
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,6 +31,8 @@ def _user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _print(frame: pd.DataFrame, *, index: bool = False) -> None:
+    import pandas as pd
+
     with pd.option_context("display.width", 200, "display.max_columns", None, "display.max_rows", None, "display.max_colwidth", 100):
         click.echo(frame.to_string(index=index, float_format=lambda number: f"{number:.4g}", na_rep="-"))
 
@@ -75,6 +78,8 @@ def main() -> None:
 def describe(path: str | None, markdown: bool) -> None:
     """Columns with type, unit and meaning: of the schema, or of the manifest at PATH."""
     if markdown:
+        from manifests import document
+
         click.echo(document.columns_table())
     else:
         _print(manifests.describe(path))
@@ -146,6 +151,8 @@ def presets(presets_file: str | None) -> None:
 @click.argument("page", type=click.Path(dir_okay=False, exists=True))
 def document_page(page: str) -> None:
     """Generate the marked parts of PAGE (docs/manifest.md) anew."""
+    from manifests import document
+
     text = Path(page).read_text(encoding="utf-8")
     Path(page).write_text(document.refreshed(text), encoding="utf-8")
 

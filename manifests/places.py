@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import fs
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from manifests.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+    from pyarrow import fs
 
 Place: TypeAlias = Any  # a pathlib.Path, or a upath.UPath, which has the same methods
 # What was listed once may have changed since: other workers write, and a run that resumes must see it.
@@ -54,6 +54,8 @@ def absolute(path: Any) -> str:
 
 def filesystem_of(path: Any) -> tuple[fs.FileSystem, str]:
     """The file system that `path` (local, or any URL that fsspec opens) lies on, and the path within it."""
+    from pyarrow import fs
+
     if not is_url(path):
         return fs.LocalFileSystem(), str(place(path).expanduser())
     import fsspec
@@ -67,6 +69,8 @@ def filesystem_of(path: Any) -> tuple[fs.FileSystem, str]:
 
 def parquet_files(filesystem: fs.FileSystem, directory: str) -> list[str]:
     """The `*.parquet` files right below a directory, sorted; temporary files of writers are passed over. Empty without the directory."""
+    from pyarrow import fs
+
     found = filesystem.get_file_info(fs.FileSelector(directory.rstrip("/"), allow_not_found=True))
     files = [info.path for info in found if info.type == fs.FileType.File]
     return sorted(file for file in files if file.endswith(".parquet") and not file.rsplit("/", 1)[-1].startswith("."))
@@ -78,6 +82,9 @@ def open_parquet(filesystem: fs.FileSystem, file: str) -> pq.ParquetFile:
     Raises:
         UserError: the file cannot be opened, or is no whole Parquet file.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         return pq.ParquetFile(filesystem.open_input_file(file), pre_buffer=True)
     except pa.ArrowInvalid as error:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from manifests.config_files import config_file
 from manifests import configuration
+from manifests.config_files import config_file
 from manifests.errors import UserError, did_you_mean
 from training.data.config import DataConfig
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from manifests.config_files import config_file
 from manifests import configuration
+from manifests.config_files import config_file
 from manifests.errors import UserError
 
 USES = ("curation", "training", "animation", "evaluation", "variants")

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from inference.evaluation.pairs import SIGNALS
-from manifests.config_files import config_file
 from manifests import UserError
 from manifests.atomic import atomic_path
+from manifests.config_files import config_file
 from manifests.errors import did_you_mean
 
 METHOD_FILE = "method.yaml"

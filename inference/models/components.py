@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from curation.face_crop import HEAD_SCALE
 from inference.models.config import PX_PER_CELL, ModelConfig
-from manifests.config_files import config_file
 from manifests import configuration
+from manifests.config_files import config_file
 from manifests.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:

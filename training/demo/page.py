@@ -14,11 +14,10 @@ from inference.evaluation.outputs import column_groups, shown
 from inference.evaluation.pairs import read_pairs
 from inference.evaluation.table import make_table
 from manifests.atomic import atomic_path
+from training.demo import MODALITIES, STAGES
 from training.loop.run_folder import Log
 
 PAGE_FILE = "index.html"
-STAGES = (1, 2, 3)
-MODALITIES = {"A": "sound", "V": "video", "A+V": "sound and video"}
 RESAMPLES = 2_000
 
 

@@ -22,7 +22,7 @@ import click
 from curation.command_line import run_command, say
 from manifests import UserError
 from manifests.atomic import atomic_path
-from training.demo.page import MODALITIES, STAGES, write_page
+from training.demo import MODALITIES, STAGES
 
 STEPS_DIR = "steps"
 SIZE_PX = 256  # of the benchmark; the embedded model's own 128 px are enlarged to it
@@ -138,6 +138,8 @@ def _read(file: Path) -> dict[str, Any] | None:
 @click.option("--quick", is_flag=True, help="A few optimiser steps and one-second videos: shows that everything runs.")
 def demo(out: str, quick: bool) -> None:
     """Samples, curation, training, animation, evaluation, and one page: OUT/index.html. Killed, the same command continues."""
+    from training.demo.page import write_page
+
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     stamps = run_steps(plan(folder, quick), folder, say)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from manifests import UserError
-from training.demo.page import MODALITIES
+from training.demo import MODALITIES
 from training.demo.run import Step, plan, run_steps
 
 ROOT = Path(__file__).resolve().parents[3]
