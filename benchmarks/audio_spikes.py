@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         kept.append(windows[torch.unique(torch.cat([even, peaks.topk(min(2, len(peaks))).indices]))])
     windows = torch.cat(kept)
     spiky = windows.abs().amax((1, 2)) > SPIKE
-    print(f"{with_spikes} of {len(options.sounds)} files hold spikes; {int(spiky.sum())} of {len(windows)} frames; max {windows.abs().max():.0f}")
+    print(f"{with_spikes} of {len(options.sounds)} files hold spikes; {int(spiky.sum())} of {len(windows)} frames")
     for norm in (False, True):
         rms = heard(ModelConfig(audio_norm=norm), windows)
         on_spikes = f"{rms[spiky].mean():.2f}" if spiky.any() else "-"

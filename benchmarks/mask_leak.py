@@ -1,7 +1,7 @@
 """`python -m benchmarks.mask_leak`: how much of the eyes reaches the mouth through an untrained model, under the masks of Eq. 2.
 
-Draws the eye patches anew and measures by how much the residual stream of the mouth's tokens changes after the last block (RMS), as a share of
-the change without a mask. Layers that are zero at birth get random values; one sample, no reference and no sound, on the CPU.
+Draws the eye patches anew and measures by how much the residual stream of the mouth's tokens changes after the last block (RMS), as a share
+of the change without a mask. Layers that are zero at birth get random values; one sample, no reference and no sound, on the CPU.
 """
 
 from __future__ import annotations

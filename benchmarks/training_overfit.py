@@ -22,14 +22,14 @@ import numpy as np
 import torch
 
 import manifests
-from inference.driving.regions import EYES, MOUTH, cut_patches, region_pixels
+from inference.driving.regions import EYES, MOUTH, region_pixels
 from inference.pipeline import MegActorSigmaPipeline
 from training.config import TrainingConfig, load_training_config
 from training.data.clips import load_clips
 from training.data.frames import ClipFrames
 from training.loop.run_folder import PIPELINE, Log
 from training.run import inference_config, train
-from training.watch.videos import find_material, psnr
+from training.watch.videos import driven_picture, find_material, psnr
 
 LOSS_BAR, PSNR_BAR, SOUND_BAR = 0.2, 20.0, 3.0
 STEPS = {1: 1000, 2: 700, 3: 75}  # half the profile's: one clip is soon known
@@ -71,7 +71,7 @@ def choose_clip(manifest: str) -> str:
 def sampled(run: Path, material: ClipFrames, shown: set[str], audio: np.ndarray | None) -> np.ndarray:
     """(F, S, S, 3) uint8 from the run's pipeline."""
     pipeline = MegActorSigmaPipeline.from_pretrained(run / PIPELINE)
-    driven = cut_patches(material.driving, material.boxes, shown)
+    driven = driven_picture(material, shown, pipeline.settings)
     video = pipeline.generate(
         torch.from_numpy(material.reference).permute(2, 0, 1)[None],
         torch.from_numpy(driven).permute(0, 3, 1, 2)[None],
@@ -99,7 +99,7 @@ def measure(stage: int, run: Path, config: TrainingConfig, material: ClipFrames)
         other = sampled(run, material, {EYES}, np.roll(material.audio, len(material.audio) // 2, axis=0))
         change = np.abs(plain.astype(float) - other.astype(float)).mean(-1)  # (F, S, S)
         size = config_size(config)
-        mouth, eyes = (float(change[region_pixels(material.boxes, region, size, size)].mean()) for region in (MOUTH, EYES))
+        mouth, eyes = (float(change[region_pixels(material.parts.regions, region, size, size)].mean()) for region in (MOUTH, EYES))
         print(f"  another sound changes the mouth by {mouth:.2f}, the eyes by {eyes:.2f} (of 255)", flush=True)
         ratio = mouth / max(eyes, 1e-6)
         found.append(Result("stage 2: change of the mouth over the eyes under another sound", ratio, SOUND_BAR, ratio >= SOUND_BAR))

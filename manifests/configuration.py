@@ -52,8 +52,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(cls: type[T], tree: Mapping[str, Any], at: str = "") -> T:
-    """An instance of the dataclass `cls` from a tree of plain values; every key and type is checked. A class variable `RENAMED` maps keys of
-    the past to what a person should write now."""
+    """An instance of the dataclass `cls` from a tree of plain values; every key and type is checked. A class variable `RENAMED` maps keys
+    of the past to what a person should write now."""
     if not isinstance(tree, Mapping):
         raise UserError(f"{at or 'the configuration'} needs a mapping of keys, not {tree!r}")
     hints = typing.get_type_hints(cls)

@@ -29,7 +29,9 @@ AUTO_CACHE = "auto"  # of data.latent_cache: in the run's folder
 
 
 def inference_config(config: TrainingConfig) -> InferenceConfig:
-    return load_inference_config(config.inference, config.inference_overrides)
+    """The inference profile that a run trains for; where its drivers are always grey, the pipeline shows the model grey drivers too."""
+    inference = load_inference_config(config.inference, config.inference_overrides)
+    return replace(inference, grey_driver=inference.grey_driver or config.data.augment.grey_share == 1)
 
 
 def train(

@@ -14,7 +14,7 @@ from inference.driving.contracts import Footage
 from inference.driving.estimator import ESTIMATORS, MotionEstimate, estimate_motion
 from inference.driving.patch_store import PatchStore
 from inference.driving.reference import Reference
-from inference.driving.regions import EYES, MOUTH, REGION_CHOICES, RegionBoxes, region_boxes
+from inference.driving.regions import EYES, MOUTH, PATCH_RULES, REGION_CHOICES, RegionBoxes, greyed, patch_boxes
 from inference.driving.retarget import RETARGETS, retarget_matrix
 from manifests import UserError
 
@@ -36,6 +36,8 @@ class DrivingOptions:
         smooth_ms: standard deviation of the Gaussian over the landmarks from which motion is measured; used only where the amplitude is
             not 1, because there the jitter of the landmarks would shake the picture. Motion that is faster passes unscaled.
         crop_scale: side of the driver's own crop over its landmark box (retarget `none`, and pictures for people).
+        patch_rule: how the patches are cut, `clip` or `frame` (`inference.driving.regions.clip_patches`): as the model was trained.
+        grey: the patches lose their colour: for a model that was trained so.
     """
 
     regions: str = "both"
@@ -45,9 +47,17 @@ class DrivingOptions:
     missing: str = "hold"
     smooth_ms: float = 25.0
     crop_scale: float = HEAD_SCALE
+    patch_rule: str = "clip"
+    grey: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in {"regions": REGION_CHOICES, "retarget": RETARGETS, "estimator": ESTIMATORS, "missing": MISSING}.items():
+        for name, known in {
+            "regions": REGION_CHOICES,
+            "retarget": RETARGETS,
+            "estimator": ESTIMATORS,
+            "missing": MISSING,
+            "patch_rule": PATCH_RULES,
+        }.items():
             if getattr(self, name) not in known:
                 raise UserError(f"driving {name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}")
         if not 0 <= self.smooth_ms <= 1000:
@@ -134,7 +144,10 @@ class Driving:
         self.points_px = np.stack([transform_points(points[s], w) for s, w in zip(source, self.matrices, strict=True)])
         self.points_px[shown < 0] = np.nan
         self._shown = shown
-        self.face_boxes = region_boxes(self.points_px, self.size_px)
+        own_points = np.stack([transform_points(p, w) for p, w in zip(points, warps, strict=True)])  # of held frames too: not seen, NaN
+        own = patch_boxes(own_points, self.size_px, self.options.patch_rule)
+        shows = shown >= 0
+        self.face_boxes = RegionBoxes(own.eyes[source] * shows[:, None, None], own.mouth[source] * shows[:, None])
         self.boxes = _chosen(self.face_boxes, REGION_CHOICES[self.options.regions])
         self.report = self._report(motion.n_degenerate)
         self._store: PatchStore | None = None
@@ -174,7 +187,7 @@ class Driving:
             for picture, source in zip(out, shown, strict=True):
                 if source >= 0:
                     self._store.paste(source, picture)
-        return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
+        return np.ascontiguousarray((greyed(out) if self.options.grey else out).transpose(0, 3, 1, 2))
 
     def shown_frame(self, index: int) -> int | None:
         """The driver's frame whose patches are shown at frame `index`; None for none."""

@@ -1,9 +1,9 @@
 """Eye and mouth rectangles on a face crop: the one definition that training and inference share.
 
-A region is where a part of the face lies in a frame: the box of its landmarks plus margins in units of the distance between the eye centres.
-A patch is what the driven image of the paper (section 3.1) shows of the driver, black elsewhere; the paper gives no sizes. Where the patch
-is the region of each frame, its height tells how far the mouth is open before a pixel of it is looked at; so a patch keeps its size over a
-clip and follows the head alone. Pixel i covers i..i+1, as in `curation.landmarks`.
+A region is where a part of the face lies in a frame: the box of its landmarks plus margins in units of the distance between the eye
+centres. A patch is what the driven image of the paper (section 3.1) shows of the driver, black elsewhere; the paper gives no sizes. Where
+the patch is the region of each frame, its height tells how far the mouth is open before a pixel of it is looked at; so a patch keeps its
+size over a clip and follows the head alone. Pixel i covers i..i+1, as in `curation.landmarks`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation.landmarks.sixty_eight import LEFT_EYE, LIPS, N_POINTS, RIGHT_EYE, RIGID, interocular
-from inference.driving.estimator import smoothed
 
 EYES, MOUTH = "eyes", "mouth"
 REGION_CHOICES = {
@@ -34,7 +33,6 @@ PATCH_RULES = ("clip", "frame")  # "frame" is what models of before were trained
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Of each patch: its points, and those between which its place is measured, because speech and blinking hardly move them.
 _PATCH_PARTS = ((RIGHT_EYE, [36, 39], EYE_MARGINS), (LEFT_EYE, [42, 45], EYE_MARGINS), (LIPS, [48, 54], MOUTH_MARGINS))
-_PLACE_SMOOTH_S = 0.5  # of a part's place beside the rigid points; a nod moves the mouth, a word must not
 _REACH_QUANTILE = 0.98  # of the frames whose part lies within the patch without its margin; one bad frame must not swell it
 
 
@@ -103,24 +101,23 @@ def chin_boxes(points_px: np.ndarray, regions: RegionBoxes, size_px: int | tuple
     return _or_empty(grown, seen)
 
 
-def patch_boxes(points_px: np.ndarray, size_px: int | tuple[int, int], fps: float, rule: str = "clip") -> RegionBoxes:
+def patch_boxes(points_px: np.ndarray, size_px: int | tuple[int, int], rule: str = "clip") -> RegionBoxes:
     """The patches of a clip or driver.
 
     Args:
         points_px: (F, 68, 2) of all of its frames; a frame with a NaN has no patches.
         size_px: side of the square picture, or (height, width).
-        fps: frames a second.
         rule: "clip" or "frame", see `clip_patches`.
     """
     regions = region_boxes(points_px, size_px)
-    return regions if rule == "frame" else placed(clip_patches(points_px, fps, rule), regions, size_px)
+    return regions if rule == "frame" else placed(clip_patches(points_px, rule), regions, size_px)
 
 
-def clip_patches(points_px: np.ndarray, fps: float, rule: str = "clip") -> np.ndarray:
+def clip_patches(points_px: np.ndarray, rule: str = "clip") -> np.ndarray:
     """(F, 3, 4) int64, right eye, left eye, mouth, before they are cut at the picture's edge and kept off each other's regions (`placed`).
 
-    By the rule "clip" each has one size, which holds its part in all frames but for a few, and follows the rigid points of the face; beside
-    these its place is smoothed. By the rule "frame" each is its region.
+    By the rule "clip" each has one size, which holds its part in all frames but for a few, and goes where the rigid points of the face go.
+    By the rule "frame" each is its region.
 
     Raises:
         ValueError: another rule, points of another shape.
@@ -143,7 +140,7 @@ def clip_patches(points_px: np.ndarray, fps: float, rule: str = "clip") -> np.nd
             grown = tight + margins * unit[seen, None] * np.array([-1, -1, 1, 1])
             patches[seen, k] = np.concatenate([np.floor(grown[:, :2]), np.ceil(grown[:, 2:])], axis=-1)
             continue
-        place = (rigid + smoothed(points[:, corners].mean(axis=1) - rigid, _PLACE_SMOOTH_S * float(fps)))[seen]
+        place = rigid[seen] + np.median((points[:, corners].mean(axis=1) - rigid)[seen], axis=0)
         reach = np.concatenate([place - tight[:, :2], tight[:, 2:] - place], axis=-1)  # left, up, right, down of the place
         reach = np.quantile(reach, _REACH_QUANTILE, axis=0) + margins * np.median(unit[seen])
         first = np.round(place - reach[:2])

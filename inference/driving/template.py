@@ -23,7 +23,7 @@ from curation.contracts import AUDIO_RATE_HZ
 from curation.landmarks.sixty_eight import N_POINTS, interocular
 from inference.driving.contracts import MAX_FPS, Footage
 from inference.driving.picture import MAX_PIXELS
-from inference.driving.regions import region_boxes
+from inference.driving.regions import patch_boxes, region_boxes
 from manifests import UserError
 from manifests.atomic import atomic_path
 
@@ -165,8 +165,8 @@ def _roomy_boxes(footage: Footage) -> np.ndarray:
     """(F, 3, 4) int64: the patches with ROOM about them, within the frame; all zero where there is no face."""
     points = np.asarray(footage.points_px, np.float64)
     size = (footage.height_px, footage.width_px)
-    boxes = region_boxes(points, size)
-    tight = np.concatenate([boxes.eyes, boxes.mouth[:, None]], axis=1)
+    by_rule = [np.concatenate([b.eyes, b.mouth[:, None]], axis=1) for b in (region_boxes(points, size), patch_boxes(points, size))]
+    tight = np.concatenate([np.minimum(*by_rule)[..., :2], np.maximum(*by_rule)[..., 2:]], axis=-1)  # whichever the model asks for
     room = np.nan_to_num(ROOM * interocular(points))[:, None, None] * np.array([-1, -1, 1, 1])
     limits = np.array([footage.width_px, footage.height_px] * 2)
     grown = np.clip(np.round(tight + room), 0, limits).astype(np.int64)

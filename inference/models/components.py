@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONFIGS = config_file("inference")
 CODECS = ("block_dct", "vae")
 AUDIO_ENCODERS = ("logmel", "whisper")
+PATCH_RULES = ("clip", "frame")  # of `inference.driving.regions`
 CONDITIONS = ("reference", "driven", "audio", "all")
 NOTHING = "no condition"  # the combination that holds none
 REPOSITORIES = {"vae": "stabilityai/sd-vae-ft-ema", "whisper": "openai/whisper-tiny"}
@@ -73,6 +74,9 @@ class InferenceConfig:
         fps: frames a second of its training clips, and of videos made from sound alone.
         landmarks: backend that finds the faces of portraits and drivers (`curation.landmarks`): facemesh or dwpose.
         crop_scale: side of the crop in units of the face's landmark box (`curation.face_crop`).
+        patch_rule: how the driver's patches are cut, "clip" or "frame" (`inference.driving.regions.clip_patches`). A saved configuration
+            without it is of a model that was trained on "frame".
+        grey_driver: the driver loses its colour. Training sets it where it showed none (`data.augment.grey_share` 1).
     """
 
     profile: str = "embedded"
@@ -83,6 +87,8 @@ class InferenceConfig:
     fps: float = 25.0
     landmarks: str = "facemesh"
     crop_scale: float = HEAD_SCALE
+    patch_rule: str = "frame"
+    grey_driver: bool = False
 
     def __post_init__(self) -> None:
         side = PX_PER_CELL * self.model.patch_size * self.model.temporal_window
@@ -92,6 +98,8 @@ class InferenceConfig:
             raise UserError(f"fps is {self.fps}; it must lie in 1…120")
         if not 1 <= self.crop_scale <= 10:
             raise UserError(f"crop_scale is {self.crop_scale}; it must lie in 1…10")
+        if self.patch_rule not in PATCH_RULES:
+            raise UserError(f"patch_rule is {self.patch_rule!r}{did_you_mean(self.patch_rule, PATCH_RULES)}")
 
     @property
     def latent_grid(self) -> tuple[int, int]:

@@ -21,8 +21,8 @@ class ModelConfigError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Every size of the model. The defaults are the paper's: 1,404,601,432 parameters. A setting that came later is off by default, which is
-    what a saved configuration without it was trained with; the shipped profiles turn it on.
+    """Every size of the model. The defaults are the paper's: 1,404,601,432 parameters. A setting that came later is off by default,
+    which is what a saved configuration without it was trained with; the shipped profiles turn it on.
 
     Attributes:
         num_layers: transformer blocks of the denoiser; the reference transformer has as many.

@@ -78,7 +78,13 @@ def open_driver(
             raise UserError("motion belongs to a driver that is still to be read; this one is prepared: give it its amplitude there")
         return driving
     amplitude = motion if isinstance(motion, Amplitude) else Amplitude.of(float(motion))
-    options = DrivingOptions(amplitude=amplitude, retarget="face" if portrait else "none", crop_scale=settings.crop_scale)
+    options = DrivingOptions(
+        amplitude=amplitude,
+        retarget="face" if portrait else "none",
+        crop_scale=settings.crop_scale,
+        patch_rule=settings.patch_rule,
+        grey=settings.grey_driver,
+    )
     return Patches(open_footage(driving, finder(), still_fps=still_fps), portrait, options, settings.size_px)
 
 

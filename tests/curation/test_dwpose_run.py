@@ -115,7 +115,8 @@ def test_how_the_networks_run_makes_no_score_stale(runtime):
 
 
 @pytest.mark.parametrize(
-    ("extra", "message"), [((), "get them with `make models PROFILE=paper`"), (("provider=gpu",), "get them with `make models PROFILE=paper`")]
+    ("extra", "message"),
+    [((), "get them with `make models PROFILE=paper`"), (("provider=gpu",), "get them with `make models PROFILE=paper`")],
 )
 def test_without_weights_the_run_ends_in_one_line_before_it_writes_anything(videos, tmp_path, monkeypatch, capfd, extra, message):
     monkeypatch.setenv("MEGACTOR_MODELS", str(tmp_path))

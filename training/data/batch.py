@@ -32,12 +32,13 @@ class AugmentParameters(NamedTuple):
     """How each sample's driving patches are changed; applied by `training.data.patches.augment_driven`.
 
     Attributes:
-        scale: (B, 2) float32, size of the patches' content along x and y about the patch's centre; 1 = unchanged.
+        scale: (B, 2) float32, size of the patches' content along x and y; 1 = unchanged.
         shrink: (B,) int64, the content's resolution is divided by this; 1 = unchanged.
         gain: (B,) float32, brightness factor; 1 = unchanged.
         contrast: (B,) float32 about the patches' own mean; 1 = unchanged.
         saturation: (B,) float32; 1 = unchanged, 0 = greyscale.
         hue: (B,) float32 in turns; 0 = unchanged.
+        whole: (B,) bool; True scales the whole picture about its middle, and the patches with it, False each patch within its rectangle.
     """
 
     scale: torch.Tensor
@@ -46,12 +47,14 @@ class AugmentParameters(NamedTuple):
     contrast: torch.Tensor
     saturation: torch.Tensor
     hue: torch.Tensor
+    whole: torch.Tensor
 
     @classmethod
     def identity(cls, batch_size: int) -> AugmentParameters:
         """No change."""
         ones = torch.ones(batch_size)
-        return cls(torch.ones(batch_size, 2), torch.ones(batch_size, dtype=torch.int64), ones, ones.clone(), ones.clone(), ones * 0)
+        shrink, whole = torch.ones(batch_size, dtype=torch.int64), torch.zeros(batch_size, dtype=torch.bool)
+        return cls(torch.ones(batch_size, 2), shrink, ones, ones.clone(), ones.clone(), ones * 0, whole)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class TrainingBatch:
         augmentation: per sample.
         eye_tokens, mouth_tokens: (B, F, ht, wt) bool, the target's regions whatever the driven frames show.
         region_mask: Eq. 2 for the frames that need it, or None.
-        loss_keep: (B, F, h, w) bool; False inside the target's mouth where the sample's loss is masked.
+        loss_keep: (B, F, h, w) bool; False where the sample's loss is masked: the target's mouth, down to the chin.
         audio: (B, F, T, Ca) float16, zeros where not present; None in stage 1.
         audio_present: (B, F) float32, 0 or 1.
         conditions_dropped: (B,) bool.

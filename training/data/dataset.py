@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from curation.contracts import ClipError
-from inference.driving.regions import EYES, MOUTH, RegionBoxes, cut_patches
+from inference.driving.regions import EYES, MOUTH, cut_patches, placed
 from inference.models.components import InferenceConfig
 from inference.models.config import PX_PER_CELL
 from inference.models.masks import EYE_DILATION_TOKENS, dilate
@@ -22,12 +22,18 @@ from training.data.config import DataConfig
 from training.data.draws import draws, sample_noise
 from training.data.frames import ClipFrames, FrameSource
 from training.data.modality import Conditions, draw_conditions
-from training.data.patch_change import PatchChange, draw_change
+from training.data.patch_change import PatchChange, draw_change, moved
+from training.data.patches import scaled_boxes
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample; see `training.data.batch.TrainingBatch` for shapes, without the batch dimension and with pictures as (..., S, S, 3)."""
+    """One sample; see `training.data.batch.TrainingBatch` for shapes, without the batch dimension and with pictures as (..., S, S, 3).
+
+    Attributes:
+        eye_keys, mouth_queries: (F, ht, wt) bool, for Eq. 2: where the driven eyes or the target's are, and the target's mouth down to the
+            chin.
+    """
 
     sample_index: int
     clip_id: str
@@ -39,6 +45,8 @@ class Sample:
     driven_boxes: np.ndarray
     eye_tokens: np.ndarray
     mouth_tokens: np.ndarray
+    eye_keys: np.ndarray
+    mouth_queries: np.ndarray
     loss_keep: np.ndarray
     audio: np.ndarray | None
     change: PatchChange
@@ -122,18 +130,21 @@ class TrainingDataset(Dataset):
     ) -> Sample:
         inference, seed, stage = self._inference, self._seed, self._stage
         height, width = inference.latent_grid
+        change = draw_change(self._data.augment, draws(seed, stage, sample_index, "augmentation")) if self._augment else PatchChange()
+        regions, chin = frames.parts.regions, frames.parts.chin[:, None]
+        patches = placed(moved(frames.parts.patches, change), regions, inference.size_px)
         shown = {name for name, shows in ((EYES, conditions.eyes), (MOUTH, conditions.mouth)) if shows}
-        driven_boxes = np.concatenate([frames.boxes.eyes * conditions.eyes, frames.boxes.mouth[:, None] * conditions.mouth], axis=1)
+        driven_boxes = np.concatenate([patches.eyes * conditions.eyes, patches.mouth[:, None] * conditions.mouth], axis=1)
         keep = np.ones((self._num_frames, height, width), bool)
         if conditions.mask_loss:
-            keep = ~cells_touched(frames.boxes, MOUTH, PX_PER_CELL, height, width)
+            keep = ~cells_touched(chin, PX_PER_CELL, height, width)
         px_per_token = PX_PER_CELL * inference.model.patch_size
         grid = inference.size_px // px_per_token
-        eye_tokens = cells_touched(frames.boxes, EYES, px_per_token, grid, grid)
-        if conditions.mask_attention and dilate(torch.from_numpy(eye_tokens), EYE_DILATION_TOKENS).flatten(1).all(1).any():
+        eye_tokens = cells_touched(regions.eyes, px_per_token, grid, grid)
+        eye_keys = eye_tokens | cells_touched(_after(patches.eyes, change, inference.size_px), px_per_token, grid, grid)
+        if conditions.mask_attention and dilate(torch.from_numpy(eye_keys), EYE_DILATION_TOKENS).flatten(1).all(1).any():
             raise ClipError("too_close", "the eyes fill the crop: Eq. 2 would leave the mouth nothing to look at")
         noise_shape = (self._num_frames, inference.model.latent_channels, height, width)
-        change = draw_change(self._data.augment, draws(seed, stage, sample_index, "augmentation")) if self._augment else PatchChange()
         return Sample(
             sample_index=sample_index,
             clip_id=clip.clip_id,
@@ -141,10 +152,12 @@ class TrainingDataset(Dataset):
             conditions=conditions,
             targets=frames.targets,
             reference=frames.reference,
-            driven=cut_patches(frames.driving, frames.boxes, shown),
+            driven=cut_patches(frames.driving, patches, shown, inference.grey_driver),
             driven_boxes=driven_boxes,
             eye_tokens=eye_tokens,
-            mouth_tokens=cells_touched(frames.boxes, MOUTH, px_per_token, grid, grid),
+            mouth_tokens=cells_touched(regions.mouth[:, None], px_per_token, grid, grid),
+            eye_keys=eye_keys,
+            mouth_queries=cells_touched(chin, px_per_token, grid, grid),
             loss_keep=keep,
             audio=frames.audio,
             change=change,
@@ -153,13 +166,19 @@ class TrainingDataset(Dataset):
         )
 
 
-def cells_touched(boxes: RegionBoxes, region: str, cell_px: int, height: int, width: int) -> np.ndarray:
-    """(F, height, width) bool: cells of `cell_px` pixels that a region touches.
+def cells_touched(rectangles: np.ndarray, cell_px: int, height: int, width: int) -> np.ndarray:
+    """(F, height, width) bool: cells of `cell_px` pixels that (F, n, 4) rectangles touch.
 
-    Equals `inference.models.masks.region_tokens` of the region's pixels; computed from the rectangles, because 16 frames hold many pixels.
+    Equals `inference.models.masks.region_tokens` of their pixels; computed from the rectangles, because 16 frames hold many pixels.
     """
-    touched = np.zeros((len(boxes), height, width), bool)
-    for cells, rectangles in zip(touched, boxes.of(region).tolist(), strict=True):
-        for x0, y0, x1, y1 in rectangles:
+    touched = np.zeros((len(rectangles), height, width), bool)
+    for cells, boxes in zip(touched, rectangles.tolist(), strict=True):
+        for x0, y0, x1, y1 in boxes:
             cells[y0 // cell_px : -(-y1 // cell_px), x0 // cell_px : -(-x1 // cell_px)] = True
     return touched
+
+
+def _after(boxes: np.ndarray, change: PatchChange, size_px: int) -> np.ndarray:
+    """(F, n, 4) rectangles where the device will show them."""
+    scale, whole = torch.tensor([change.scale], dtype=torch.float32), torch.tensor([change.whole])
+    return scaled_boxes(torch.from_numpy(boxes)[None], scale, whole, size_px, size_px)[0].numpy()

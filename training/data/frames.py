@@ -15,7 +15,7 @@ import torch
 from curation import face_crop
 from curation.contracts import Clip, ClipError
 from curation.media import MediaReader
-from inference.driving.regions import RegionBoxes, region_boxes
+from inference.driving.regions import RegionBoxes, chin_boxes, clip_patches, region_boxes
 from inference.models.audio_cache import AudioFeatureCache
 from inference.models.audio_rows import audio_windows
 from inference.models.components import InferenceConfig, build_audio_encoder
@@ -26,21 +26,36 @@ _GEOMETRIES_KEPT = 64
 _PICTURES_AT_ONCE = 16
 
 
+class FaceParts(NamedTuple):
+    """Where the face lies in F frames, in pixels of the crop.
+
+    Attributes:
+        regions: eyes and mouth of each frame.
+        chin: (F, 4), the mouth down to the chin.
+        patches: (F, 3, 4) what the driven image shows (right eye, left eye, mouth), before it is moved at random and cut
+            (`inference.driving.regions.placed`).
+    """
+
+    regions: RegionBoxes
+    chin: np.ndarray
+    patches: np.ndarray
+
+
 class ClipFrames(NamedTuple):
     """What a clip gives to a sample of F frames; S = size_px.
 
     Attributes:
         targets: (F, S, S, 3) uint8 RGB, or (F, C, h, w) float16 latents.
         reference: (S, S, 3) uint8, or (C, h, w) float16.
-        driving: (F, S, S, 3) uint8, right at least inside `boxes`.
-        boxes: the target's regions, in pixels of the crop.
+        driving: (F, S, S, 3) uint8, right at least wherever a patch may be moved to (`training.data.patch_change.reach`).
+        parts: where the target's face lies.
         audio: (F, T, Ca) float16, or None where not asked for.
     """
 
     targets: np.ndarray
     reference: np.ndarray
     driving: np.ndarray
-    boxes: RegionBoxes
+    parts: FaceParts
     audio: np.ndarray | None
 
 
@@ -124,28 +139,28 @@ class VideoFrames:
             ClipError: what `MediaReader.pictures_at` and `read` raise.
         """
         geometry = self.geometry(clip)
-        matrix, boxes = self._placed(geometry, crop, targets)
+        matrix, parts = self._placed(geometry, crop, targets)
         pictures = self._pictures(clip.video_path, clip.start_ms + geometry.times_ms[[reference, *targets]])
         cut = self._cut(pictures, matrix)
         driving = cut[1:]
         if variant is not None:
             driving = self._cut_variant(clip.variants[variant], geometry, targets, matrix)
         audio = self.audio(clip, targets) if with_audio else None
-        return ClipFrames(cut[1:], cut[0], driving, boxes, audio)
+        return ClipFrames(cut[1:], cut[0], driving, parts, audio)
 
-    def cut_by_every_square(self, clip: TrainingClip, targets: Sequence[int]) -> Iterator[tuple[np.ndarray, RegionBoxes, list[np.ndarray]]]:
-        """For each of the clip's squares: (F, S, S, 3) uint8 pictures, the regions, and the same pictures of each variant. Decodes once a
-        square, so that no more than one square's pictures are in memory.
+    def cut_by_every_square(self, clip: TrainingClip, targets: Sequence[int]) -> Iterator[tuple[np.ndarray, FaceParts, list[np.ndarray]]]:
+        """For each of the clip's squares: (F, S, S, 3) uint8 pictures, the face's parts, and the same pictures of each variant. Decodes
+        once a square, so that no more than one square's pictures are in memory.
 
         Raises:
             ClipError: what `MediaReader.pictures_at` raises.
         """
         geometry = self.geometry(clip)
         for crop in range(self._data.crops_per_clip):
-            matrix, boxes = self._placed(geometry, crop, targets)
+            matrix, parts = self._placed(geometry, crop, targets)
             pictures = self._cut_streamed(clip, geometry, targets, matrix)
             variants = [self._cut_variant(path, geometry, targets, matrix) for path in clip.variants]
-            yield pictures, boxes, variants
+            yield pictures, parts, variants
 
     def audio(self, clip: TrainingClip, targets: Sequence[int]) -> np.ndarray:
         """(F, T, Ca) float16 windows of the target frames, from the cache of features.
@@ -157,10 +172,14 @@ class VideoFrames:
         first, end = targets[0], targets[-1] + 1
         return audio_windows(states, self._inference.fps, end - first, first)[[k - first for k in targets]].numpy()
 
-    def _placed(self, geometry: ClipGeometry, crop: int, targets: Sequence[int]) -> tuple[np.ndarray, RegionBoxes]:
-        """The matrix of a square, and the regions of the target frames in its crop."""
-        matrix = face_crop.crop_matrix(geometry.squares[crop], self._inference.size_px)
-        return matrix, region_boxes(face_crop.transform_points(geometry.points_px[list(targets)], matrix), self._inference.size_px)
+    def _placed(self, geometry: ClipGeometry, crop: int, targets: Sequence[int]) -> tuple[np.ndarray, FaceParts]:
+        """The matrix of a square, and where the face lies in its crop of the target frames."""
+        inference, rows = self._inference, list(targets)
+        matrix = face_crop.crop_matrix(geometry.squares[crop], inference.size_px)
+        points = face_crop.transform_points(geometry.points_px, matrix)
+        regions = region_boxes(points[rows], inference.size_px)
+        patches = clip_patches(points, inference.patch_rule)[rows]
+        return matrix, FaceParts(regions, chin_boxes(points[rows], regions, inference.size_px), patches)
 
     def _pictures(self, path: str, times_ms: np.ndarray) -> list[np.ndarray]:
         with self._lock:

@@ -4,12 +4,12 @@ One safetensors file a clip, `CACHE/ab/abcdef….safetensors`:
 
     frames              (N,) int32, frames of the clip, ascending
     latents.K           (N, C, h, w) float16, cut by the clip's square K
-    boxes.K             (N, 3, 4) int16: right eye, left eye, mouth
-    offsets.K           (3N + 1,) int64: where each rectangle's pixels begin in `patches`
-    patches.K[.V]       (pixels · 3,) uint8: the rectangles of all frames, one after the other; .V of the clip's variant V
+    regions.K           (N, 3, 4) int16: right eye, left eye, mouth
+    chin.K              (N, 4) int16: the mouth down to the chin
+    boxes.K             (N, 3, 4) int16: the patches of right eye, left eye and mouth, unmoved
+    offsets.K           (3N + 1,) int64: where the pixels about each patch begin in `patches`
+    patches.K[.V]       (pixels · 3,) uint8: of all frames what random moves of the patches can reach; .V of the clip's variant V
     audio               (N, T, Ca) float16 windows; not in files without sound
-
-512 px: 32 KiB of latents and about 80 KiB of patches a frame, instead of 768 KiB of pixels.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ from manifests import UserError
 from manifests.atomic import atomic_path, put
 from training.data.clips import ClipTable, TrainingClip
 from training.data.config import DataConfig
-from training.data.frames import ClipFrames, VideoFrames
+from training.data.frames import ClipFrames, FaceParts, VideoFrames
+from training.data.patch_change import reach
 
 if TYPE_CHECKING:
     from inference.models.codecs import LatentCodec
 
 CACHE_FILE = "cache.json"
-FORMAT = 1
+FORMAT = 2
 _ENCODE_AT_ONCE = 16
 _FILES_KEPT = 256
 
@@ -57,6 +58,9 @@ def cache_settings(data: DataConfig, inference: InferenceConfig) -> dict[str, An
         "crop_scale": inference.crop_scale,
         "crops_per_clip": data.crops_per_clip,
         "crop_jitter": data.crop_jitter if data.crops_per_clip > 1 else 0.0,
+        "patch_rule": inference.patch_rule,
+        "augment.box_shift": data.augment.box_shift,
+        "augment.box_size": data.augment.box_size,
     }
 
 
@@ -129,10 +133,12 @@ class CacheWork:
             raise ClipError("too_short", f"it has not {self._num_frames} frames in a row with a face")
         tensors: dict[str, torch.Tensor] = {"frames": torch.from_numpy(frames)}
         pieces = self._videos.cut_by_every_square(clip, frames.tolist())
-        for crop, (pictures, boxes, variants) in enumerate(pieces):
+        for crop, (pictures, parts, variants) in enumerate(pieces):
             tensors[f"latents.{crop}"] = self._encode(pictures)
-            rectangles = np.concatenate([boxes.eyes, boxes.mouth[:, None]], axis=1)
-            tensors[f"boxes.{crop}"] = torch.from_numpy(rectangles.astype(np.int16))
+            regions = np.concatenate([parts.regions.eyes, parts.regions.mouth[:, None]], axis=1)
+            for name, rectangles in (("regions", regions), ("chin", parts.chin), ("boxes", parts.patches)):
+                tensors[f"{name}.{crop}"] = torch.from_numpy(rectangles.astype(np.int16))
+            rectangles = reach(parts.patches, data.augment, self._inference.size_px)
             offsets, pixels = _pack(pictures, rectangles)
             tensors[f"offsets.{crop}"], tensors[f"patches.{crop}"] = offsets, pixels
             for v, variant in enumerate(variants):
@@ -184,6 +190,7 @@ class CachedFrames:
 
     def __init__(self, folder: str | Path, data: DataConfig, inference: InferenceConfig):
         self._folder = open_cache(folder, cache_settings(data, inference))
+        self._augment = data.augment
         self._size_px = inference.size_px
         self._opened: OrderedDict[str, _CachedClip] = OrderedDict()
 
@@ -216,15 +223,15 @@ class CachedFrames:
         first, end, rows = int(at[0]), int(at[-1]) + 1, at - at[0]
         file = cached.file
         latents = file.get_slice(f"latents.{crop}")
-        rectangles = file.get_slice(f"boxes.{crop}")[first:end][rows].astype(np.int64)
+        regions, chin, boxes = (file.get_slice(f"{name}.{crop}")[first:end][rows].astype(np.int64) for name in ("regions", "chin", "boxes"))
         offsets = file.get_slice(f"offsets.{crop}")[3 * first : 3 * end + 1]
         pixels = file.get_slice(patches)[int(offsets[0]) : int(offsets[-1])]
         begins = (offsets[:-1] - offsets[0]).reshape(-1, 3)[rows]
         return ClipFrames(
             targets=latents[first:end][rows],
             reference=latents[place : place + 1][0],
-            driving=_paste(pixels, rectangles, begins, self._size_px),
-            boxes=RegionBoxes(rectangles[:, :2], rectangles[:, 2]),
+            driving=_paste(pixels, reach(boxes, self._augment, self._size_px), begins, self._size_px),
+            parts=FaceParts(RegionBoxes(regions[:, :2], regions[:, 2]), chin, boxes),
             audio=file.get_slice("audio")[first:end][rows] if with_audio else None,
         )
 

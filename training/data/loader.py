@@ -172,7 +172,8 @@ def collate(drawn: Sequence[Sample | NoSample], mask_paths: str = "one_hop") -> 
             return sample
         samples.append(sample)
     conditions = [sample.conditions for sample in samples]
-    eye_tokens, mouth_tokens = (_stacked([getattr(s, name) for s in samples]) for name in ("eye_tokens", "mouth_tokens"))
+    eye_tokens = _stacked([s.eye_tokens for s in samples])
+    eye_keys, mouth_queries = (_stacked([getattr(s, name) for s in samples]) for name in ("eye_keys", "mouth_queries"))
     masked = torch.tensor([c.mask_attention for c in conditions])[:, None, None, None]
     with_latents = samples[0].targets.dtype == np.float16
     targets, reference = _stacked([s.targets for s in samples]), _stacked([s.reference for s in samples])
@@ -196,8 +197,8 @@ def collate(drawn: Sequence[Sample | NoSample], mask_paths: str = "one_hop") -> 
         driven_boxes=_stacked([s.driven_boxes for s in samples]),
         augmentation=_parameters(samples),
         eye_tokens=eye_tokens,
-        mouth_tokens=mouth_tokens,
-        region_mask=eye_mouth_mask(eye_tokens & masked, mouth_tokens & masked, paths=mask_paths),
+        mouth_tokens=_stacked([s.mouth_tokens for s in samples]),
+        region_mask=eye_mouth_mask(eye_keys & masked, mouth_queries & masked, paths=mask_paths),
         loss_keep=_stacked([s.loss_keep for s in samples]),
         audio=audio,
         audio_present=present,
@@ -226,4 +227,5 @@ def _parameters(samples: list[Sample]) -> AugmentParameters:
         contrast=torch.tensor([c.contrast for c in changes]),
         saturation=torch.tensor([c.saturation for c in changes]),
         hue=torch.tensor([c.hue for c in changes]),
+        whole=torch.tensor([c.whole for c in changes]),
     )

@@ -74,9 +74,7 @@ class ModalityConfig:
         if self.mask_paths not in MASK_PATHS:
             raise ValueError(f"mask_paths is {self.mask_paths!r}; it must be one of {', '.join(MASK_PATHS)}")
         if self.mask_paths == "all" and 3 in self.masked_stages:
-            raise ValueError(
-                "mask_paths=all cannot hold in stage 3, whose temporal modules mix neighbouring tokens: leave 3 out of masked_stages"
-            )
+            raise ValueError("mask_paths=all cannot hold in stage 3, whose temporal modules mix neighbours: leave 3 out of masked_stages")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The random changes of the driving patches, batched, on whatever device the batch is.
 
-Each patch's content changes within its own rectangle: outside the rectangles the picture stays black, and no pixel of one patch reaches
-another, so what a sample's modality hides stays hidden.
+Each patch's content changes within its own rectangle, or the whole picture is scaled and the rectangles with it: outside them it stays
+black, and no pixel of one patch reaches another, so what a sample's modality hides stays hidden.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def change_patches(
 
     Args:
         frames: (B, F, 3, H, W) uint8, black outside the patches.
-        boxes: (B, F, P, 4) int64 half-open rectangles x0, y0, x1, y1; empty ones are no patch.
+        boxes: (B, F, P, 4) int64 half-open rectangles x0, y0, x1, y1 in `frames`; empty ones are no patch.
         parameters: one change a sample.
 
     Returns:
@@ -40,9 +40,10 @@ def change_patches(
     shapes.check("boxes", boxes, "B", "F", "P", 4)
     shapes.check("scale", parameters.scale, "B", 2)
     pictures = frames.float() / 255
-    inside = _inside(boxes, *frames.shape[-2:])  # (B, F, P, H, W)
+    shown = scaled_boxes(boxes, parameters.scale, parameters.whole, *frames.shape[-2:])
+    inside = _inside(shown, *frames.shape[-2:])  # (B, F, P, H, W)
     covered = inside.any(2, keepdim=True)  # (B, F, 1, H, W)
-    changed = _scaled(pictures, boxes, inside, parameters.scale)
+    changed = _scaled(pictures, boxes, inside, parameters.scale, parameters.whole)
     changed = _shrunk(changed, inside, parameters.shrink)
     changed = _coloured(changed, covered, parameters)
     moved = (
@@ -68,15 +69,28 @@ def _inside(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return in_rows[..., :, None] & in_columns[..., None, :]
 
 
-def _scaled(pictures: torch.Tensor, boxes: torch.Tensor, inside: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Every patch's content resized about its middle, bilinear; what grows is cut at the rectangle, around what shrinks is black."""
+def scaled_boxes(boxes: torch.Tensor, scale: torch.Tensor, whole: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(B, F, P, 4) int64: the rectangles that show something after the change: those of `whole` samples are scaled about the picture's
+    middle, to whole pixels outward and within it."""
+    middle, factor = boxes.new_tensor([width, height, width, height]) / 2, scale.repeat(1, 2)[:, None, None]
+    grown = middle + (boxes - middle) * factor
+    outward = torch.cat([grown[..., :2].floor(), grown[..., 2:].ceil()], dim=-1).clamp(min=0)
+    outward = torch.minimum(outward, 2 * middle).to(boxes.dtype)
+    filled = (boxes[..., 2:] > boxes[..., :2]).all(-1, keepdim=True)
+    return torch.where(whole.reshape(-1, 1, 1, 1) & filled, outward, boxes)
+
+
+def _scaled(pictures: torch.Tensor, boxes: torch.Tensor, inside: torch.Tensor, scale: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """Every patch's content resized about its middle, or that of the picture, bilinear; what grows is cut at the rectangle, around what
+    shrinks is black."""
     height, width = pictures.shape[-2:]
     columns = torch.arange(width, device=boxes.device) + 0.5
     rows = torch.arange(height, device=boxes.device) + 0.5
     result = torch.zeros_like(pictures)
     for patch in range(boxes.shape[2]):
         x0, y0, x1, y1 = boxes[:, :, patch, :, None].float().unbind(-2)  # (B, F, 1) each
-        middle_x, middle_y = (x0 + x1) / 2, (y0 + y1) / 2
+        middle_x = torch.where(whole[:, None, None], width / 2, (x0 + x1) / 2)
+        middle_y = torch.where(whole[:, None, None], height / 2, (y0 + y1) / 2)
         from_x = middle_x + (columns - middle_x) / scale[:, None, :1]  # (B, F, W)
         from_y = middle_y + (rows - middle_y) / scale[:, None, 1:]  # (B, F, H)
         within = ((from_x >= x0) & (from_x < x1))[..., None, :] & ((from_y >= y0) & (from_y < y1))[..., None]  # (B, F, H, W)

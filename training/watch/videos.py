@@ -11,7 +11,7 @@ import torch
 from curation.contracts import Clip, ClipError
 from curation.media import MediaReader
 from curation.samples.encode import FPS, write_mp4
-from inference.driving.regions import EYES, MOUTH, cut_patches
+from inference.driving.regions import EYES, MOUTH, cut_patches, placed
 from inference.models.components import InferenceConfig
 from inference.pipeline import MegActorSigmaPipeline
 from manifests.atomic import atomic_path
@@ -79,7 +79,7 @@ class SampleVideos:
         for mode, (shown, hears) in MODES.items():
             if hears and material.audio is None:
                 continue
-            driven = cut_patches(material.driving, material.boxes, set(shown)) if shown else None
+            driven = driven_picture(material, set(shown), pipeline.settings) if shown else None
             video = pipeline.generate(
                 torch.from_numpy(material.reference).permute(2, 0, 1)[None],
                 None if driven is None else torch.from_numpy(driven).permute(0, 3, 1, 2)[None],
@@ -125,6 +125,12 @@ def find_material(
     finally:
         source.close()
     return None
+
+
+def driven_picture(material: ClipFrames, shown: set[str], inference: InferenceConfig) -> np.ndarray:
+    """(F, S, S, 3) uint8: the driver's patches as the model sees them, unchanged."""
+    patches = placed(material.parts.patches, material.parts.regions, inference.size_px)
+    return cut_patches(material.driving, patches, shown, inference.grey_driver)
 
 
 def psnr(target: np.ndarray, other: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from inference.driving import Amplitude, Driving, DrivingOptions, Reference, cut
 from inference.driving.amplitude import Motion, corrections
 from inference.driving.estimator import estimate_motion
 from inference.driving.footage import exact_rate
+from inference.driving.regions import greyed, patch_boxes
 from inference.driving.retarget import retarget_matrix
 from inference.driving.template import TemplateFootage
 from manifests import UserError
@@ -35,16 +36,18 @@ def test_at_full_amplitude_the_model_sees_the_drivers_own_pixels_resampled_once(
     footage = PlantedFootage(8)
     with Driving(footage, options=DrivingOptions(retarget="none"), size_px=64) as driving:
         frames = channels_last(driving.driven_frames(0, 8))
+    with Driving(footage, options=DrivingOptions(retarget="none", grey=True), size_px=64) as driving:
+        np.testing.assert_array_equal(channels_last(driving.driven_frames(0, 8)), greyed(frames))
     matrix = crop_matrix(clip_square(footage.points_px), 64)
     points = np.stack([transform_points(p, matrix) for p in footage.points_px])
     crops = np.stack([warp(footage.frame(i), matrix, 64) for i in range(8)])
-    np.testing.assert_array_equal(frames, cut_patches(crops, region_boxes(points, 64), {"eyes", "mouth"}))
+    np.testing.assert_array_equal(frames, cut_patches(crops, patch_boxes(points, 64), {"eyes", "mouth"}))
     assert frames.any(axis=(1, 2, 3)).all()
 
 
 def test_amplitude_and_retargeting_are_one_resample_and_the_patches_follow_the_warped_landmarks():
     footage, reference = PlantedFootage(8), portrait()
-    with Driving(footage, reference, DrivingOptions(amplitude=HALF, smooth_ms=0)) as driving:
+    with Driving(footage, reference, DrivingOptions(amplitude=HALF, smooth_ms=0, patch_rule="frame")) as driving:
         frames = channels_last(driving.driven_frames(0, 8))
     motion = estimate_motion(footage.points_px)
     canvas = np.vstack([driving.reference.matrix, [0, 0, 1]]) @ np.vstack(

@@ -173,7 +173,7 @@ def test_eq2_reaches_every_block(make_model, make_inputs):
 
 @pytest.mark.parametrize("reference", ["all", "none", "mixed"])
 def test_a_mask_of_all_paths_leaves_the_mouth_nothing_of_the_eyes(make_model, make_inputs, reference):
-    """Driven pixels of the eyes changed, three blocks: through one hop of Eq. 2 the mouth still hears of it, through all paths it does not."""
+    """Driven pixels of the eyes changed, four blocks: under Eq. 2 (one hop) the mouth still hears of it, under a mask of all paths not."""
     model = make_model(lively=True, with_temporal=False)
     inputs = make_inputs(clips=2, frames=1, grid=32)
     inputs["driven_frames"] *= 0

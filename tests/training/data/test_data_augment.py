@@ -12,8 +12,8 @@ from torchvision.transforms.v2 import functional as reference
 
 from training.data.batch import AugmentParameters
 from training.data.draws import draws
-from training.data.patch_change import AugmentConfig, PatchChange, draw_change
-from training.data.patches import change_patches
+from training.data.patch_change import AugmentConfig, PatchChange, draw_change, moved, reach
+from training.data.patches import change_patches, scaled_boxes
 
 BOXES = torch.tensor([[8, 10, 26, 24], [34, 10, 56, 24], [18, 40, 46, 58]])  # right eye, left eye, mouth
 S = 64
@@ -41,6 +41,10 @@ def parameters(batch: int = 2, **changes):
     )
 
 
+def content(change: PatchChange) -> dict:
+    return {name: value for name, value in change._asdict().items() if name in AugmentParameters._fields}
+
+
 changes = st.builds(
     PatchChange,
     scale=st.tuples(st.floats(0.6, 1.5), st.floats(0.6, 1.5)),
@@ -49,6 +53,9 @@ changes = st.builds(
     contrast=st.floats(0.5, 1.5),
     saturation=st.floats(0, 1.5),
     hue=st.floats(-0.5, 0.5),
+    whole=st.just(False),
+    shift=st.just(()),
+    growth=st.just(()),
 )
 
 
@@ -57,7 +64,7 @@ changes = st.builds(
 def test_black_stays_black_and_patches_keep_to_themselves(change) -> None:
     frames, boxes = patches(1, 1)
     mask = inside(boxes)
-    given_ = parameters(1, **change._asdict())
+    given_ = parameters(1, **content(change))
     changed = change_patches(frames, boxes, given_)
     assert changed.shape == frames.shape
     assert float(changed.min()) >= 0
@@ -152,17 +159,60 @@ def test_frames_of_a_sample_change_alike() -> None:
 def test_draws_stay_within_their_ranges() -> None:
     config = AugmentConfig()
     found = [draw_change(config, draws(0, 1, index, "augmentation")) for index in range(20_000)]
-    changed = [c for c in found if c != PatchChange()]
+    changed = [c for c in found if c.gain != 1]
     assert len(changed) / len(found) == pytest.approx(config.share, abs=0.01)
-    assert np.mean([c.saturation == 0 for c in changed]) == pytest.approx(config.grey_share, abs=0.01)
+    assert np.mean([c.saturation == 0 for c in found]) == pytest.approx(config.grey_share, abs=0.01)
+    assert all(draw_change(AugmentConfig(grey_share=1.0, share=0.0), draws(0, 1, i, "a")).saturation == 0 for i in range(20))
+    for values, low, high in (([c.shift for c in found], -0.08, 0.08), ([c.growth for c in found], 0.85, 1.15)):
+        assert np.min(values, axis=0) == pytest.approx(np.full((3, 2), low), abs=0.005)
+        assert np.max(values, axis=0) == pytest.approx(np.full((3, 2), high), abs=0.005)
     scales = np.array([c.scale for c in changed])
     aspects, sizes = scales[:, 0] / scales[:, 1], np.sqrt(scales.prod(1))
-    for values, reach in ((sizes, 0.2), (aspects, 0.2), ([c.gain for c in changed], 0.25), ([c.contrast for c in changed], 0.25)):
-        assert np.min(values) == pytest.approx(1 - reach, abs=0.01)
-        assert np.max(values) == pytest.approx(1 + reach, abs=0.01)
+    for values, span in ((sizes, 0.2), (aspects, 0.2), ([c.gain for c in changed], 0.25), ([c.contrast for c in changed], 0.25)):
+        assert np.min(values) == pytest.approx(1 - span, abs=0.01)
+        assert np.max(values) == pytest.approx(1 + span, abs=0.01)
     assert {c.shrink for c in changed} == {1, 2, 4}
     assert [np.mean([c.shrink == n for c in changed]) for n in (1, 2, 4)] == pytest.approx([0.5, 0.25, 0.25], abs=0.015)
     with pytest.raises(ValueError, match="shrinks"):
         replace(config, shrinks=(0,))
     with pytest.raises(ValueError, match="hue"):
         replace(config, hue=0.7)
+
+
+def test_the_whole_frame_scales_about_its_middle_as_opencv_does() -> None:
+    """Patches move and grow with their content; what was black stays black."""
+    frames, boxes = patches(1, 1)
+    smooth = torch.from_numpy(cv2.GaussianBlur(frames[0, 0].movedim(0, -1).numpy(), (0, 0), 2)).movedim(-1, 0)[None, None]
+    smooth = smooth * inside(boxes).any(2)[:, :, None]
+    scale = torch.tensor([[1.2, 0.85]])
+    changed = change_patches(smooth, boxes, parameters(1, scale=scale, whole=True))
+    middle = S / 2 - 0.5
+    matrix = np.float64([[1.2, 0, middle * (1 - 1.2)], [0, 0.85, middle * (1 - 0.85)]])
+    whole = cv2.warpAffine(smooth[0, 0].movedim(0, -1).numpy().astype(np.float32) / 255, matrix, (S, S), flags=cv2.INTER_LINEAR)
+    off = np.abs(changed[0, 0].movedim(0, -1).numpy() - whole)
+    edge = cv2.dilate((cv2.Canny((whole.max(-1) > 0).astype(np.uint8) * 255, 50, 150) > 0).astype(np.uint8), np.ones((3, 3))) > 0
+    assert off[~edge].max() < 0.02  # at a patch's edge the last half pixel is the patch's own here, half black there
+    shown = inside(scaled_boxes(boxes, scale, torch.tensor([True]), S, S)).any(2)[:, :, None]
+    assert not (changed * ~shown).any()
+    assert changed[0, 0].amax(0)[~shown[0, 0, 0]].sum() == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.2), st.floats(0, 0.4))
+@settings(max_examples=60, deadline=None)
+def test_moved_patches_keep_one_size_and_stay_within_reach(seed, box_shift, box_size) -> None:
+    rng = np.random.default_rng(seed)
+    first = rng.integers(-20, S, (5, 3, 2))
+    boxes = np.concatenate([first, first + rng.integers(1, 60, (1, 3, 2))], axis=-1)
+    config = AugmentConfig(box_shift=box_shift, box_size=box_size)
+    change = draw_change(config, rng)
+    there = moved(boxes, change)
+    sides = there[..., 2:] - there[..., :2]
+    assert (sides == sides[0]).all()
+    assert (sides > 0).all()
+    within = np.clip(there, 0, S)
+    bound = reach(boxes, config, S)
+    visible = (within[..., 2:] > within[..., :2]).all(-1)
+    assert (within[visible][:, :2] >= bound[visible][:, :2]).all()
+    assert (within[visible][:, 2:] <= bound[visible][:, 2:]).all()
+    assert not moved(np.zeros((1, 3, 4), np.int64), change).any()
+    assert np.array_equal(moved(boxes, PatchChange()), boxes)

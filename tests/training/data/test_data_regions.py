@@ -4,18 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.driving.regions import EYES, MOUTH, RegionBoxes, region_boxes, region_pixels
+from inference.driving.regions import EYES, MOUTH, RegionBoxes, chin_boxes, clip_patches, region_boxes, region_pixels
 from inference.models.masks import region_tokens
 from tests.training.data_material import data_config, embedded, face_points
 from training.data.clips import ClipTable, TrainingClip
 from training.data.dataset import TrainingDataset, cells_touched
-from training.data.frames import ClipFrames
+from training.data.frames import ClipFrames, FaceParts
 from training.data.loader import collate
 from training.data.modality import MIXED, ModalityConfig
+from training.data.patch_change import AugmentConfig
 from training.data.patches import augment_driven
 
 SIZE_PX = 128
@@ -30,21 +32,23 @@ class SyntheticFrames:
         upright = face_points((0, 0), size_px)
         middles = size_px * rng.uniform(0.3, 0.7, (300, 2))
         turned = [tilted(upright * rng.uniform(0.25, 0.6), rng.uniform(-60, 60)) for _ in middles]
-        self._boxes = region_boxes(np.stack(turned) + middles[:, None], size_px)
+        points = np.stack(turned) + middles[:, None]
+        self._regions, self._patches = region_boxes(points, size_px), clip_patches(points, "frame")
+        self._chin = chin_boxes(points, self._regions, size_px)
 
     def usable(self, clip, crop):
         return np.ones(40, bool)
 
-    def boxes(self, clip, targets):
-        rows = [(int(clip.clip_id) * 40 + k) % len(self._boxes) for k in targets]
-        return RegionBoxes(self._boxes.eyes[rows], self._boxes.mouth[rows])
+    def parts(self, clip, targets):
+        rows = [(int(clip.clip_id) * 40 + k) % len(self._chin) for k in targets]
+        regions = RegionBoxes(self._regions.eyes[rows], self._regions.mouth[rows])
+        return FaceParts(regions, self._chin[rows], self._patches[rows])
 
     def frames(self, clip, crop, reference, targets, with_audio, variant):
-        boxes = self.boxes(clip, targets)
-        pictures = self._paint(boxes)
+        self.last = self.parts(clip, targets)
+        pictures = self._paint(self.last.regions)
         audio = np.zeros((len(targets), 20, 80), np.float16) if with_audio else None
-        self.last = boxes
-        return ClipFrames(pictures, np.zeros((self._size_px, self._size_px, 3), np.uint8), pictures, boxes, audio)
+        return ClipFrames(pictures, np.zeros((self._size_px, self._size_px, 3), np.uint8), pictures, self.last, audio)
 
 
 def tilted(points: np.ndarray, degrees: float) -> np.ndarray:
@@ -52,10 +56,10 @@ def tilted(points: np.ndarray, degrees: float) -> np.ndarray:
     return points @ np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]])
 
 
-def dataset(paint, stage: int, size_px: int = SIZE_PX, **settings) -> TrainingDataset:
+def dataset(paint, stage: int, size_px: int = SIZE_PX, augment: bool = True, **settings) -> TrainingDataset:
     table = ClipTable(tuple(TrainingClip(str(n), str(n), "", 0, None) for n in range(7)), landmarks=None)
     inference = replace(embedded(), size_px=size_px)
-    return TrainingDataset(data_config(Path("unused"), **settings), inference, table, SyntheticFrames(paint, size_px), 0, stage)
+    return TrainingDataset(data_config(Path("unused"), **settings), inference, table, SyntheticFrames(paint, size_px), 0, stage, augment)
 
 
 def brute_force(rectangles: np.ndarray, cell_px: int, n_cells: int) -> np.ndarray:
@@ -82,7 +86,7 @@ faces = st.builds(
 def test_token_masks_agree_with_a_rasteriser(points, cell_px, region) -> None:
     boxes = region_boxes(points, SIZE_PX)
     n = SIZE_PX // cell_px
-    found = cells_touched(boxes, region, cell_px, n, n)
+    found = cells_touched(boxes.of(region), cell_px, n, n)
     assert np.array_equal(found[0], brute_force(boxes.of(region)[0], cell_px, n))
     pixels = torch.from_numpy(region_pixels(boxes, region, SIZE_PX, SIZE_PX))
     assert np.array_equal(found, region_tokens(pixels, cell_px).numpy())
@@ -90,22 +94,39 @@ def test_token_masks_agree_with_a_rasteriser(points, cell_px, region) -> None:
 
 def test_patches_tokens_and_loss_masks_of_samples() -> None:
     """Every sample of stage 1 beside a rasteriser: pictures are white, so what is shown is where the driven frame is white."""
-    samples = dataset(lambda boxes: np.full((len(boxes), SIZE_PX, SIZE_PX, 3), 255, np.uint8), stage=1)
+    samples = dataset(lambda boxes: np.full((len(boxes), SIZE_PX, SIZE_PX, 3), 255, np.uint8), stage=1, augment=False)
     kinds = set()
     for index in range(40):
-        sample, boxes = samples[index], samples._source.last
-        eyes, mouth, c = boxes.eyes[0], boxes.mouth, sample.conditions
+        sample, parts = samples[index], samples._source.last
+        eyes, mouth, chin, c = parts.regions.eyes[0], parts.regions.mouth, parts.chin, sample.conditions
         shown = (brute_force(eyes, 1, SIZE_PX) & c.eyes) | (brute_force(mouth, 1, SIZE_PX) & c.mouth)
         assert np.array_equal(sample.driven[0, ..., 0] > 0, shown)
         assert np.array_equal(sample.eye_tokens[0], brute_force(eyes, 16, 8))
         assert np.array_equal(sample.mouth_tokens[0], brute_force(mouth, 16, 8))
-        assert np.array_equal(sample.loss_keep[0], ~(brute_force(mouth, 8, 16) & c.mask_loss))
+        assert np.array_equal(sample.eye_keys, sample.eye_tokens)
+        assert np.array_equal(sample.mouth_queries[0], brute_force(chin, 16, 8))
+        assert np.array_equal(sample.loss_keep[0], ~(brute_force(chin, 8, 16) & c.mask_loss))
         kinds.add((c.eyes, c.mouth))
     assert kinds >= {(True, False), (False, True), (True, True)}
 
 
+@pytest.mark.parametrize("whole_frame", [False, True])
+def test_eq_2_hides_the_eyes_wherever_the_driver_shows_them(whole_frame) -> None:
+    """Patches moved, resized and, with the whole picture, scaled: every token with a pixel of a driven eye is a hidden key."""
+    augment = AugmentConfig(share=1.0, whole_frame=whole_frame, shrinks=(1,))
+    samples = dataset(lambda boxes: np.full((len(boxes), SIZE_PX, SIZE_PX, 3), 255, np.uint8), stage=1, augment=True)
+    samples._data = replace(samples._data, augment=augment)
+    batch = collate([samples[index] for index in range(60)])
+    keys = torch.from_numpy(np.stack([samples[index].eye_keys for index in range(60)]))
+    seen = region_tokens(augment_driven(batch).amax(2) > 0)  # (B, F, ht, wt)
+    eyes_alone = batch.shows_eyes & ~batch.shows_mouth
+    assert eyes_alone.sum() > 10
+    assert not (seen & ~keys)[eyes_alone].any()
+    assert (keys & ~batch.eye_tokens)[eyes_alone].any()  # the patches did move
+
+
 def test_a_mixed_sample_never_shows_a_pixel_of_the_mouth() -> None:
-    """10,000 samples of pictures that are black but for the mouth: whatever is not black has shown it."""
+    """10,000 samples of pictures that are black but for the mouth: whatever is not black has shown it, wherever patches were moved to."""
 
     def mouth_alone(boxes):
         return np.repeat(region_pixels(boxes, MOUTH, 32, 32)[..., None], 3, axis=-1).astype(np.uint8) * 255
@@ -129,7 +150,8 @@ def test_eq_2_is_for_masked_samples_alone() -> None:
     samples = dataset(lambda boxes: np.zeros((len(boxes), SIZE_PX, SIZE_PX, 3), np.uint8), stage=1)
     batch = collate([samples[index] for index in range(60)])
     masked = ~batch.loss_keep.flatten(1).all(1)
-    needs = batch.shows_eyes & ~batch.shows_mouth & batch.mouth_tokens.flatten(1).any(1)
+    queries = torch.from_numpy(np.stack([samples[index].mouth_queries for index in range(60)]))
+    needs = batch.shows_eyes & ~batch.shows_mouth & queries.flatten(1).any(1)
     assert torch.equal(masked, needs & ~batch.conditions_dropped)
     assert set(batch.region_mask.rows.tolist()) <= set(torch.nonzero(needs)[:, 0].tolist())
     assert len(batch.region_mask.rows) > 5
