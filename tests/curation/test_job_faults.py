@@ -28,7 +28,7 @@ class PeakMemory(threading.Thread):
 
     def run(self) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
-        while not self.stop.wait(0.05):
+        while not self.stop.wait(0.2):  # each look reads the whole of /proc
             total = 0
             for pid in [self.pid, *processes_below(self.pid)]:
                 try:

@@ -87,8 +87,8 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 def test_killed_driver_resumes_to_the_same_manifest(clips, undisturbed, tmp_path):
-    hits = kill_and_resume(clips, tmp_path, n_kills=10, seed=0)
-    assert hits >= 8
+    hits = kill_and_resume(clips, tmp_path, n_kills=5, seed=0)  # 70 more are marked slow: each costs a start of the program
+    assert hits >= 4
     assert len(manifests.load(tmp_path)) == N_CLIPS + 1
     assert_same(undisturbed, tmp_path)
 
@@ -130,6 +130,7 @@ def decoders(pid: int) -> list[int]:
 @pytest.mark.parametrize("victims", [ray_workers, decoders])
 def test_killed_workers_cost_nothing_but_time(clips, undisturbed, tmp_path, victims):
     rng = np.random.default_rng(3)
+    n_kills = 10 if victims is decoders else 4  # a worker of Ray's takes seconds to come back, a decoder none
     ray = (
         ("job.executor=ray", "workers=2", "job.worker_deaths=20", "job.decode_attempts=20")
         if victims is ray_workers
@@ -137,7 +138,7 @@ def test_killed_workers_cost_nothing_but_time(clips, undisturbed, tmp_path, vict
     )
     run = start(clips, tmp_path, *ray)
     kills = 0
-    while kills < 10 and wait_until(lambda: bool(victims(run.pid)) and bool(committed(tmp_path)), run, 120):
+    while kills < n_kills and wait_until(lambda: bool(victims(run.pid)) and bool(committed(tmp_path)), run, 120):
         alive = victims(run.pid)
         if alive:
             os.kill(int(rng.choice(alive)), signal.SIGKILL)
