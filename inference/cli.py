@@ -119,7 +119,7 @@ def batch(pairs: str, out: str, workers: int, **options: Any) -> None:
     {"id": "anna-2", "reference": "anna.png", "audio": "speech.wav", "preset": "fast"}
 
     Paths count from the list's folder. Options of the command hold for every line that does not say otherwise. A pair list of the
-    evaluation (python -m inference evaluate) is taken as it is.
+    evaluation (python -m inference.evaluation pairs) is taken as it is.
     """
     from inference.studio.batch import RESULTS, run_batch
 

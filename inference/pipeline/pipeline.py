@@ -163,7 +163,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             audio: path of a sound or video file, (n,) float array at 16 kHz, or a `Sound`; None drives by the picture alone. The driver's
                 own sound is kept in the result but not listened to unless it is given here as well.
             audio_scale: Eq. 3's amplitude of the audio attention; 1 is as trained, 0 leaves sound out of the picture.
-            motion: amplitude of the driver's in-plane head motion (Eq. 4), a number or a `MotionAmplitude`; 1 is the driver's own.
+            motion: amplitude of the driver's in-plane head motion (Eq. 4), a number or an `Amplitude`; 1 is the driver's own.
             num_inference_steps: solver steps.
             guidance_scale: over all conditions; 1 is none and costs half.
             audio_guidance_scale: for sound alone; costs one more row a window.
