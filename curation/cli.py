@@ -180,8 +180,17 @@ def materialise(
     from manifests import configuration
 
     settings = configuration.build(MaterialiseSettings, {name: value for name, value in given.items() if value is not None}, "options")
-    spread = {"executor": executor, "workers": workers, "shard_clips": shard_clips}
-    result = run_materialise(manifest, out, settings, where=where, retry_failed=retry_failed, say=say, **spread)
+    result = run_materialise(
+        manifest,
+        out,
+        settings,
+        where=where,
+        executor=executor,
+        workers=workers,
+        shard_clips=shard_clips,
+        retry_failed=retry_failed,
+        say=say,
+    )
     status = result.table["status"].to_pylist()
     say(f"{len(status)} clips: {status.count('scored')} there, {status.count('failed')} failed")
     click.echo(f"manifest: {result.manifest_file}")
@@ -257,7 +266,7 @@ def train_lipsync(manifest: str, out: str, where: str, folds: int, steps: int | 
     """Train the landmark lip-sync network from a manifest of speaking clips, without labels."""
     from curation.lipsync.train import train_lipsync as train
 
-    recipe = {"steps": steps} if steps else {}
+    recipe: dict[str, Any] = {"steps": steps} if steps else {}
     click.echo(train(manifest, out, where=where, folds=folds, seed=seed, progress=say, **recipe))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from curation.media.limits import MediaLimits
@@ -84,7 +85,7 @@ def load_config(profile: str = "embedded", file: str | None = None, overrides: t
     profiles = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "presets")
     if profile not in profiles:
         raise UserError(f"unknown profile {profile!r}{did_you_mean(profile, profiles)}")
-    files = [CONFIG_DIR / f"{profile}.yaml", *([file] if file else [])]
+    files: list[Path | str] = [CONFIG_DIR / f"{profile}.yaml", *([file] if file else [])]
     return configuration.load(CurationConfig, files, (f"profile={profile}", *overrides))
 
 

@@ -76,7 +76,7 @@ class Source(ABC):
     """One data set. Sub-classes live one a module in `curation/sources/` and are found by their `name`."""
 
     name: ClassVar[str]
-    licence: ClassVar[str] = ""
+    licence: str = ""
 
     @abstractmethod
     def clips(self) -> Iterator[Clip]:
@@ -148,6 +148,12 @@ class SeesEveryFace(Protocol):
     def take_seen(self) -> list[np.ndarray]:
         """(n, 68, 2) float32 points of every face, for each frame from the last call on for which they are known by now: frame after frame
         without a hole, perhaps some frames late; after `finish`, all that are left."""
+
+
+class Named(Protocol):
+    """A part that is found by its name."""
+
+    name: ClassVar[str]
 
 
 class LandmarkBackend(Protocol):

@@ -9,7 +9,9 @@ from functools import cache
 from types import ModuleType
 from typing import TypeVar
 
-T = TypeVar("T")
+from curation.contracts import Named
+
+T = TypeVar("T", bound=Named)
 
 
 @cache

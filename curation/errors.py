@@ -16,5 +16,5 @@ class ClipError(Exception):
         self.kind = kind
         self.message = " ".join(message.split())
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[ClipError], tuple[str, str]]:
         return (ClipError, (self.kind, self.message))

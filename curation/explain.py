@@ -18,7 +18,7 @@ from curation.scorers.head_pose import HeadPose
 from curation.scorers.lipsync import LipSync
 from manifests import configuration
 from manifests.errors import UserError
-from manifests.tables import to_frame, to_table
+from manifests.tables import records, to_frame, to_table
 from manifests.version import code_version
 
 N_PICTURED = 4
@@ -37,7 +37,7 @@ def explain_clip(out_dir: Path, name: str, saved_run: dict[str, Any], picture: P
     with ClipScorer(config, code_version()) as scorer:
         scored = scorer.score(clip)
         evidence = scorer.last_evidence
-    row = manifests.apply(to_frame(to_table([scored.row], scorer.columns)), preset=config.preset).iloc[0].to_dict()
+    row = records(manifests.apply(to_frame(to_table([scored.row], scorer.columns)), preset=config.preset))[0]
     text = _text(row, before, config.preset)
     if scored.faces is None or evidence is None:
         return text, None
@@ -48,8 +48,8 @@ def explain_clip(out_dir: Path, name: str, saved_run: dict[str, Any], picture: P
     angles_deg = HeadPose().angles_deg(scored.faces.points_px, scored.faces.confidence)
     image = explain_picture(
         [(frame.time_ms, frame.rgb) for frame in frames],
-        scored.faces.points_px[index],
-        angles_deg[index],
+        list(scored.faces.points_px[index]),
+        list(angles_deg[index]),
         LipSync().sync_curve(evidence),
         row,
     )
@@ -65,7 +65,7 @@ def _find(df: pd.DataFrame, name: str) -> dict[str, Any]:
     if len(found) != 1:
         some = ", ".join(df["clip_id"].head(3))
         raise UserError(f"{len(found)} clips are called {name!r}; give a clip_id of the manifest, for example {some}")
-    return found.iloc[0].to_dict()
+    return records(found)[0]
 
 
 def _clip(row: dict[str, Any], saved_run: dict[str, Any], config: CurationConfig) -> Clip:

@@ -7,13 +7,16 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from manifests.errors import UserError, did_you_mean
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def load(cls: type[T], files: Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> T:
@@ -52,8 +55,10 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(cls: type[T], tree: Mapping[str, Any], at: str = "") -> T:
-    """An instance of the dataclass `cls` from a tree of plain values; every key and type is checked. A class variable `RENAMED` maps keys
-    of the past to what a person should write now."""
+    """An instance of the dataclass `cls` from a tree of plain values; every key and type is checked.
+
+    A class variable `RENAMED` maps keys of the past to what a person should write now.
+    """
     if not isinstance(tree, Mapping):
         raise UserError(f"{at or 'the configuration'} needs a mapping of keys, not {tree!r}")
     hints = typing.get_type_hints(cls)
@@ -103,7 +108,7 @@ def _convert(kind: Any, value: Any, at: str) -> Any:
         if value is None and type(None) in args:
             return None
         return _convert(next(a for a in args if a is not type(None)), value, at)
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return build(kind, value or {}, at)
     if origin is tuple:
         if not isinstance(value, list | tuple):

@@ -81,16 +81,16 @@ def _snap(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if points.shape[1:] != (N_POINTS, 2):
         raise ValueError(f"points_px must have the shape (T, {N_POINTS}, 2), not {points.shape}")
     with np.errstate(invalid="ignore"):
-        pending = (np.abs(points) <= MAX_COORDINATE_PX).all(axis=(1, 2))
+        pending: np.ndarray = np.all(np.abs(points) <= MAX_COORDINATE_PX, axis=(1, 2))
     snapped, centre = np.full(points.shape, np.nan), np.full((len(points), 2), np.nan)
-    seen = np.zeros(len(points), bool)
+    seen: np.ndarray = np.zeros(len(points), bool)
     for grid_px in _GRIDS_PX:
         rows = np.flatnonzero(pending)
         if not rows.size:
             break
         candidate = np.round(points[rows] / grid_px) * grid_px
         middle = np.floor((candidate.min(axis=1) + candidate.max(axis=1)) / 2)
-        fits = (np.abs(candidate - middle[:, None]) <= _EXACT_STEPS * grid_px).all(axis=(1, 2))
+        fits: np.ndarray = np.all(np.abs(candidate - middle[:, None]) <= _EXACT_STEPS * grid_px, axis=(1, 2))
         done = rows[fits]
         snapped[done], centre[done], seen[done], pending[done] = candidate[fits], middle[fits], True, False
     return snapped, centre, seen

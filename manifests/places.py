@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Place: TypeAlias = Any  # a pathlib.Path, or a upath.UPath, which has the same methods
 # What was listed once may have changed since: other workers write, and a run that resumes must see it.
-_FRESH = {"use_listings_cache": False}
+_FRESH: dict[str, Any] = {"use_listings_cache": False}
 
 
 def is_url(path: Any) -> bool:

@@ -38,7 +38,7 @@ class Rule:
     abs: bool = False
     missing: Literal["reject", "ignore"] = "reject"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.reason, str) or not self.reason or set(self.reason) & set(": ,"):
             raise UserError(f"reason {self.reason!r} must be a word without colon, comma or space")
         if not isinstance(self.column, str) or not self.column:
@@ -85,7 +85,7 @@ class Preset:
     rules: tuple[Rule, ...]
     note: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.rules or len(self.rules) > MAX_RULES:
             raise UserError(f"preset {self.name}: needs 1 to {MAX_RULES} rules, has {len(self.rules)}")
 

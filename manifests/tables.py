@@ -30,6 +30,7 @@ def to_table(data: Rows | pd.DataFrame | pa.Table, columns: Iterable[Column] = (
     Raises:
         UserError: an undeclared key, a value that does not fit its column, or a null in a column that must be known.
     """
+    own: Sequence[Column]
     if isinstance(data, pa.Table):
         names, get = data.column_names, data.column
         own = [column_of(field) for field in data.schema]
@@ -52,6 +53,11 @@ def to_table(data: Rows | pd.DataFrame | pa.Table, columns: Iterable[Column] = (
     present = set(names)
     arrays = [_array(get(further.name) if further.name in present else None, further, len(data)) for further in declared]
     return pa.table(arrays, schema=pa.schema([further.field() for further in declared]))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame as mappings from column name to value."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def columns_of_frame(frame: pd.DataFrame) -> tuple[Column, ...]:

@@ -77,7 +77,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, min_score: float, max_iou: f
         return found
     corners = boxes[found].astype(np.float64)
     corners[:, 2:] -= corners[:, :2]
-    kept = cv2.dnn.NMSBoxes(corners, scores[found].astype(np.float32), float(min_score), float(max_iou))
+    kept = cv2.dnn.NMSBoxes(corners.tolist(), scores[found].astype(np.float32).tolist(), float(min_score), float(max_iou))
     return found[np.asarray(kept, int).ravel()]
 
 

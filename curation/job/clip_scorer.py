@@ -79,7 +79,7 @@ class ClipScorer:
     def __enter__(self) -> ClipScorer:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._reader.close()
 
     def score(self, clip: Clip, *, previous_attempts: int = 0) -> ScoredClip:
@@ -103,7 +103,7 @@ class ClipScorer:
             fresh, _ = self._measure(clip, scorers, faces)
         except ClipError as error:
             return self.failed(clip, error, row["attempts"] + 1)
-        timings = {name: row[name] for name in ("decode_ms", "landmarks_ms") if name in row}
+        timings: dict[str, Any] = {name: row[name] for name in ("decode_ms", "landmarks_ms") if name in row}
         return ScoredClip({**row, **kept, **fresh, **timings, **self._identity(clip)}, faces, _spent(fresh))
 
     def failed(self, clip: Clip, error: ClipError, attempts: int) -> ScoredClip:
@@ -155,6 +155,8 @@ class ClipScorer:
             sync_s += _shown(scorers, None, tracker)
             faces = _as_stored(found) if found_now else faces
             end_ms += 1000.0 / self.config.sample_hz
+        if faces is None:
+            raise RuntimeError("neither landmarks given nor found")
         self.last_evidence = evidence = Evidence(clip, info, self.config.sample_hz, faces, audio)
         row: dict[str, Any] = {
             "width_px": info.width_px,
@@ -185,7 +187,7 @@ def _is_sync(scorer: Scorer) -> bool:
 
 def _shown(scorers: list[Scorer], frame: Frame | None, tracker: FaceTracker | None) -> float:
     """Show the scorers a frame, and the faces that the tracker knows by now; the seconds that those of lip sync took."""
-    seen = tracker.take_seen() if isinstance(tracker, SeesEveryFace) else []
+    seen: list[np.ndarray] = tracker.take_seen() if isinstance(tracker, SeesEveryFace) else []
     sync_s = 0.0
     for scorer in scorers:
         began = time.perf_counter()

@@ -148,7 +148,7 @@ class _cluster:  # noqa: N801 - a context manager
             self._own = True
         return ray.cluster_resources().get("CPU", 1.0)
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._own:
             self._ray.shutdown()
 

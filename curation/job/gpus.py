@@ -8,6 +8,7 @@ from typing import Any
 
 from curation import landmarks
 from curation.config import CurationConfig
+from curation.contracts import LandmarkBackend, Scorer
 from curation.job.clip_scorer import make_scorers
 from manifests.errors import UserError
 
@@ -29,7 +30,7 @@ class GpuDemand:
     @classmethod
     def of(cls, config: CurationConfig) -> GpuDemand:
         """The sum of what the landmark backend and the scorers say that they take."""
-        parts = [landmarks.make_backend(config.landmarks, config.landmark_settings), *make_scorers(config)]
+        parts: list[LandmarkBackend | Scorer] = [landmarks.make_backend(config.landmarks, config.landmark_settings), *make_scorers(config)]
         return cls(sum(part.gpu_memory_mib for part in parts), config.job.gpus_per_worker)
 
     def resolve(self, ray: Any) -> float:

@@ -57,7 +57,7 @@ class ShardWorker:
     def __enter__(self) -> ShardWorker:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._scorer.__exit__()
 
     def run(self, task: ShardTask, on_clip: Callable[[Tally], None] | None = None) -> Tally:
@@ -103,5 +103,7 @@ def _tally(item: ScoredClip) -> Tally:
         clips=1,
         failed=int(row["status"] == "failed"),
         media_ms=row.get("duration_ms") or 0.0,
-        **item.spent_ms,
+        decode_ms=item.spent_ms.get("decode_ms", 0.0),
+        landmarks_ms=item.spent_ms.get("landmarks_ms", 0.0),
+        sync_ms=item.spent_ms.get("sync_ms", 0.0),
     )

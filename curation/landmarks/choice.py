@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -26,8 +26,10 @@ class FacePath(Protocol):
     """
 
     frames: list[int]
-    points_px: list[np.ndarray]
     n_detected: int
+
+    @property
+    def points_px(self) -> list[np.ndarray]: ...
 
     @property
     def confidence(self) -> np.ndarray: ...
@@ -36,16 +38,18 @@ class FacePath(Protocol):
     def boxes_px(self) -> np.ndarray: ...
 
 
-def main_paths(
-    tracks: Sequence[FacePath], n_frames: int, face_box_px: tuple[float, float, float, float] | None
-) -> tuple[list[FacePath], list[FacePath]]:
+P = TypeVar("P", bound=FacePath)
+
+
+def main_paths(tracks: Sequence[P], n_frames: int, face_box_px: tuple[float, float, float, float] | None) -> tuple[list[P], list[P]]:
     """All faces that are no accident, and of these the main face's: paths whose lives do not overlap, most important first.
 
     A path's importance is the sum, over its frames, of the face's size; with `face_box_px`, of its share within that box.
     """
     kept = [t for t in tracks if t.n_detected >= _MIN_DETECTED or len(t.frames) == n_frames]
     weights = [float((box_size_px(t.boxes_px) * _share_within(t.boxes_px, face_box_px)).sum()) for t in kept]
-    taken, main = np.zeros(n_frames, bool), []
+    taken = np.zeros(n_frames, bool)
+    main: list[P] = []
     for index in sorted(range(len(kept)), key=lambda i: -weights[i]):
         life = slice(kept[index].frames[0], kept[index].frames[-1] + 1)
         if weights[index] > 0 and not taken[life].any():
@@ -99,4 +103,4 @@ def _share_within(boxes_px: np.ndarray, face_box_px: tuple[float, float, float, 
 
 def _inside(points_px: np.ndarray, frame_size_px: tuple[int, int]) -> np.ndarray:
     """(n, 68) bool: the point lies on the picture; beyond its edges the mesh only guesses."""
-    return ((points_px >= 0) & (points_px <= frame_size_px)).all(axis=-1)
+    return np.all((points_px >= 0) & (points_px <= np.array(frame_size_px)), axis=-1)

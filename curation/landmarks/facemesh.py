@@ -100,7 +100,7 @@ class FaceMesh:
         found = self.full_range.detect(rgb, self.min_detection_score)
         if thorough and max((d.size_px for d in found), default=0.0) < SMALL * max(rgb.shape[:2]):
             found += self.short_range.detect(rgb, self.min_detection_score)
-            for square_px in search_squares(*rgb.shape[:2], 2 * self.full_range.network.size_px):
+            for square_px in search_squares(rgb.shape[0], rgb.shape[1], 2 * self.full_range.network.size_px):
                 found += self.full_range.detect(rgb, self.min_detection_score, square_px)
             found = weighted_nms(found)
         return sorted(found, key=lambda d: -d.size_px)

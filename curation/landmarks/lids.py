@@ -24,7 +24,7 @@ class LidNetwork:
     """`iris_landmark.tflite` (Ablavatski et al., "Real-time Pupil Tracking from Monocular Video for Digital Puppetry", 2020): a 64 px crop
     of an eye → its contour."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.network = Network("iris_landmark.tflite")
 
     def openings(self, frames: np.ndarray, points_px: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ def point_box(points_px: np.ndarray) -> np.ndarray:
 class MeshNetwork:
     """`face_landmark.tflite`: 192 px crop -> 468 vertices and a face flag."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.network = Network("face_landmark.tflite")
 
     def locate(self, rgb: np.ndarray, roi: Roi) -> MeshFace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Network:
         return {"file_name": self.file_name}
 
     @cached_property
-    def _interpreter(self):
+    def _interpreter(self) -> Any:  # its package has no types
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(str(_WEIGHTS / self.file_name), num_threads=1)

@@ -68,10 +68,11 @@ def sync_curve(mouth: np.ndarray, sound: np.ndarray, weight: np.ndarray) -> np.n
     curve = np.full(len(SHIFTS), np.nan, dtype=np.float32)
     for i, offset in enumerate(SHIFTS):
         # At offset k the sound of window t - k is held against the picture of window t.
-        picture = slice(max(0, offset), min(n, n + offset))
-        matching = slice(max(0, -offset), min(n, n - offset))
-        if picture.start >= picture.stop:
+        first, last = max(0, int(offset)), min(n, n + int(offset))
+        if first >= last:
             continue
+        picture = slice(first, last)
+        matching = slice(max(0, -int(offset)), min(n, n - int(offset)))
         share = weight[picture]
         if share.any():
             curve[i] = np.einsum("te,te->t", mouth[picture], sound[matching]) @ share / share.sum()

@@ -53,7 +53,7 @@ def mouth_features(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     points = np.asarray(points_px, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (68, 2):
         raise ValueError(f"points must be (T, 68, 2), not {points.shape}")
-    seen = np.isfinite(points).all(axis=(1, 2))
+    seen: np.ndarray = np.asarray(np.isfinite(points).all(axis=(1, 2)))
     known = seen | _short_gaps(seen)
     features = np.zeros((len(points), N_MOUTH), dtype=np.float32)
     if not seen.any():
@@ -123,7 +123,7 @@ def sampling_lag_rows(fps: float) -> int:
     if not fps > 0:
         return 0
     frames = np.arange(1000) * fps / VIDEO_HZ
-    lag_s = np.mean(frames - np.floor(frames + 0.02)) / fps
+    lag_s = float(np.mean(frames - np.floor(frames + 0.02))) / fps
     return round(max(0.0, lag_s) * AUDIO_HZ / MEL_HOP)
 
 

@@ -46,13 +46,17 @@ class Recipe:
     reach_frames: float = 5.0  # own offsets farther out are left alone
 
 
+Say = Callable[[str], None]
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
 def fit(
     clips: Sequence[Footage],
     recipe: Recipe,
     seed: int,
     name: str,
-    say: Callable[[str], None] = lambda text: None,
-    augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] = augment_mouth,
+    say: Say = lambda text: None,
+    augment: Augment = augment_mouth,
 ) -> Towers:
     """Train towers on clips; the same clips, recipe and seed give the same towers on the same machine.
 
@@ -69,7 +73,7 @@ def fit(
 
 
 class _Trainer:
-    def __init__(self, clips: list[Footage], recipe: Recipe, rng: np.random.Generator, name: str, say, augment):
+    def __init__(self, clips: list[Footage], recipe: Recipe, rng: np.random.Generator, name: str, say: Say, augment: Augment):
         self.recipe, self.rng, self.name, self.say, self.augment = recipe, rng, name, say, augment
         self.clips, self.aligned = clips, list(clips)
         self.rows_moved = np.zeros(len(clips), dtype=int)
@@ -127,7 +131,7 @@ class _Trainer:
 
     def _batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """mouth (B, 50, L), mel (B, 40, 4 L), weight (B, L) of each window, all float32."""
-        spans = []
+        spans: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         while len(spans) < self.recipe.batch:
             clip = self.aligned[self.rng.choice(len(self.clips), p=self.chance)]
             mouth, mel, usable = draw_span(clip, self.recipe.span_frames, self.rng)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,10 @@ import manifests
 from curation.contracts import Clip, ClipError
 from curation.lipsync.features import MELS_PER_FRAME, SAMPLES_PER_FRAME, VIDEO_HZ, later, log_mel, mouth_features, sampling_lag_rows
 from manifests.atomic import atomic_path
+from manifests.tables import records
+
+if TYPE_CHECKING:
+    from curation.media import MediaReader
 
 FEATURES_VERSION = "2"  # raise it when features.py changes: cached features of another version are computed again
 
@@ -63,33 +68,33 @@ def collect_footage(manifest: str | Path, where: str, cache: Path, say: Callable
     if chosen.empty:
         raise manifests.UserError(f"no scored clip with sound fits {where!r} in {manifest}")
     cache.mkdir(parents=True, exist_ok=True)
-    rows = {row.clip_id: row for row in chosen.itertuples()}
+    rows = {row["clip_id"]: row for row in records(chosen)}
     found = {clip_id: _cached(cache, row) for clip_id, row in rows.items()}
     if missing := {clip_id for clip_id, footage in found.items() if footage is None}:
         found |= _computed(root, {clip_id: rows[clip_id] for clip_id in missing}, cache, say)
-    return [found[clip_id] for clip_id in rows if found[clip_id] is not None]
+    return [footage for clip_id in rows if (footage := found[clip_id]) is not None]
 
 
 def _cache_path(cache: Path, clip_id: str) -> Path:
     return cache / f"{clip_id}.v{FEATURES_VERSION}.safetensors"
 
 
-def _cached(cache: Path, row: object) -> Footage | None:
+def _cached(cache: Path, row: dict[str, Any]) -> Footage | None:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = _cache_path(cache, row.clip_id)
+    path = _cache_path(cache, row["clip_id"])
     if not path.exists():
         return None
     try:
         tensors = load_file(path)
-        return Footage(row.clip_id, row.source_key, row.identity, tensors["mouth"], tensors["known"], tensors["mel"])
+        return Footage(row["clip_id"], row["source_key"], row["identity"], tensors["mouth"], tensors["known"], tensors["mel"])
     except (SafetensorError, KeyError, OSError):
         path.unlink()  # half a file of an interrupted copy: compute it again
         return None
 
 
-def _computed(root: str, rows: dict[str, object], cache: Path, say: Callable[[str], None]) -> dict[str, Footage | None]:
+def _computed(root: str, rows: dict[str, dict[str, Any]], cache: Path, say: Callable[[str], None]) -> dict[str, Footage | None]:
     from safetensors.numpy import save
 
     from curation.media import MediaReader
@@ -108,9 +113,9 @@ def _computed(root: str, rows: dict[str, object], cache: Path, say: Callable[[st
             try:
                 audio = _sound(reader, row)
             except ClipError as error:
-                say(f"left out {row.source_key}: {error.message}")
+                say(f"left out {row['source_key']}: {error.message}")
                 continue
-            footage = make_footage(clip_id, row.source_key, row.identity, landmarks.points_px, audio, row.fps)
+            footage = make_footage(clip_id, row["source_key"], row["identity"], landmarks.points_px, audio, row["fps"])
             done[clip_id] = footage
             tensors = {"mouth": footage.mouth, "known": footage.known, "mel": footage.mel}
             with atomic_path(_cache_path(cache, clip_id)) as temporary:
@@ -121,9 +126,9 @@ def _computed(root: str, rows: dict[str, object], cache: Path, say: Callable[[st
     return done
 
 
-def _sound(reader, row) -> np.ndarray:
-    end_ms = None if pd.isna(row.end_ms) else int(row.end_ms)
-    clip = Clip(row.source, row.source_key, row.identity, row.video_path, int(row.start_ms), end_ms)
+def _sound(reader: MediaReader, row: dict[str, Any]) -> np.ndarray:
+    end_ms = None if pd.isna(row["end_ms"]) else int(row["end_ms"])
+    clip = Clip(row["source"], row["source_key"], row["identity"], row["video_path"], int(row["start_ms"]), end_ms)
     with reader.read(clip, frames=False) as stream:
         return np.zeros(0, np.int16) if stream.audio is None else stream.audio
 

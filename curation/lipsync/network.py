@@ -22,10 +22,11 @@ class TorchTower(nn.Module):
 
     def __init__(self, channels: int, layers: tuple[tuple[int, int], ...], width: int, embedding: int, dropout: float):
         super().__init__()
-        self.body = nn.ModuleList()
+        self._layers: list[tuple[nn.Conv1d, nn.BatchNorm1d]] = []
         for taps, stride in layers:
-            self.body.append(nn.ModuleList([nn.Conv1d(channels, width, taps, stride), nn.BatchNorm1d(width)]))
+            self._layers.append((nn.Conv1d(channels, width, taps, stride), nn.BatchNorm1d(width)))
             channels = width
+        self.body = nn.ModuleList([part for layer in self._layers for part in layer])  # so that torch knows of them
         self.head = nn.Conv1d(channels, embedding, 1)
         self.dropout = nn.Dropout(dropout)
         field, stride = 1, 1
@@ -36,17 +37,22 @@ class TorchTower(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, channels, stride * T) -> (B, embedding, T), unit length over the embedding."""
         x = functional.pad(x, self.pad, mode="replicate")
-        for conv, norm in self.body:
+        for conv, norm in self._layers:
             x = self.dropout(functional.relu(norm(conv(x))))
         return functional.normalize(self.head(x), dim=1)
 
     def fold(self) -> Tower:
         """The same map with batch norm (running statistics) folded in, as NumPy."""
         convs = []
-        for conv, norm in self.body:
-            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            weight, bias = conv.weight * scale[:, None, None], (conv.bias - norm.running_mean) * scale + norm.bias
+        for conv, norm in self._layers:
+            mean, variance = norm.running_mean, norm.running_var
+            if mean is None or variance is None or conv.bias is None:
+                raise TypeError("only layers with bias and running statistics can be folded")
+            scale = norm.weight / torch.sqrt(variance + norm.eps)
+            weight, bias = conv.weight * scale[:, None, None], (conv.bias - mean) * scale + norm.bias
             convs.append(Conv(_numpy(weight), _numpy(bias), conv.stride[0]))
+        if self.head.bias is None:
+            raise TypeError("the head needs a bias")
         convs.append(Conv(_numpy(self.head.weight), _numpy(self.head.bias)))
         return Tower(tuple(convs))
 

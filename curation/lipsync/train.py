@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from curation.lipsync.footage import FEATURES_VERSION, Footage, collect_footage
 from curation.lipsync.model_card import model_card
 from curation.lipsync.towers import Towers, WeightsError, load_towers, save_towers
 from manifests.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from curation.lipsync.fit import Recipe
 
 WEIGHTS_FILE = "landmark_sync.safetensors"
 
@@ -34,7 +38,7 @@ class Plan:
     evaluate_where: str
     folds: int
     seed: int
-    recipe: object
+    recipe: Recipe
 
 
 def train_lipsync(

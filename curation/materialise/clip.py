@@ -161,7 +161,7 @@ class ClipCutter:
     def _pictures(self, stream: Any, landmarks: ClipLandmarks) -> Iterator[np.ndarray]:
         """Crops of the stream's frames. A square is needed for frames whose number is not known yet, so they are made in blocks."""
         size_px, block, picture_px = self._settings.size_px, np.empty((0, 3)), (stream.info.width_px, stream.info.height_px)
-        shown, matrix, crop = None, None, None
+        shown = matrix = crop = np.empty(0)
         for number, frame in enumerate(stream.frames()):
             if number >= len(block):
                 block = squares(landmarks, 2 * number + 1024, picture_px, self._settings)
@@ -222,6 +222,8 @@ def finished(
     if cut.error_kind is not None:
         verdict = {"accepted": False, "reject_reasons": [f"failed:{cut.error_kind}"]}
         return ScoredClip(new | {"status": "failed", "error_kind": cut.error_kind, "error_message": cut.error_message} | verdict)
+    if landmarks is None:
+        raise ValueError(f"clip {row['clip_id']} was cut without landmarks")
     of_frames = squares(landmarks, cut.n_frames, (cut.width_px, cut.height_px), settings)
     faces = moved(landmarks, of_frames, settings.size_px)
     info = MediaInfo(settings.size_px, settings.size_px, FPS, cut.n_frames, cut.n_frames * FRAME_MS, "h264", cut.has_audio, None)

@@ -78,7 +78,7 @@ class ShardWorker:
             landmarks = spec.landmarks.load(row["clip_id"]) if row["clip_id"] in spec.landmarks else None
             target = folder / f"{new_names(row, spec.settings_digest, spec.settings)[1]}.mp4"
             cut, tally = known.get(row["clip_id"]), Tally(reused=1)
-            if row["clip_id"] in task.force or not self._still_right(cut, row, target):
+            if cut is None or row["clip_id"] in task.force or not self._still_right(cut, row, target):
                 cut = self._cutter.cut(row, landmarks, target)
                 journal.add(row["clip_id"], cut)
                 tally = Tally(clips=1, failed=int(cut.error_kind is not None), media_ms=cut.n_frames * 40.0)
@@ -90,9 +90,9 @@ class ShardWorker:
         journal.remove()
         return total
 
-    def _still_right(self, cut: Cut | None, row: dict[str, Any], target: Path) -> bool:
+    def _still_right(self, cut: Cut, row: dict[str, Any], target: Path) -> bool:
         """The clip was cut from the same with the same settings, and its file is there."""
-        if cut is None or cut.key != cut_key(row, self._spec.settings_digest, self._spec.settings):
+        if cut.key != cut_key(row, self._spec.settings_digest, self._spec.settings):
             return False
         return cut.error_kind is not None or target.exists()
 
@@ -157,11 +157,16 @@ def committed_cuts(ledger: Ledger, shard: int) -> dict[str, Cut]:
     found = {}
     for row in ledger.rows(shard).values():
         n_frames = round((row["duration_ms"] or 0) / 40) if row["status"] == "scored" else 0
-        values = {name: row[name] for name in ("error_kind", "error_message", "attempts")}
-        sizes = {"width_px": row["parent_width_px"] or 0, "height_px": row["parent_height_px"] or 0}
-        audio = bool(row["has_audio"]) if row["status"] == "scored" else False
         found[row["parent_clip_id"]] = Cut(
-            row["materialise_key"], n_frames=n_frames, has_audio=audio, decode_ms=row["decode_ms"] or 0.0, **sizes, **values
+            row["materialise_key"],
+            n_frames=n_frames,
+            has_audio=bool(row["has_audio"]) if row["status"] == "scored" else False,
+            width_px=row["parent_width_px"] or 0,
+            height_px=row["parent_height_px"] or 0,
+            decode_ms=row["decode_ms"] or 0.0,
+            attempts=row["attempts"],
+            error_kind=row["error_kind"],
+            error_message=row["error_message"],
         )
     return found
 

@@ -4,7 +4,7 @@ The names load on first use, because the child process itself imports this packa
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from curation.media.limits import MediaLimits
@@ -20,7 +20,7 @@ _HOMES = {
 __all__ = ["ClipStream", "MediaLimits", "MediaReader", "random_frames"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -113,7 +113,7 @@ class Child:
         self._touched_bytes = max(self._touched_bytes, first_byte + slots.nbytes)
         points: list[tuple[int, int]] = []
         n_used = 0
-        for found in self._pictures:
+        for found in self._pictures or ():
             if found is not None:
                 self._file.picture.write(found[1], slots[n_used])
                 points += [(point, n_used) for point in found[0]]

@@ -47,7 +47,7 @@ def open_descriptor(path: str) -> int:
     except ValueError as error:
         raise DecodeError("missing_file", f"the path cannot be a file's: {error}") from error
     except OSError as error:
-        kind, text = _REASONS.get(error.errno, ("unreadable", f"the file cannot be read: {error.strerror}"))
+        kind, text = _REASONS.get(error.errno or 0, ("unreadable", f"the file cannot be read: {error.strerror}"))
         raise DecodeError(kind, text) from error
     try:
         state = os.fstat(descriptor)

@@ -49,7 +49,7 @@ class PictureWriter:
     """
 
     def __init__(self, first: Any, pixel_aspect: Fraction | None):
-        from av.video.reformatter import VideoReformatter
+        from av.video.reformatter import Colorspace, VideoReformatter
 
         self.orientation = orientation_of(first)
         ratio = float(pixel_aspect or 1)
@@ -57,6 +57,7 @@ class PictureWriter:
         self._width_px = first.width if square else max(1, round(first.width * ratio))
         self._height_px = first.height
         self._reformatter = VideoReformatter()
+        self._itu709 = Colorspace.ITU709
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,12 +67,12 @@ class PictureWriter:
 
     def write(self, frame: Any, out: np.ndarray) -> None:
         """Fills `out`, (H, W, 3) uint8 of `shape`, from an `av.VideoFrame`."""
-        matrix = None
+        matrix: int | None = None
         if frame.colorspace == _UNSPECIFIED_MATRIX and frame.height >= _HD_HEIGHT_PX:
-            matrix = "ITU709"
+            matrix = self._itu709
         rgb = self._reformatter.reformat(frame, self._width_px, self._height_px, "rgb24", src_colorspace=matrix, threads=1)
         plane = rgb.planes[0]
-        stored = np.ndarray((self._height_px, self._width_px, 3), np.uint8, buffer=plane, strides=(plane.line_size, 3, 1))
+        stored = np.ndarray((self._height_px, self._width_px, 3), np.uint8, buffer=memoryview(plane), strides=(plane.line_size, 3, 1))
         if self.orientation == Orientation():
             np.copyto(out, stored)
         else:

@@ -43,8 +43,10 @@ class Playhead:
         self._container = container
         self._video = video
         self._audio = audio
-        self.zero_s: float | None = None  # unknown until the first frame is decoded
-        self._early: list = []  # audio packets that came before it
+        self.zero_s = 0.0
+        self.last_packet: tuple[float, float] = (-math.inf, -math.inf)
+        self._knows_zero = False  # until the first frame is decoded
+        self._early: list[Any] = []  # audio packets that came before it
         self._with_sound = True
         self._listening_to: tuple[float, float] | None = None
         self.has_moved = False
@@ -52,9 +54,9 @@ class Playhead:
         self._restart()
         self.first = self._next_decoded()
         if self.first is not None:
-            self.zero_s = _stamp_s(self.first) or 0.0
+            self.zero_s, self._knows_zero = _stamp_s(self.first) or 0.0, True
             self.reached_s -= self.zero_s
-            self.last_packet = tuple(t - self.zero_s for t in self.last_packet)
+            self.last_packet = (self.last_packet[0] - self.zero_s, self.last_packet[1] - self.zero_s)
             self._recent.append((0.0, self.first))
             for packet in self._early:
                 self._decode_audio(packet)
@@ -165,9 +167,9 @@ class Playhead:
 
     def _restart(self) -> None:
         self._packets = iter(self._container.demux(*(s for s in (self._video, self._audio) if s is not None)))
-        self._waiting: deque = deque()  # video packets that were passed while looking for sound
-        self._decoded: deque = deque()
-        self._recent: deque = deque(maxlen=2)  # the last two frames given out: the next span may begin with either
+        self._waiting: deque[Any] = deque()  # video packets that were passed while looking for sound
+        self._decoded: deque[Any] = deque()
+        self._recent: deque[tuple[float, Any]] = deque(maxlen=2)  # the last two frames given out: the next span may begin with either
         self.soundtrack = Soundtrack()
         self.reached_s = -math.inf
         self.last_packet = (-math.inf, -math.inf)
@@ -192,7 +194,7 @@ class Playhead:
         return packet
 
     def _note_times(self, packet: Any) -> None:
-        tick_s, zero_s = float(packet.time_base), self.zero_s or 0.0
+        tick_s, zero_s = float(packet.time_base), self.zero_s
         if packet.dts is not None:
             self.reached_s = max(self.reached_s, packet.dts * tick_s - zero_s)
         if packet.stream is self._video and packet.pts is not None:
@@ -229,9 +231,9 @@ class Playhead:
     def _decode_audio(self, packet: Any) -> None:
         from av.error import FFmpegError
 
-        if not self._with_sound:
+        if not self._with_sound or self._audio is None:
             return
-        if self.zero_s is None:
+        if not self._knows_zero:
             self._early.append(packet)
             return
         try:

@@ -145,10 +145,10 @@ class MediaReader:
                 except ChildDiedError as error:
                     raise ClipError("crash", str(error)) from error
                 self._n_clips = 1
-        self._require_current(patience)
+        child = self._require_current(patience)
         self._n_requests += 1
         try:
-            self._child.send(message | {"id": self._n_requests})
+            child.send(message | {"id": self._n_requests})
         except ChildDiedError as error:
             self.close()
             if fresh:  # it died between two clips: no clip's fault
@@ -159,10 +159,10 @@ class MediaReader:
     def _answer(self, patience: _Patience, request: int) -> tuple[dict[str, Any], bytearray]:
         """Waits for the answer to `request`; answers to older requests, which nobody wants any more, are passed over."""
         while True:
-            self._require_current(patience)
+            child = self._require_current(patience)
             try:
                 with patience as timeout_s:
-                    reply, payload = self._child.receive(timeout_s)
+                    reply, payload = child.receive(timeout_s)
             except TimeoutError as error:
                 self.close()
                 raise ClipError("timeout", patience.verdict()) from error
@@ -177,9 +177,10 @@ class MediaReader:
                     raise ClipError(*reply["error"])
                 return reply, payload
 
-    def _require_current(self, patience: _Patience) -> None:
+    def _require_current(self, patience: _Patience) -> DecodeChild:
         if self._child is None or self._current is not patience:
             raise RuntimeError("the reader was closed, or reads another clip by now")
+        return self._child
 
 
 class ClipStream:
@@ -203,7 +204,7 @@ class ClipStream:
         self._with_frames = frames
         height, width, _ = reply["shape"]
         layout = limits.layout(height * width * 3)
-        area = np.frombuffer(reader._child.area, np.uint8, layout[0] * layout[1] * height * width * 3)
+        area = np.frombuffer(reader._require_current(self._patience).area, np.uint8, layout[0] * layout[1] * height * width * 3)
         self._pictures = area.reshape(*layout, height, width, 3)
         self._patience.allow_for(reply["expected_s"])
         self.info = MediaInfo(**reply["info"])
@@ -226,7 +227,7 @@ class ClipStream:
             return
         self._exhausted = True
         for block, reply in self._replies():
-            slot, rgb = -1, None
+            slot, rgb = -1, np.empty(0, np.uint8)
             for point, at in reply["points"]:
                 if at != slot:
                     slot, rgb = at, self._pictures[block, at]

@@ -73,8 +73,8 @@ class _Fetch:
                 self._given_up.set()
                 raise ClipError("timeout", f"{self._url} did not arrive at {self._limits.fetch_mib_per_s:g} MiB/s")
             self._thread.join(min(left_s, 1.0))
-        if self._error is not None:
-            raise self._error
+        if self._error is not None or self._file is None:
+            raise self._error or ClipError("unreadable", f"{self._url} did not arrive")
         return self._file
 
     def _work(self) -> None:

@@ -31,7 +31,7 @@ class VideoFile:
     def __init__(self, path: str, max_frame_px: int):
         self.identity = file_identity(path)
         self._descriptor = open_descriptor(path)
-        self._container = None
+        self._container: Any = None  # PyAV's; None until it is open
         try:
             self._container = open_container(self._descriptor, max_frame_px)
             require_whole_index(self._descriptor)

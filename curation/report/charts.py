@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curation.report import svg
+from curation import svg
 from curation.report.rundata import RunData, fold_sources
 from curation.wording import clean, number, percent
 from manifests import Rule
@@ -190,12 +190,12 @@ def rejected(rule: Rule, metric: Metric) -> list[tuple[float, float]]:
     if rule.op == "==" and isinstance(rule.value, int | float) and not rule.abs:
         at, half = float(rule.value) * metric.scale, 0.5 if metric.whole else 0.0
         return [(-np.inf, at - half), (at + half, np.inf)]
-    at = thresholds(rule, metric)
-    if not at:
+    limits = thresholds(rule, metric)
+    if not limits:
         return []
     if rule.op in (">", ">="):
-        return [(at[0], at[1])] if rule.abs else [(-np.inf, at[0])]
-    return [(-np.inf, at[0]), (at[1], np.inf)] if rule.abs else [(at[0], np.inf)]
+        return [(limits[0], limits[1])] if rule.abs else [(-np.inf, limits[0])]
+    return [(-np.inf, limits[0]), (limits[1], np.inf)] if rule.abs else [(limits[0], np.inf)]
 
 
 def _shown_limit(rule: Rule, at: float, metric: Metric) -> float:

@@ -14,6 +14,7 @@ from curation.discovery import parts
 from curation.report.rundata import RunData, fold_sources
 from curation.wording import clean, duration, number, percent
 from manifests.filters import ALL_SOURCES
+from manifests.tables import records
 
 MOST_SOURCES = 30
 MOST_FAILURES = 50
@@ -103,20 +104,24 @@ def survival(data: RunData) -> tuple[list[Step], list[SourceRow]]:
     table = manifests.survival(folded, data.preset)
     steps = [
         Step(
-            "scored" if row.step == 0 else row.reason,
-            row.rule,
-            row.passing,
-            row.surviving,
-            100 * row.passing / max(1, row.clips),
-            100 * row.surviving / max(1, row.clips),
+            "scored" if row["step"] == 0 else row["reason"],
+            row["rule"],
+            row["passing"],
+            row["surviving"],
+            100 * row["passing"] / max(1, row["clips"]),
+            100 * row["surviving"] / max(1, row["clips"]),
         )
-        for row in table[table["source"] == ALL_SOURCES].itertuples()
+        for row in records(table[table["source"] == ALL_SOURCES])
     ]
     rows = []
     for name, group in table.groupby("source", sort=False):
         cells = tuple(
-            (percent(row.passing, row.clips), percent(row.surviving, row.clips), 100 * row.surviving / max(1, row.clips))
-            for row in group.itertuples()
+            (
+                percent(row["passing"], row["clips"]),
+                percent(row["surviving"], row["clips"]),
+                100 * row["surviving"] / max(1, row["clips"]),
+            )
+            for row in records(group)
         )
         last = group.iloc[-1]
         rows.append(SourceRow(clean(name, 40), int(last["clips"]), cells, duration(3600 * last["surviving_hours"])))
@@ -137,7 +142,7 @@ def failures(data: RunData) -> Failures:
     failed = data.frame[~data.scored]
     kind = failed["error_kind"].astype(object).fillna("unknown")
     counts = kind.value_counts()
-    kinds = tuple((clean(name), manifests.ERROR_KINDS.get(name, ""), int(n)) for name, n in counts.items())
+    kinds = tuple((clean(name), manifests.ERROR_KINDS.get(str(name), ""), int(n)) for name, n in counts.items())
     rank = kind.groupby(kind).cumcount()
     first = failed.assign(kind=kind, rank=rank).sort_values("rank", kind="stable").head(MOST_FAILURES).sort_values("kind", kind="stable")
     rows = tuple(

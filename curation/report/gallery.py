@@ -19,6 +19,7 @@ from curation.report.rundata import Reasons, RunData
 from curation.wording import clean, shown
 from manifests import UserError
 from manifests.landmarks import LANDMARKS_DIR
+from manifests.tables import records
 
 MOST_TILES = 18
 THUMB_PX = 256  # longer side; shown at about 180 CSS pixels, so it is sharp on dense screens
@@ -85,7 +86,7 @@ def tiles(data: RunData, positions: Iterable[int], reader: Any, deadline_s: floa
     """
     made = []
     for position in positions:
-        row = data.frame.iloc[position].to_dict()
+        row = records(data.frame.iloc[[position]])[0]
         picture, overlay, note = None, "", "no picture: the time for pictures was used up"
         if time.monotonic() < deadline_s:
             picture, overlay, note = _picture(data, row, reader)
@@ -113,7 +114,8 @@ def _numbers(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 def _picture(data: RunData, row: dict[str, Any], reader: Any) -> tuple[str | None, str, str]:
     """(data URI or None, landmarks as SVG, note) of the clip's middle frame, or of the nearest frame on which the face is seen."""
     length_ms = row.get("duration_ms")
-    time_ms, points_px, note = 0.0 if shown(length_ms) is None else float(length_ms) / 2, None, ""
+    time_ms = 0.0 if length_ms is None or shown(length_ms) is None else float(length_ms) / 2
+    points_px, note = None, ""
     try:
         landmarks = manifests.load_landmarks(_landmarks_path(data, row), row["clip_id"])
         seen = np.flatnonzero(np.isfinite(landmarks.points_px).all(axis=(1, 2)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.report.svg import ticks
+from curation.svg import ticks
 from curation.wording import number, shown
 from manifests import UserError
 from manifests.atomic import atomic_path
@@ -58,10 +58,14 @@ NUMBERS = (
 )
 
 
+Angles = tuple[float, float, float]
+"""Yaw, pitch and roll in degrees."""
+
+
 def explain_picture(
     frames: Sequence[tuple[float, np.ndarray]],
     points_px: Sequence[np.ndarray | None],
-    pose: Sequence[tuple[float, float, float] | None],
+    pose: Sequence[Angles | None],
     sync_curve: tuple[np.ndarray, np.ndarray] | None,
     rows: Mapping[str, Any],
 ) -> np.ndarray:
@@ -79,7 +83,8 @@ def explain_picture(
     """
     if not len(frames) == len(points_px) == len(pose):
         raise ValueError(f"{len(frames)} frames, {len(points_px)} sets of points and {len(pose)} poses do not belong together")
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MAX_PANELS)).round().astype(int)) if frames else []
+    spread = np.linspace(0, len(frames) - 1, min(len(frames), MAX_PANELS)) if frames else np.empty(0)
+    chosen = np.unique(spread.round().astype(int)).tolist()
     size = (WIDTH_PX - 2 * MARGIN_PX - GAP_PX * (MAX_PANELS - 1)) // MAX_PANELS
     top, below = 104, 104 + (size + 26 if len(chosen) else 0) + GAP_PX
     canvas = np.full((below + PLOT_HEIGHT_PX + MARGIN_PX, WIDTH_PX, 3), PAPER, np.uint8)
@@ -124,7 +129,7 @@ def _headline(canvas: np.ndarray, rows: Mapping[str, Any]) -> None:
     _write(canvas, "; ".join(reasons), MARGIN_PX, 90, 15, colour, max_width=WIDTH_PX - 2 * MARGIN_PX)
 
 
-def _panel(rgb: np.ndarray, points_px: np.ndarray | None, pose: tuple[float, float, float] | None, size: int) -> np.ndarray:
+def _panel(rgb: np.ndarray, points_px: np.ndarray | None, pose: Angles | None, size: int) -> np.ndarray:
     """(size, size, 3): the face with its surroundings, or the whole frame where no face is seen."""
     import cv2
 
@@ -194,7 +199,7 @@ def pose_axes(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
     return turned[:, :2] @ clockwise
 
 
-def _caption(time_ms: float, pose: tuple[float, float, float] | None) -> str:
+def _caption(time_ms: float, pose: Angles | None) -> str:
     angles = ""
     if pose is not None and np.isfinite(pose).all():
         angles = "   yaw {:+.0f}°  pitch {:+.0f}°  roll {:+.0f}°".format(*pose).replace("-", "−")
@@ -258,8 +263,8 @@ def _table(area: np.ndarray, rows: Mapping[str, Any]) -> None:
     area[:] = WHITE
     cv2.rectangle(area, (0, 0), (width - 1, height - 1), GRID, 1)
     _write(area, "Numbers", 16, 28, 16, INK, weight=600)
-    values = [(name, shown(rows.get(name))) for name in NUMBERS]
-    for line, (name, value) in enumerate([pair for pair in values if pair[1] is not None]):
+    values = [(name, value) for name in NUMBERS if (value := shown(rows.get(name))) is not None]
+    for line, (name, value) in enumerate(values):
         at = 52 + line * 19
         _write(area, name, 16, at, 14, FAINT)
         _write(area, value, width - 16 - _width(value, 14, 600), at, 14, INK, weight=600)
@@ -269,7 +274,7 @@ def _pixel(at: np.ndarray) -> tuple[int, int]:
     return round(float(at[0])), round(float(at[1]))
 
 
-def _font():
+def _font() -> Any:  # cv2's stubs do not know FontFace
     import cv2
 
     return cv2.FontFace("sans")

@@ -59,7 +59,7 @@ def render_samples(
     except OSError as error:
         raise UserError(f"cannot write sample clips to {out_dir}: {error.strerror}; choose another directory with --out") from error
     try:
-        from curation.samples.studio import render_all
+        from curation.samples.clips import render_all
 
         truths = render_all(work, seed=seed, progress=say, workers=workers or min(2, os.cpu_count() or 1), only=only)
         write_truth(work / TRUTH_FILE, truths)
@@ -87,7 +87,7 @@ def _maker(seed: int) -> dict[str, str | int]:
     code = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         code.update(path.read_bytes())
-    return {"code": code.hexdigest()[:16], "seed": seed} | {name: _version(name) for name in _WHEELS}
+    return {"code": code.hexdigest()[:16], "seed": seed, **{name: _version(name) for name in _WHEELS}}
 
 
 def _version(wheel: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,11 +42,11 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], audio: np.ndarray | None
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             container.mux(video.encode(frame))
         container.mux(video.encode())
-        if sound is not None:
+        if audio is not None:
             _mux_sound(container, sound, audio)
 
 
-def _mux_sound(container, sound, audio: np.ndarray) -> None:
+def _mux_sound(container: Any, sound: Any, audio: np.ndarray) -> None:
     import av
 
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio)[None], format="s16", layout="mono")

@@ -150,10 +150,10 @@ class Face:
                 points[i, 1] += expression.blink * height
         lips = _lips(expression)
         follows_lower = np.array([i in _LOWER_LANDMARKS for i in range(len(points))])[:, None]
-        upper, lower = self._warps(expression, lips)
+        of_upper, of_lower = self._warps(expression, lips)
         moved = points.copy()
         for _ in range(8):  # the warps lead from the new picture back to the portrait: invert them by iteration
-            moved = points - np.where(follows_lower, _displacement(lower, moved), _displacement(upper, moved))
+            moved = points - np.where(follows_lower, _displacement(of_lower, moved), _displacement(of_upper, moved))
         return moved
 
     def _warps(self, expression: Expression, lips: _Lips) -> tuple[ThinPlate, ThinPlate]:

@@ -108,8 +108,8 @@ def draw(portrait: Portrait, head: np.ndarray | None, pose: Pose, camera: Camera
     import cv2
 
     picture = _plate(portrait, camera)
-    left, top, right, bottom = _head_region(portrait, pose, camera) if head is not None else (0, 0, 0, 0)
-    if right <= left or bottom <= top:
+    left, top, right, bottom = _head_region(portrait, pose, camera)
+    if head is None or right <= left or bottom <= top:
         return picture
     map_x, map_y = _head_lookup(portrait, pose, camera, (left, top, right, bottom))
     layer = cv2.remap(head, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0))

@@ -65,8 +65,8 @@ def _consonant(
     noise_hz: tuple[float, float] = (0.0, 1.0),
     noise: float = 0.0,
 ) -> Sound:
-    scaled = tuple(CONSONANT_FORMANT_SCALE * f for f in formants_hz)
-    return Sound(kind, scaled, voicing, duration_ms, shortest_ms, noise_hz, noise)
+    first, second, third = (CONSONANT_FORMANT_SCALE * f for f in formants_hz)
+    return Sound(kind, (first, second, third), voicing, duration_ms, shortest_ms, noise_hz, noise)
 
 
 SOUNDS: dict[str, Sound] = {

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -167,7 +168,7 @@ def _truth(plan: ClipPlan, portrait: Portrait, face: Face, actor: _Actor, rest: 
     (out_dir / "truth").mkdir(exist_ok=True)
     save_file(track, str(out_dir / frames_file))
     box = track["points_px"].max(1) - track["points_px"].min(1)
-    means = {
+    means: dict[str, Any] = {
         f"{name}_mean": round(float(np.abs(track[name]).mean()), 3)
         for name in track
         if name.endswith("_deg") and name != "head_rotation_deg"

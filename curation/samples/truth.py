@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 TRUTH_FILE = "truth.csv"
 
@@ -71,7 +73,7 @@ def write_truth(path: Path, truths: list[SampleTruth]) -> None:
 
 def read_truth(path: Path) -> list[SampleTruth]:
     """The rows of a `truth.csv`. Raises ValueError if the file is not one."""
-    readers = {
+    readers: dict[Any, Callable[[str], Any]] = {
         "str": str,
         "int | None": lambda text: int(text) if text else None,
         "float | None": lambda text: float(text) if text else None,

@@ -118,7 +118,7 @@ def fleet_efficiency(work_h: float, workers: int) -> float:
     lengths_s = clip_lengths_s(min(work_h, 5000.0))
     costs_s = lengths_s * (work_h * 3600 / lengths_s.sum())
     shards_s = shards_of(costs_s, shard_count(len(costs_s), 0), longest_first=True)
-    return simulate(shards_s, Fleet(workers, 10.0, 0.02, 3.0, 24 * 3600.0, 60.0)).useful
+    return simulate(shards_s.tolist(), Fleet(workers, 10.0, 0.02, 3.0, 24 * 3600.0, 60.0)).useful
 
 
 def estimate_lines(speeds: Sequence[Speed], scale: Scale) -> list[str]:

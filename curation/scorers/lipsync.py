@@ -60,4 +60,6 @@ class LipSync(Scorer):
         return SHIFTS, self._curve(evidence)[0]
 
     def _curve(self, evidence: Evidence) -> tuple[np.ndarray, int]:
+        if evidence.audio is None:
+            raise ValueError("lip sync needs sound")
         return clip_curve(self.towers, evidence.faces.points_px, evidence.audio, evidence.media.fps)

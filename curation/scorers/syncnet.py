@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from curation.syncnet.clip import TrackScore
     from curation.syncnet.network import Embedder
     from curation.syncnet.s3fd import FaceDetector
+    from curation.syncnet.stream import LipStream
 
 _CROPS = ("fast", "exact")
 _VIDEO_HZ = 25
@@ -94,10 +95,12 @@ class SyncNetScorer(Scorer):
             raise ValueError(f"crop is {self.crop!r}{did_you_mean(self.crop, _CROPS)}")
         if self.min_track_frames < 5:
             raise ValueError("min_track_frames needs 5 or more: a window is five frames")
-        self._stream = None
+        self._stream: LipStream | None = None
+        self._unseen: list[np.ndarray] = []
+        self._size_px = (0, 0)
 
     @property
-    def reads(self) -> frozenset[str]:  # type: ignore[override] - S3FD needs nobody's landmarks
+    def reads(self) -> frozenset[str]:  # type: ignore[override]  # S3FD needs nobody's landmarks
         return frozenset({"frames", "audio"} if self.crop == "exact" else {"frames", "tracks", "audio"})
 
     @property
@@ -176,8 +179,8 @@ class SyncNetScorer(Scorer):
         if self._stream is None:
             return
         self._stream.add_frame(frame.rgb)
-        if self.crop == "exact":
-            self._unseen.append(self.networks.detector.prepare(frame.rgb))
+        if (detector := self._required().detector) is not None:
+            self._unseen.append(detector.prepare(frame.rgb))
             if len(self._unseen) >= self.runtime.detector_batch:
                 self._detect()
 
@@ -194,13 +197,19 @@ class SyncNetScorer(Scorer):
         self._stream = stream
         self._detect()
         self._stream = None
-        return self._row(score_tracks(self.networks.embedder, stream.finish(), evidence.audio))
+        return self._row(score_tracks(self._required().embedder, stream.finish(), evidence.audio))
 
     def _detect(self) -> None:
-        if self._unseen:
-            for faces in self.networks.detector.detect(self._unseen, self._size_px):
+        detector = self._required().detector
+        if self._unseen and detector is not None and self._stream is not None:
+            for faces in detector.detect(self._unseen, self._size_px):
                 self._stream.add_boxes(faces[:, :4])
             self._unseen = []
+
+    def _required(self) -> Networks:
+        if self.networks is None:
+            raise RuntimeError("a stream is open, but there are no networks")
+        return self.networks
 
     def _row(self, tracks: list[TrackScore]) -> dict[str, Any]:
         ranked = sorted(tracks, key=lambda track: -track.score.sync_c)

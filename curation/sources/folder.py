@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from curation.contracts import Clip, IndexReport, Source
 from manifests.errors import UserError, did_you_mean
@@ -65,7 +66,7 @@ class Folder(Source):
             self._n_named += 1
             yield self._clip(key, path)
 
-    def _clip(self, key: str, path: str, identity: str = "", licence: str = "", **known) -> Clip:
+    def _clip(self, key: str, path: str, identity: str = "", licence: str = "", **known: Any) -> Clip:
         printable = printable_text(key)
         person = identity or (str(PurePosixPath(printable).parent) if self.identity == "folder" else printable)
         return Clip(self.name, printable, person, path, licence=licence or self.licence, **known)

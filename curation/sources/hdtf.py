@@ -165,8 +165,8 @@ def parse_interval(text: str) -> tuple[int, int]:
     Raises:
         ValueError: what is wrong with it.
     """
-    stamps = [_STAMP.fullmatch(stamp) for stamp in text.split("-")]
-    if len(stamps) != 2 or None in stamps:
+    stamps = [found for stamp in text.split("-") if (found := _STAMP.fullmatch(stamp))]
+    if len(stamps) != 2 or text.count("-") != 1:
         raise ValueError(f"{text[:40]!r} is no interval mm:ss-mm:ss")
     start_s, end_s = (3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) for hours, minutes, seconds in (s.groups() for s in stamps))
     return span_ms(start_s * 1000, end_s * 1000)

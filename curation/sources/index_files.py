@@ -200,7 +200,8 @@ def shown(value: Any) -> str:
 
 
 def _after_space(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()
+    space = _SPACE.match(text, at)
+    return space.end() if space else at
 
 
 def _after_mark(text: str, at: int, mark: str) -> int:

@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from curation.contracts import Clip, ClipError, IndexReport, Source
 from curation.sources.index_files import Box, IndexLog, VideoFolder, box, index_folder, numbered_lines, span_ms, whole, youtube_name
 from curation.sources.recordings import cut_key
 from manifests.errors import UserError
 from manifests.places import Place, place
+
+if TYPE_CHECKING:
+    from curation.media import MediaReader
 
 SETS = ("train", "val", "small")
 PIECE_MS = 60_000
@@ -104,7 +108,7 @@ class TalkingHead1KH(Source):
             seen.add(tube.name)
             yield where, tube
 
-    def _video_clips(self, tubes: list[tuple[str, Tube]], pieces: VideoFolder, reader) -> Iterator[Clip]:
+    def _video_clips(self, tubes: list[tuple[str, Tube]], pieces: VideoFolder, reader: MediaReader) -> Iterator[Clip]:
         fps = self.fps or self._probed_fps([tube for _, tube in tubes], pieces, reader) or self.assumed_fps
         for where, tube in tubes:
             # Rounded inwards: a span that begins before its first frame would show the one before, perhaps of another shot.
@@ -131,7 +135,7 @@ class TalkingHead1KH(Source):
             )
 
     @staticmethod
-    def _probed_fps(tubes: list[Tube], pieces: VideoFolder, reader) -> float | None:
+    def _probed_fps(tubes: list[Tube], pieces: VideoFolder, reader: MediaReader) -> float | None:
         """Of the first piece that can be read; all pieces of a video were copied from one stream."""
         for name in dict.fromkeys(tube.piece_name for tube in tubes):
             path, there = pieces.find(name)

@@ -109,7 +109,7 @@ def crop_differences(ours_px: np.ndarray, theirs_px: np.ndarray) -> np.ndarray:
 def summary(differences: np.ndarray) -> dict[str, Any]:
     """Of (N, 4) `crop_differences`: medians and 95th percentiles of the absolute values, and of the IoU median and 5th percentile."""
     absolute = np.abs(differences[:, :3])
-    facts = {}
+    facts: dict[str, Any] = {}
     for label, values in (("median", np.median(absolute, axis=0)), ("p95", np.percentile(absolute, 95, axis=0))):
         facts |= {f"{name}_{label}": round(float(v), 4) for name, v in zip(("shift_x", "shift_y", "size"), values, strict=True)}
     iou = differences[:, 3]
@@ -119,7 +119,7 @@ def summary(differences: np.ndarray) -> dict[str, Any]:
 def _held_out(found: list[tuple[np.ndarray, np.ndarray]], fold: int) -> Iterator[np.ndarray]:
     """`crop_differences` on every fifth video, of a map fitted on the others."""
     kept = [pair for i, pair in enumerate(found) if i % _FOLDS != fold]
-    fitted = fit_map(*(np.concatenate(part) for part in zip(*kept, strict=True)))
+    fitted = fit_map(np.concatenate([points for points, _ in kept]), np.concatenate([boxes for _, boxes in kept]))
     for points, boxes in found[fold::_FOLDS]:
         yield from crop_differences(fitted(points), boxes)
 

@@ -76,8 +76,8 @@ class Embedder:
     def __init__(self, net: SyncNet, device: str = "cpu", windows_at_once: int = 32):
         self.device = torch.device(device)
         self.windows_at_once = windows_at_once
-        self._lips = _as_2d(net.netcnnlip).to(self.device, memory_format=torch.channels_last)
-        self._sound = _fused(net.netcnnaud).to(self.device, memory_format=torch.channels_last)
+        self._lips = _as_2d(net.netcnnlip).to(memory_format=torch.channels_last).to(self.device)
+        self._sound = _fused(net.netcnnaud).to(memory_format=torch.channels_last).to(self.device)
         self._lip_head = copy.deepcopy(net.netfclip).to(self.device)
         self._sound_head = copy.deepcopy(net.netfcaud).to(self.device)
 
@@ -109,13 +109,20 @@ class Embedder:
 
 def _fused(tower: nn.Sequential) -> nn.Sequential:
     """The same map with each batch normalisation folded into the convolution before it."""
-    layers = list(tower)
-    fused = [
-        fuse_conv_bn_eval(layer, layers[i + 1]) if isinstance(layer, nn.Conv2d | nn.Conv3d) else layer
-        for i, layer in enumerate(layers)
-        if not isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d)
-    ]
+    fused: list[nn.Module] = []
+    for layer in tower:
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d) and isinstance(fused[-1], nn.Conv2d | nn.Conv3d):
+            fused[-1] = fuse_conv_bn_eval(fused[-1], layer)
+        else:
+            fused.append(layer)
     return nn.Sequential(*fused).eval().requires_grad_(False)
+
+
+def _in_plane(sizes: str | int | tuple[int, ...]) -> tuple[int, int]:
+    """The last two of three sizes (time, height, width), or one size twice."""
+    if isinstance(sizes, str):
+        raise TypeError(f"a layer whose size is {sizes!r} has no plane")
+    return (sizes, sizes) if isinstance(sizes, int) else (sizes[-2], sizes[-1])
 
 
 def _as_2d(tower: nn.Sequential) -> nn.Sequential:
@@ -124,13 +131,13 @@ def _as_2d(tower: nn.Sequential) -> nn.Sequential:
     for layer in _fused(tower):
         if isinstance(layer, nn.Conv3d):
             taps = layer.kernel_size[0]
-            flat = nn.Conv2d(layer.in_channels * taps, layer.out_channels, layer.kernel_size[1:], layer.stride[1:], layer.padding[1:])
+            kernel, stride, padding = (_in_plane(sizes) for sizes in (layer.kernel_size, layer.stride, layer.padding))
+            flat = nn.Conv2d(layer.in_channels * taps, layer.out_channels, kernel, stride, padding)
             flat.weight = nn.Parameter(layer.weight.permute(0, 2, 1, 3, 4).reshape(flat.weight.shape), requires_grad=False)
             flat.bias = layer.bias
             layers.append(flat)
         elif isinstance(layer, nn.MaxPool3d):
-            padding = layer.padding if isinstance(layer.padding, int) else layer.padding[1:]
-            layers.append(nn.MaxPool2d(layer.kernel_size[1:], layer.stride[1:], padding))
+            layers.append(nn.MaxPool2d(_in_plane(layer.kernel_size), _in_plane(layer.stride), _in_plane(layer.padding)))
         else:
             layers.append(layer)
     return nn.Sequential(*layers).eval()

@@ -112,7 +112,7 @@ class FaceDetector:
 
     def __init__(self, net: S3FD, device: str = "cpu", scale: float = SCALE, min_score: float = MIN_SCORE):
         self.device = torch.device(device)
-        self._net = net.to(self.device, memory_format=torch.channels_last)
+        self._net = net.to(memory_format=torch.channels_last).to(self.device)
         self._scale = scale
         self._min_score = min_score
 

@@ -93,7 +93,9 @@ def measure(paths: Sequence[str | os.PathLike], preset: str | None = None) -> Ou
     Raises:
         UserError: no manifest among them, an unknown preset, or runs of different presets.
     """
-    other, parts, presets = [], [], {}
+    other: list[tuple[str, UserError]] = []
+    parts: list[tuple[str | os.PathLike, set[str]]] = []
+    presets: dict[str, str] = {}
     for path in paths:
         try:
             present = set(schema_of(path).names)

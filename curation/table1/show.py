@@ -12,6 +12,7 @@ from html import escape
 from curation.table1.figures import ALL, Figures, Ours, SourceFigures
 from curation.table1.paper import Paper, PaperRow, contradictions, value_of
 from curation.wording import clean, percent
+from manifests.tables import records
 
 FORMATS = ("text", "markdown", "html", "csv")
 _COLUMNS = (
@@ -63,7 +64,7 @@ class _Reasons:
 
 def _main(ours: Ours, paper: Paper, reasons: _Reasons) -> Grid:
     rows: list[tuple[str, ...]] = []
-    covered = set()
+    covered: set[str] = set()
     for entry in paper.rows:
         for source in entry.sources:
             if (figures := ours.of(source)) is not None:
@@ -123,13 +124,13 @@ def _survival(ours: Ours) -> list[Grid]:
             continue  # the only source: the same as all
         rows = [
             (
-                step.rule,
-                percent(step.passing, step.clips),
-                f"{step.surviving:,}",
-                percent(step.surviving, step.clips),
-                _hours(step.surviving_hours),
+                str(step["rule"]),
+                percent(step["passing"], step["clips"]),
+                f"{step['surviving']:,}",
+                percent(step["surviving"], step["clips"]),
+                _hours(step["surviving_hours"]),
             )
-            for step in steps.itertuples()
+            for step in records(steps)
         ]
         header = ("rule", "pass it alone", "clips left", "share left", "hours left")
         grids.append((source, Grid(f"Survival per threshold, {clean(source, 40)}: {steps['clips'].iloc[0]:,} clips", header, tuple(rows))))

@@ -8,9 +8,9 @@ from curation.landmarks.facemesh import FaceMesh
 from curation.landmarks.lids import LidNetwork
 from curation.landmarks.sixty_eight import FLIP, LEFT_EYE, RIGHT_EYE
 from curation.samples import head
+from curation.samples.clips import open_studio
 from curation.samples.face import Expression, Face
 from curation.samples.head import Camera, Pose
-from curation.samples.studio import open_studio
 
 CAMERA = Camera(2.2, (222.0, 126.0), (512, 512))
 BLINKS = np.linspace(0, 1, 9)

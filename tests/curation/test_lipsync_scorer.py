@@ -12,10 +12,10 @@ from curation.contracts import Clip, Evidence, Faces, MediaInfo
 from curation.landmarks.sixty_eight import from_mesh
 from curation.lipsync.curve import SHIFTS, clip_curve, movement, sync_curve, whole_windows
 from curation.lipsync.towers import SHIPPED_WEIGHTS, Towers, WeightsError, load_towers, padding
+from curation.samples.clips import open_studio
 from curation.samples.face import Expression, Face
 from curation.samples.mouth import mouth_track
 from curation.samples.phonemes import SENTENCES, speak
-from curation.samples.studio import open_studio
 from curation.samples.voice import synthesise
 from curation.scorers.lipsync import LipSync
 

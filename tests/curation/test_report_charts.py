@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import manifests
-from curation.report import svg
+from curation import svg
 from curation.report.charts import METRICS, Metric, bin_edges, rejected, thresholds
 from curation.wording import clean, duration, number, percent, shown
 from manifests import Preset, Rule
@@ -139,3 +139,51 @@ class TestWording:
     def test_clean_text_is_one_printable_line(self, text):
         assert clean(text).isprintable()
         assert len(clean(text, 20)) <= 10 * 23
+
+
+def line_points(drawn, series=0):
+    path = re.search(rf'<path class="line s{series}" d="M([^"]+)"><title>', drawn)[1]
+    return [tuple(float(part) for part in point.split()) for point in path.split("L")]
+
+
+def test_lines_go_through_their_points_on_straight_and_logarithmic_axes():
+    points = [svg.Point(0, 1.0), svg.Point(5, 10.0), svg.Point(10, 100.0), svg.Point(10, math.nan)]
+    left, right = svg.LEFT, svg.WIDTH - svg.RIGHT
+    straight = line_points(svg.lines([("a", points)], x_label="x", y_label="y", from_zero=True))
+    assert [x for x, _ in straight] == pytest.approx([left, (left + right) / 2, right], abs=0.1)
+    below = [svg.HEIGHT - svg.BOTTOM - y for _, y in straight]
+    assert below[1] / below[2] == pytest.approx(0.1, abs=0.01)
+    by_log = [y for _, y in line_points(svg.lines([("a", points)], x_label="x", y_label="y", log=True))]
+    assert by_log[0] - by_log[1] == pytest.approx(by_log[1] - by_log[2], abs=0.2)
+    assert svg.lines([("a", [svg.Point(0, -1.0)])], x_label="x", y_label="y", log=True) == ""
+
+
+def test_a_long_line_is_thinned_to_the_means_of_neighbours():
+    points = [svg.Point(i, 1.0 + (-1) ** i) for i in range(4000)]
+    drawn = line_points(svg.lines([("a", points)], x_label="x", y_label="y", from_zero=True))
+    assert len(drawn) == 400
+    assert len({y for _, y in drawn}) == 1  # of ten neighbours, up and down, the mean is 1
+
+
+def test_few_values_of_x_get_labels_dots_and_intervals():
+    series = [("ours", [svg.Point(0.5, 1.0, 0.8, 1.2), svg.Point(1.5, 2.0)]), ("<b>", [svg.Point(0.5, 3.0)])]
+    drawn = svg.lines(series, x_label="gain", y_label="motion", x_ticks=[0.5, 1.5])
+    assert drawn.count("<circle") == 3
+    assert len(re.findall(r'<path class="line s0" d="M[\d.]+ [\d.]+V[\d.]+"/>', drawn)) == 1
+    assert "&lt;b&gt;: 3 at 0.5" in drawn
+    assert ">0.5</text>" in drawn
+
+
+def test_intervals_lie_where_their_values_say_and_rows_without_a_value_are_left_out():
+    rows = [
+        svg.Interval("a", 0.0, -1.0, 1.0, 0, "a: 0"),
+        svg.Interval("none", math.nan, math.nan, math.nan, 0, ""),
+        svg.Interval("b", 1.0, math.nan, math.nan, 6, "b: 1"),
+    ]
+    drawn = svg.intervals(rows, "loss")
+    low, high = re.search(r'<path class="line s0" d="M([\d.]+) 14H([\d.]+)"', drawn).groups()
+    dots = [float(x) for x in re.findall(r'<circle class="s\d" cx="([\d.]+)"', drawn)]
+    assert dots[0] == pytest.approx((float(low) + float(high)) / 2, abs=0.1)
+    assert dots[1] == pytest.approx(float(high), abs=0.1)
+    assert "none" not in drawn
+    assert svg.intervals(rows[1:2], "loss") == ""

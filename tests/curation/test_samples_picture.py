@@ -10,11 +10,11 @@ from curation.landmarks.facemesh import FaceMesh
 from curation.landmarks.pose import angles_deg, head_rotations
 from curation.landmarks.sixty_eight import RIGID, from_mesh
 from curation.samples import head
+from curation.samples.clips import open_studio
 from curation.samples.face import Expression, Face
 from curation.samples.head import Camera, Pose
 from curation.samples.portrait import load_picture
 from curation.samples.splines import ThinPlate
-from curation.samples.studio import open_studio
 
 REST = Expression(0.0, 35.5, 0.0, 0.0, 0.0, 0.0)
 OPEN = Expression(10.0, 35.0, 0.0, 0.0, 0.0, 6.0)

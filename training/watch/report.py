@@ -10,13 +10,13 @@ from typing import Any
 import yaml
 
 from curation.report.templates import page_template
+from curation.svg import Point, lines
 from curation.wording import clean, duration, number
 from manifests.atomic import atomic_path
 from manifests.errors import UserError
 from training.loop.checkpoints import Checkpoints, read_state
 from training.loop.run_folder import Log, read_run
 from training.loop.stages import NAMES
-from training.watch.curves import line_chart
 
 REPORT_FILE = "report.html"
 MAX_VIDEO_BYTES = 8_000_000
@@ -146,10 +146,15 @@ def _speed(train: list[dict[str, Any]]) -> list[Chart]:
     return [chart for chart in charts if chart.svg]
 
 
-def _chart(title: str, series: dict[str, tuple[list[dict[str, Any]], str]], note: str = "", **how: bool) -> Chart:
-    points = [(name, [(r["step"], float(r[key])) for r in records if r.get(key) is not None]) for name, (records, key) in series.items()]
-    points = [(name, values) for name, values in points if values]
-    return Chart(title, line_chart(points, x_label="optimiser step", y_label=title, **how), tuple(name for name, _ in points), note)
+def _chart(
+    title: str, series: dict[str, tuple[list[dict[str, Any]], str]], note: str = "", *, log: bool = False, from_zero: bool = False
+) -> Chart:
+    found = []
+    for name, (records, key) in series.items():
+        if points := [Point(r["step"], float(r[key])) for r in records if r.get(key) is not None]:
+            found.append((name, points))
+    drawing = lines(found, x_label="optimiser step", y_label=title, log=log, from_zero=from_zero)
+    return Chart(title, drawing, tuple(name for name, _ in found), note)
 
 
 def _video(run_dir: Path, record: dict[str, Any]) -> dict[str, Any]:
