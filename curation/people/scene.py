@@ -1,0 +1,37 @@
+"""Where a person is rendered: the lights, the background and the camera, drawn from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Attributes:
+    seed: what the background's details are drawn from.
+    key_azimuth_deg: where the main light stands; > 0 at the right of the picture; 0 behind the camera, 90 beside the person.
+    key_elevation_deg: how high it stands.
+    key, fill, rim, ambient: strengths of the main light, of the one opposite, of the one behind, and of the room (1: a white card facing
+        the light alone is exposed as white).
+    warmth: colour of the main light, -1 (blue daylight, some 8000 K) to 1 (lamp light, some 3200 K).
+    background: noise | the name of one of scikit-image's free photographs.
+    distance_m: from the camera to the face, 0.6 to 1.2.
+    face_share: the height of the face, brows to chin, as a share of the picture's side.
+    """
+
+    seed: int
+    key_azimuth_deg: float
+    key_elevation_deg: float
+    key: float
+    fill: float
+    rim: float
+    ambient: float
+    warmth: float
+    background: str
+    distance_m: float
+    face_share: float
+
+    @classmethod
+    def from_seed(cls, seed: int) -> Scene:
+        """The scene of a seed (0 or above)."""
+        raise NotImplementedError
