@@ -16,7 +16,7 @@ def source_options(command: Any) -> Any:
     """Options that name clips and how to score them."""
     for option in reversed(
         [
-            click.option("--source", default="samples", show_default=True, help="The data set's adapter: samples, folder, ..."),
+            click.option("--source", default="samples", show_default=True, help="The data set's adapter: samples, people, folder, ..."),
             click.option("--root", default="outputs/samples", show_default=True, help="Where its files lie (folder: or a .csv index)."),
             click.option("--profile", default="embedded", show_default=True, help="configs/curation/PROFILE.yaml."),
             click.option("--config", "config_file", help="A YAML file laid over the profile."),
@@ -251,6 +251,34 @@ def samples(out: str, seed: int) -> None:
 
     truths = render_samples(Path(out), seed=seed, progress=say)
     click.echo(f"{len(truths)} clips in {out}, what is planted in {Path(out) / 'truth.csv'}")
+
+
+@cli.command()
+@click.option("--count", default=60, show_default=True, help="How many people; more may be added to a set later.")
+@click.option("--clips-per-person", default=1, show_default=True, help="Clips of each, in other scenes, with other words.")
+@click.option("--seconds", default=3.0, show_default=True, help="Length of a clip.")
+@click.option("--size", "size_px", default=256, show_default=True, help="Side of the square picture, px.")
+@click.option("--out", default="outputs/people", show_default=True, help="Directory for clips/, truth/ and clips.csv.")
+@click.option("--seed", default=0, show_default=True, help="Another seed gives other people.")
+@click.option("--camera-faults/--clean", default=True, show_default=True, help="Colour, noise, blur and compression of cameras.")
+@click.option(
+    "--lid-mouth-correlation", default=0.0, help="For experiments: lids and brows follow the mouth with this correlation; else none."
+)
+@click.option("--workers", default=0, show_default=True, type=click.IntRange(min=0), help="Processes; 0 = one a core.")
+@click.option("--executor", default="auto", show_default=True, type=click.Choice(["auto", "inprocess", "ray"]))
+def people(out: str, workers: int, executor: str, **given: Any) -> None:
+    """Render talking people, each another face and voice, with the truth of every frame beside every clip.
+
+    What moves (mouth, lids, gaze, brows, smile, head, distance) is uncorrelated; the voice is synthesised from the phonemes that move the
+    mouth. May be killed at any moment; the same command continues, to the same bytes. `curation run --source people` reads the set.
+    """
+    from curation import configuration
+    from curation.people.job import INDEX_FILE, render_people
+    from curation.people.settings import PeopleSettings
+
+    settings = configuration.build(PeopleSettings, given, "options")
+    files = render_people(out, settings, workers=workers, executor=executor, say=say)
+    click.echo(f"{len(files)} clips of {settings.count} people in {out}, one a row in {Path(out) / INDEX_FILE}")
 
 
 @cli.command("train-lipsync")

@@ -14,13 +14,14 @@ from curation.contracts import AUDIO_RATE_HZ
 FPS = 25
 
 
-def write_mp4(path: Path, frames: Iterable[np.ndarray], audio: np.ndarray | None) -> None:
+def write_mp4(path: Path, frames: Iterable[np.ndarray], audio: np.ndarray | None, crf: int = 18) -> None:
     """Write a clip.
 
     Args:
         path: a file of this name is overwritten.
         frames: (H, W, 3) uint8 RGB, all of one even size, at 25 a second.
         audio: (N,) int16 mono at 16 kHz starting with the first frame, or None for a file without an audio stream.
+        crf: quality of x264, lower is better.
     """
     import av
 
@@ -29,7 +30,7 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], audio: np.ndarray | None
         video = container.add_stream("libx264", rate=FPS)
         video.pix_fmt = "yuv420p"
         video.thread_count = 1
-        video.options = {"preset": "superfast", "crf": "18", "g": "50", "flags": "+bitexact"}
+        video.options = {"preset": "superfast", "crf": str(crf), "g": "50", "flags": "+bitexact"}
         sound = None
         if audio is not None:
             sound = container.add_stream("aac", rate=AUDIO_RATE_HZ, layout="mono")
