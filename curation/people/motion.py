@@ -1,10 +1,10 @@
 """What moves in a clip of a rendered person, and how: smooth random tracks, uncorrelated with one another, drawn from (seed, person, clip).
 
 The mouth follows the phonemes that are spoken and the lids blink; the ten other factors are band-limited Gaussian processes in a cosine
-basis (DCT-II of the clip's frames). Independent draws alone would not do: in three seconds a head that moves below 1.5 Hz turns a
-few times only, and two such tracks correlate by chance at 0.3 and more, so that a network could read one off the other. So every track is
-drawn from its process *given that* its sample correlation with mouth, lids and the tracks drawn before it is zero (the conditional Gaussian is
-linear algebra, and stays in the band); and what is constant over a clip is orthogonalised over every twenty people.
+basis (DCT-II of the clip's frames). Independent draws alone would not do: in three seconds a head that moves below 1.5 Hz turns a few times
+only, and two such tracks correlate by chance at 0.3 and more, so that a network could read one off the other. So every track is drawn from
+its process *given that* its sample correlation with mouth, lids and the tracks drawn before it is zero (the conditional Gaussian is linear
+algebra, and stays in the band); and what is constant over a clip is orthogonalised over every twenty people.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a rendered person says, and in which voice: the sample clips' synthesiser with a pitch, a vocal tract and a pace of the person's own."""
+"""What a rendered person says, and in which voice: the sample clips' synthesiser with a pitch, a vocal tract and a pace of their own."""
 
 from __future__ import annotations
 
