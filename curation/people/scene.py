@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from curation.people.person import generator
+
+PHOTOGRAPHS = ("brick", "coffee", "grass", "gravel", "rocket")  # of scikit-image's, those in the public domain that show no face
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -34,4 +40,17 @@ class Scene:
     @classmethod
     def from_seed(cls, seed: int) -> Scene:
         """The scene of a seed (0 or above)."""
-        raise NotImplementedError
+        rng = generator(seed, "scene")
+        return cls(
+            seed=seed,
+            key_azimuth_deg=round(float(rng.uniform(-62, 62)), 1),
+            key_elevation_deg=round(float(rng.uniform(12, 50)), 1),
+            key=round(float(rng.uniform(0.55, 0.95)), 3),
+            fill=round(float(rng.uniform(0.08, 0.3)), 3),
+            rim=round(float(rng.uniform(0.0, 0.45)), 3),
+            ambient=round(float(rng.uniform(0.28, 0.5)), 3),
+            warmth=round(float(np.clip(rng.normal(0.1, 0.35), -1, 1)), 3),
+            background="noise" if rng.random() < 0.65 else str(rng.choice(PHOTOGRAPHS)),
+            distance_m=round(float(rng.uniform(0.6, 1.2)), 3),
+            face_share=round(float(rng.uniform(0.4, 0.5)), 3),
+        )

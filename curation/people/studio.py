@@ -6,14 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.configuration import ConfigError
+from curation.people.colour import LUMINANCE, ita_deg, to_linear
 from curation.people.person import Person
 from curation.people.pose import Pose
 from curation.people.scene import Scene
 
+SMALLEST_PX, LARGEST_PX = 32, 2048
+
 
 @dataclass(frozen=True)
 class Rendered:
-    """A frame and its truth. Pixel positions have the centre of the upper left pixel at (0, 0), x right, y down.
+    """A frame and its truth. Pixel positions as everywhere in the project: pixel i covers i to i + 1, x right, y down.
 
     Attributes:
         rgb: (H, W, 3) uint8 sRGB.
@@ -25,7 +29,7 @@ class Rendered:
         yaw_deg, pitch_deg, roll_deg: the head against the camera, as planted.
         skin_srgb: (3,) float32 0..255, median of the face's skin pixels as they are lit; NaN where none is seen.
         skin_ita_deg: individual typology angle of that colour (Chardon et al., 1991).
-        face_light: mean luminance of the face's skin over its albedo's: 1 is lit as a white card that is exposed as white.
+        face_light: luminance of that colour over the skin's own albedo's: 1 is lit as a white card that is exposed as white.
     """
 
     rgb: np.ndarray
@@ -54,8 +58,37 @@ class Studio:
     """
 
     def __init__(self, person: Person, scene: Scene, size_px: int = 256):
-        raise NotImplementedError
+        if not SMALLEST_PX <= size_px <= LARGEST_PX:
+            raise ConfigError(f"people are rendered at {SMALLEST_PX} to {LARGEST_PX} px, not {size_px}")
+        # numba costs half a second and 200 MB: only what renders loads it.
+        from curation.people.renderer import Renderer
+
+        self.person, self.scene, self.size_px = person, scene, size_px
+        self._renderer = Renderer(person, scene, size_px)
 
     def render(self, pose: Pose) -> Rendered:
         """The picture of a pose with its truth; the same bytes whenever it is asked for on one machine."""
-        raise NotImplementedError
+        frame = self._renderer.draw(pose)
+        points = frame.points_px
+        skin_srgb = np.median(frame.rgb[frame.face], axis=0).astype(np.float32) if frame.face.any() else np.full(3, np.nan, np.float32)
+        albedo = float(self._renderer.model.skin_albedo @ LUMINANCE)
+        eye_left, eye_right = points[42:48], points[36:42]
+        return Rendered(
+            rgb=frame.rgb,
+            points_px=points,
+            visible=frame.visible,
+            lip_gap_px=float(np.linalg.norm(points[66] - points[62])),
+            lid_gap_px=np.array([_lid_gap(eye_left), _lid_gap(eye_right)], np.float32),
+            eye_distance_px=float(np.linalg.norm(eye_left.mean(axis=0) - eye_right.mean(axis=0))),
+            yaw_deg=pose.yaw_deg,
+            pitch_deg=pose.pitch_deg,
+            roll_deg=pose.roll_deg,
+            skin_srgb=skin_srgb,
+            skin_ita_deg=float(ita_deg(skin_srgb)),
+            face_light=float(to_linear(skin_srgb) @ LUMINANCE) / albedo,
+        )
+
+
+def _lid_gap(eye: np.ndarray) -> float:
+    """Mean of the two distances between upper and lower lid of six points (6, 2)."""
+    return float((np.linalg.norm(eye[1] - eye[5]) + np.linalg.norm(eye[2] - eye[4])) / 2)

@@ -1,0 +1,91 @@
+"""The shape of a person at rest: MakeHuman's macros and local targets, mixed."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from curation.people.head import Head, load_head
+from curation.people.person import Person, generator
+
+DEVIATION = 0.25  # of a local target's weight between people; a third makes caricatures
+_LIMIT = 0.6
+_YOUNG_YEARS, _OLD_YEARS = 25.0, 92.0  # what the macros "young" and "old" show
+_ANCESTRIES = ("african", "asian", "caucasian")
+_OPPOSITES = {"incr": "decr", "up": "down", "in": "out", "forward": "backward", "concave": "convex", "compress": "uncompress"}
+# Targets that move a part as a whole out of its place, or that repeat a macro.
+_LEFT_OUT = ("head-trans", "head-age", "head-back", "head-angle", "neck-trans", "neck-scale-vert", "measure", "ear-trans", "chin-triangle", "nose-trans-in")
+_GENTLE = {  # strong targets: their share of the deviation
+    "neck/": 0.5, "lip-ext": 0.4, "nostril": 0.6, "nose-hump": 0.6, "nose-curve": 0.6, "nose-point-up": 0.6, "mouth-trans": 0.6, "eye-trans": 0.6,
+    "eye-push": 0.5, "eye-scale": 0.7, "eyefold": 0.8, "corner": 0.6, "chin-prognathism": 0.5, "chin-jaw-drop": 0.6, "chin-height": 0.7, "head-scale": 0.6,
+    "mouth-up": 0.5, "mouth-angles": 0.5, "laugh-lines": 0.6, "eyebrows": 0.7, "epicanthus": 0.5, "ear-wing": 0.7, "forehead": 0.7, "septum": 0.5,
+    "eye-height": 0.7, "eye-bag": 0.5, "nose-base": 0.5,
+}  # fmt: skip
+_OUTLINES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
+_UNLIKE_SIDES = 0.03  # deviation between the two sides of a face
+
+
+def rest_positions_dm(person: Person) -> np.ndarray:
+    """(V, 3) float64: the person's vertices at rest, eyes open, lips closed."""
+    head = load_head()
+    positions = head.positions_dm.copy()
+    for name, weight in [*_macros(person), *_local(person, head)]:
+        if weight and name in head.targets:
+            target = head.targets[name]
+            positions[target.vertices] += weight * target.by_dm
+    return positions
+
+
+def _macros(person: Person) -> list[tuple[str, float]]:
+    rng = generator(person.seed, "macros")
+    manly = float(np.clip(rng.normal(0.92, 0.06), 0.75, 1))
+    male = manly if person.sex == "male" else 1 - manly
+    old = float(np.clip((person.age_years - _YOUNG_YEARS) / (_OLD_YEARS - _YOUNG_YEARS), 0, 1))
+    return [
+        pair
+        for sex, sex_share in (("female", 1 - male), ("male", male))
+        for age, age_share in (("young", 1 - old), ("old", old))
+        for pair in _macros_of(person, sex, age, sex_share * age_share)
+    ]
+
+
+def _macros_of(person: Person, sex: str, age: str, share: float) -> list[tuple[str, float]]:
+    weights = [(f"macro/{name}-{sex}-{age}", share * part) for name, part in zip(_ANCESTRIES, person.ancestry, strict=True)]
+    for muscle, muscle_share in _three(person.muscle):
+        for weight, weight_share in _three(person.weight):
+            weights.append((f"macro/universal-{sex}-{age}-{muscle}muscle-{weight}weight", share * muscle_share * weight_share))
+    return weights
+
+
+def _three(value: float) -> list[tuple[str, float]]:
+    return [("min", max(0.0, 1 - 2 * value)), ("average", 1 - abs(2 * value - 1)), ("max", max(0.0, 2 * value - 1))]
+
+
+@functools.cache
+def local_pairs() -> dict[str, tuple[str, str]]:
+    """The local targets that come in two directions: name without the direction → the two targets; of paired organs, the left one's."""
+    targets = load_head().targets
+    pairs = {}
+    for name in sorted(targets):
+        stem, _, direction = name.rpartition("-")
+        opposite = f"{stem}-{_OPPOSITES.get(direction)}"
+        if opposite in targets and "/r-" not in name and not name.startswith("unit/") and not any(word in name for word in _LEFT_OUT):
+            pairs[stem] = (name, opposite)
+    return pairs
+
+
+def _local(person: Person, head: Head) -> list[tuple[str, float]]:
+    rng = generator(person.seed, "shape")
+    weights = []
+    for stem, (plus, minus) in local_pairs().items():
+        gentle = min((share for word, share in _GENTLE.items() if word in stem), default=1.0)
+        value = float(np.clip(rng.normal(0, DEVIATION), -_LIMIT, _LIMIT)) * gentle
+        weights.append((plus if value > 0 else minus, abs(value)))
+        if "/l-" in stem:
+            other = value + float(rng.normal(0, _UNLIKE_SIDES))
+            weights.append(((plus if other > 0 else minus).replace("/l-", "/r-"), abs(other)))
+    weights.append((f"head/head-{rng.choice(_OUTLINES)}", float(rng.uniform(0, 0.5))))
+    for name in sorted(name for name in head.targets if name.startswith("asym/")):
+        weights.append((name, float(rng.uniform(0, 0.2)) if rng.random() < 0.2 else 0.0))
+    return weights
