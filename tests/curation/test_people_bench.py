@@ -1,0 +1,71 @@
+"""The benchmark's own arithmetic: groups, intervals, moved sound."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.people.groups import by_group, figure, labels
+from benchmarks.people.page import page
+from benchmarks.people.sync import moved, summary
+
+
+def test_groups_are_half_open_and_leave_out_what_lies_outside():
+    found = labels(pd.Series([0.0, 9.9, 10.0, 29.9, 30.0, np.nan]), (0, 10, 20, 30))
+    assert found.tolist()[:4] == ["0 to 10", "0 to 10", "10 to 20", "20 to 30"]
+    assert found.isna().tolist() == [False] * 4 + [True] * 2
+
+
+def test_the_interval_is_a_bootstrap_over_people():
+    values = pd.Series(np.random.default_rng(0).normal(5, 2, 100))
+    found = figure(values)
+    assert found["mean"] == pytest.approx(values.mean(), abs=1e-4)
+    width = 2 * 1.96 * values.std() / 10
+    assert found["high"] - found["low"] == pytest.approx(width, rel=0.1)
+    assert "low" not in figure(pd.Series([1.0, 2.0]))
+    assert figure(pd.Series([np.nan])) == {"people": 0}
+
+
+def test_a_group_counts_each_person_once():
+    table = pd.DataFrame({"identity": ["a"] * 99 + ["b"], "sex": ["male"] * 99 + ["female"], "x": [0.0] * 99 + [1.0]})
+    found = by_group(table, {"sex": ("sex", None)}, {"mean": lambda rows: float(rows["x"].mean())})
+    assert found["all"]["everyone"]["mean"]["mean"] == 0.5
+    assert found["sex"]["female"]["mean"] == {"people": 1, "mean": 1.0}
+
+
+@pytest.mark.parametrize("frames", [-10, -1, 0, 3])
+def test_sound_moved_earlier_is_cut_at_the_start(frames):
+    audio = np.arange(1, 16_001, dtype=np.int16)
+    out = moved(audio, frames)
+    assert len(out) == len(audio)
+    at = 8_000
+    assert out[at] == audio[at + 640 * frames]
+
+
+def test_the_summary_counts_offsets_and_verdicts():
+    rows = [("a", 0, 0, 0.3), ("a", 5, 6, 0.3), ("a", -5, 0, 0.3), ("b", 0, 4, 0.3), ("b", 5, 5, 0.3), ("b", -5, -5, 0.3)]
+    rows += [("a", None, 0, 0.05), ("b", None, 0, 0.3)]
+    table = pd.DataFrame(rows, columns=["identity", "offset", "read", "confidence"]).astype({"offset": "Int64", "read": "Int64"})
+    found = summary(table, least_confidence=0.1, largest_offset=3)
+    assert found["within 0"] == 0.5
+    assert found["within 1"] == pytest.approx(4 / 6, abs=1e-4)
+    assert found["true sound accepted"] == 0.5
+    assert found["wrong sound rejected"] == 0.5
+
+
+def test_the_page_shows_figures_with_intervals():
+    cell = {"people": 9, "mean": 0.5, "low": 0.4, "high": 0.6}
+    figures = {"all": {"everyone": {"detected": cell}}}
+    preset = {"figures": {"all": {"everyone": {"survives": cell}}}, "judged by": ["has_audio"], "left out": []}
+    report = {
+        "set": {"count": 9, "seconds": 6.0, "size_px": 256, "camera_faults": True},
+        "frames": figures,
+        "clips": {"yaw slope": cell},
+        "medians": {"yaw slope": 1.0},
+        "lip sync": {"clips": 9, "planted offsets": 189, "within 1": 0.9},
+        "lip sync by group": figures,
+        "survival": {"embedded": preset, "paper": {"figures": {}, "judged by": [], "left out": []}},
+    }
+    text = page(report)
+    assert "| all | everyone | 9 | 50.0 % (40.0 to 60.0) |" in text
+    assert "| `embedded` | 50.0 % (40.0 to 60.0) |" in text
+    assert "No rule of `paper`" in text
