@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from curation.people.head import PARTS, load_head
-from curation.people.raster import draw_triangles, empty_buffers
+from curation.people.raster import NO_COLLAR, draw_triangles, empty_buffers
 
 _HEAD_U, _HEAD_V = (0.637, 1.0), (0.145, 0.822)  # the island of the head; everything else of the skin is the body's
 _BODY_U, _BODY_V = (0.1, 0.66), (0.62, 0.985)
@@ -61,7 +61,8 @@ def atlas(texels_per_unit: int) -> Atlas:
     screen = np.concatenate([uv.reshape(-1, 2), np.ones((uv.shape[0] * 3, 1))], axis=1)
     corners = np.arange(len(screen), dtype=np.int32).reshape(-1, 3)
     nearness, seen, weights = empty_buffers(rows, width)
-    draw_triangles(screen, corners, skin, np.ones(len(corners), bool), np.ones(len(screen)), nearness, seen, weights)
+    yes, no = np.ones(len(corners), bool), np.zeros(len(corners), bool)
+    draw_triangles(screen, corners, skin, yes, no, screen, NO_COLLAR, nearness, seen, weights)
     # A texel just beyond the edge takes the value of the nearest one inside, so that interpolation never reads an empty one.
     distance, label = cv2.distanceTransformWithLabels((seen < 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     inside = np.flatnonzero(seen.ravel() >= 0)

@@ -8,7 +8,7 @@ _LOOK_FULL_DEG = 30.0  # the gaze at which the lids have followed as far as the 
 
 # What one factor moves, at weight 1. The jaw alone would hide the upper teeth behind the lip: lips part as it opens.
 _UNITS = {
-    "jaw_open": {"jawOpen": 0.8, "mouthUpperUp*": 0.38, "mouthLowerDown*": 0.45},
+    "jaw_open": {"jawOpen": 0.72, "mouthUpperUp*": 1.1, "mouthLowerDown*": 0.45},
     "smile": {"mouthSmile*": 0.85, "mouthDimple*": 0.2, "cheekSquint*": 0.45},
     "pucker": {"mouthPucker": 0.95},
     "funnel": {"mouthFunnel": 0.9},
@@ -18,7 +18,7 @@ _UNITS = {
     "blink_left": {"eyeBlinkLeft": 1.0},
     "blink_right": {"eyeBlinkRight": 1.0},
     "squint": {"eyeSquint*": 1.0, "cheekSquint*": 0.5},
-    "brows_up": {"browInnerUp": 0.9, "browOuterUp*": 0.9},
+    "brows_up": {"browInnerUp": 1.4, "browOuterUp*": 1.4},
     "brows_down": {"browDown*": 1.0},
 }
 

@@ -9,11 +9,12 @@ import numpy as np
 from curation.people.colour import to_linear
 from curation.people.head import PARTS, load_head
 from curation.people.person import Person, generator
-from curation.people.raster import draw_triangles, empty_buffers
+from curation.people.raster import NO_COLLAR, draw_triangles, empty_buffers
+from curation.people.skin import tone_srgb
 from curation.people.strands import Strands, at, bind, scatter, skin_triangles, unit
 
 _MAP_PX_PER_DM, _MAP_LEFT_DM, _MAP_TOP_DM, _MAP_SIZE = 200, -1.1, 8.6, 560
-_BEARD_COUNT = {"shadow": 2200, "stubble": 3600, "moustache": 900, "goatee": 1700, "full": 6500}
+_BEARD_COUNT = {"shadow": 1500, "stubble": 2600, "moustache": 900, "goatee": 2600, "full": 6500}
 _BEARD_LENGTH_DM = {"shadow": (0.012, 0.018), "stubble": (0.02, 0.035), "moustache": (0.07, 0.11), "goatee": (0.07, 0.16), "full": (0.07, 0.2)}
 
 
@@ -24,7 +25,8 @@ def _front_map() -> tuple[np.ndarray, np.ndarray]:
     screen = (head.positions_dm - [_MAP_LEFT_DM, _MAP_TOP_DM, -5.0]) * [_MAP_PX_PER_DM, -_MAP_PX_PER_DM, 1]
     nearness, seen, weights = empty_buffers(_MAP_SIZE, _MAP_SIZE)
     skin = head.part == PARTS.index("skin")
-    draw_triangles(screen, head.triangles, skin, np.zeros(len(skin), bool), np.ones(len(screen)), nearness, seen, weights)
+    no = np.zeros(len(skin), bool)
+    draw_triangles(screen, head.triangles, skin, no, no, screen, NO_COLLAR, nearness, seen, weights)
     # Parallel light: `draw_triangles` takes nearness for 1/depth, and its weights are nearly those of the plane for a distance of 5 dm.
     return seen, weights
 
@@ -56,10 +58,10 @@ def brows(person: Person) -> Strands:
     rng = generator(person.seed, "brows")
     male = person.sex == "male"
     eye_x, eye_y = load_head().eye_centres_dm[0, :2]
-    thick = rng.uniform(0.022, 0.036) + (0.014 if male else 0.0)
+    thick = rng.uniform(0.016, 0.027) + (0.011 if male else 0.0)
     arch, slope, lift = rng.uniform(0.0, 0.05), rng.uniform(0.0, 0.05), rng.uniform(0.155, 0.19) - (0.015 if male else 0)
     inner, outer = rng.uniform(0.085, 0.115), rng.uniform(0.5, 0.56)
-    count = int(rng.uniform(330, 520) * (1.2 if male else 1.0))
+    count = int(rng.uniform(230, 380) * (1.2 if male else 1.0))
     along = rng.uniform(0, 1, count)
     side = np.where(rng.random(count) < 0.5, 1.0, -1.0)
     x = inner + (outer - inner) * along
@@ -75,8 +77,9 @@ def brows(person: Person) -> Strands:
     srgb = np.array(person.hair_srgb, float)
     # Brows are darker than light hair and keep their colour longer.
     srgb = np.minimum(srgb * 0.8, 40 + 0.5 * srgb) if srgb.mean() > 60 else srgb
-    rgb = to_linear(np.clip(srgb * rng.uniform(0.75, 1.25, (count, 1)), 4, 240))
-    radius = 0.0042 * np.array([1.0, 0.9, 0.35]) * rng.uniform(0.8, 1.25)
+    rgb = to_linear(np.clip(srgb * rng.uniform(0.8, 1.25, (count, 1)), 4, 240))
+    rgb = rgb + 0.07 * (to_linear(tone_srgb(person)) - rgb)  # thin hair lets the skin through
+    radius = 0.0034 * np.array([1.0, 0.9, 0.35]) * rng.uniform(0.8, 1.25)
     return _riding(anchors, weights, np.broadcast_to([0.004, 0.013, 0.01], xs.shape), radius, rgb, 0.25, np.array([0.75, 0.9, 1.0]))
 
 
@@ -106,7 +109,8 @@ def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> Strands | N
     srgb = np.array(person.hair_srgb, float) * rng.uniform(0.7, 1.2, (count, 1))
     grey = rng.random(count) < np.clip((person.age_years - 38) / 60, 0, 0.5)
     srgb[grey] = 0.4 * srgb[grey] + 0.6 * np.array([165, 163, 160])
-    radius = {"shadow": 0.0025, "stubble": 0.003}.get(person.beard, 0.0045) * np.array([1.0, 0.9, 0.4])
+    srgb = srgb + {"shadow": 0.6, "stubble": 0.35}.get(person.beard, 0.1) * (tone_srgb(person) - srgb)
+    radius = {"shadow": 0.0025, "stubble": 0.003}.get(person.beard, 0.0038) * np.array([1.0, 0.9, 0.4])
     anchors = np.repeat(corners[:, None], 3, axis=1)
     return _riding(anchors, anchored, lift, radius, to_linear(np.clip(srgb, 4, 240)), 0.3, np.array([0.55, 0.75, 1.0]))
 
@@ -114,11 +118,11 @@ def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> Strands | N
 def lashes(person: Person) -> Strands:
     """The lashes: along MakeHuman's lash sheets, from the edge of the lid to their tips."""
     rng = generator(person.seed, "lashes")
-    full = rng.uniform(0.5, 0.75) + (0.25 if person.sex == "female" else 0.0)
+    full = rng.uniform(0.35, 0.55) + (0.25 if person.sex == "female" else 0.0)
     anchors, weights = [], []
-    for sheet in _lash_sheets():
+    for sheet in lash_sheets():
         rows, columns = sheet.shape
-        count = 46 if rows and columns > 12 else 24
+        count = 34 if columns > 12 else 16
         place = (np.arange(count) + rng.uniform(-0.3, 0.3, count)).clip(0, count - 1) / (count - 1) * (columns - 1)
         left = np.minimum(place.astype(int), columns - 2)
         reach = np.array([0.0, 0.45, 1.0]) * full * rng.uniform(0.75, 1.1, (count, 1)) * (rows - 1)
@@ -130,12 +134,12 @@ def lashes(person: Person) -> Strands:
         weights.append(np.stack([1 - across[:, None] - down, np.broadcast_to(across[:, None], down.shape)], axis=2))
     anchors, weights = np.concatenate(anchors), np.concatenate(weights)
     rgb = to_linear(np.array(person.hair_srgb) * 0.35 + 6)
-    radius = np.array([0.0055, 0.0035, 0.0012]) * (1.15 if person.sex == "female" else 0.8)
+    radius = np.array([0.0035, 0.0022, 0.001]) * (1.1 if person.sex == "female" else 0.8)
     return _riding(anchors, weights, np.zeros(anchors.shape[:2]), radius, rgb, 0.1, np.array([0.6, 0.7, 0.8]))
 
 
 @functools.cache
-def _lash_sheets() -> tuple[np.ndarray, ...]:
+def lash_sheets() -> tuple[np.ndarray, ...]:
     """The sheets of lashes as grids (rows, columns) of vertices: row 0 at the lid, columns from the middle of the face outwards."""
     head = load_head()
     triangles = head.triangles[head.part == PARTS.index("lash")]

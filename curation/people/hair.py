@@ -53,6 +53,7 @@ STYLES = {
     "long": Style(5500, 18, (3.0, 4.6), "parted", 0.3, 0.9, 0.22, clump=0.6),
     "tied": Style(5000, 11, (1.3, 1.5), "back", 0.1, 0.0, 0.07, clump=0.5),
 }
+AHEAD = np.array([0.0, 0.0, 1.0])
 _KNOT_DM = np.array([0.0, 7.75, -0.62])  # where tied hair meets
 _N_THETA, _N_PHI = 96, 64
 
@@ -125,6 +126,7 @@ class _Skull:
         weight = cv2.GaussianBlur(np.tile((table > 0).astype(np.float32), (1, 3)), (0, 0), 1.2)
         wide = cv2.GaussianBlur(np.tile(np.where(table > 0, table, 0), (1, 3)), (0, 0), 1.2) / np.maximum(weight, 1e-3)
         self.table = np.where(weight > 1e-2, wide, np.tile(filled, (1, 3)))[:, _N_THETA : 2 * _N_THETA]
+        self.table[:2] = self.table[2].mean()  # directions about the pole lie close together and see few samples
 
     def _cell(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         d = unit(points - SKULL_CENTRE_DM)
@@ -172,7 +174,7 @@ def _flow(person: Person, style: Style, rng: np.random.Generator, root: np.ndarr
             wish = radial
         if style.flow == "free":
             return wish
-        return unit(wish - (wish * radial).sum(axis=1, keepdims=True) * radial * 0.9)
+        return unit(wish - (wish * radial).sum(axis=1, keepdims=True) * radial + 1e-3 * AHEAD)
 
     return flow
 

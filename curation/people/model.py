@@ -13,7 +13,7 @@ from curation.people.glasses import Glasses, make_glasses
 from curation.people.head import EYE_RADIUS_DM, PARTS, load_head
 from curation.people.occlusion import occlusion
 from curation.people.person import Person, generator
-from curation.people.shading import FRAME, LASH, SKIN
+from curation.people.shading import CLOTH, FRAME, LASH, SKIN
 from curation.people.shape import rest_positions_dm
 from curation.people.strands import Strands
 from curation.people.surface import normals
@@ -29,8 +29,7 @@ class Model:
         rest_dm: (V, 3) float64. share: (V,) of the head's turn. pivot_dm: (3,), what the head turns about.
         triangles: (F, 3) int32. part: (F,) int32 as `shading` numbers them. drawn, two_sided: (F,) bool.
         uv: (F, 3, 2) float64 texels. texture: (h, w, 7) float32.
-        edge: (V,) float64, distance below the collar's edge; 1 where there is none.
-        base: (V, 4) float64, positions on the base mesh and `edge`.
+        base: (V, 3) float64, positions on the base mesh. cut: (F,) bool, clothes; collar: (6,) their edge.
         occlusion: (V,). eye_axes: (V, 3) float64, positions on the unit ball of the eyes. eyes: vertices of (left, right); eye_centres_dm (2, 3).
         face: (F,) bool: bare skin of the face.
         unit_names and unit_offsets, unit_vertices, unit_dm: the face units end to end.
@@ -50,8 +49,9 @@ class Model:
     two_sided: np.ndarray
     uv: np.ndarray
     texture: np.ndarray
-    edge: np.ndarray
     base: np.ndarray
+    cut: np.ndarray
+    collar: np.ndarray
     occlusion: np.ndarray
     eye_axes: np.ndarray
     eyes: tuple[np.ndarray, np.ndarray]
@@ -83,7 +83,6 @@ def build(person: Person, texels_per_unit: int) -> Model:
     share = head.head_weight
     glasses = make_glasses(person, rest)
     n_head, n_frame = len(rest), len(glasses.positions_dm)
-    below = np.where(np.isin(np.arange(n_head), head.vertices_of("cloth")), clothes.below_collar_dm(person, head.positions_dm), 1.0)
     units = [name for name in sorted(head.targets) if name.startswith(_UNITS)]
     sizes = [len(head.targets[name].vertices) for name in units]
     riding = [strands for strands in (face_hair.brows(person), face_hair.beard(person, rest, beard_share), face_hair.lashes(person)) if strands]
@@ -103,8 +102,9 @@ def build(person: Person, texels_per_unit: int) -> Model:
         two_sided=(part >= 3),
         uv=np.concatenate([layout.uv, np.zeros((len(glasses.triangles), 3, 2))]),
         texture=skin.paint(person, layout, scalp, beard_share),
-        edge=extended(below, 1.0),
-        base=extended(np.column_stack([head.positions_dm, below]), 0.0),
+        base=extended(head.positions_dm, 0.0),
+        cut=part == CLOTH,
+        collar=clothes.collar(person),
         occlusion=extended(occlusion(rest, normal, hidden), 1.0),
         eye_axes=extended(_eye_axes(), 0.0),
         eyes=head.eyes,
@@ -135,7 +135,7 @@ def _eye_axes() -> np.ndarray:
 
 def _iris(person: Person) -> np.ndarray:
     rng = generator(person.seed, "iris")
-    return np.array([*(to_linear(np.array(person.eye_srgb)) * 1.3), rng.uniform(0.5, 0.55), rng.uniform(0.3, 0.42), rng.uniform(0, 6)])
+    return np.array([*(to_linear(np.array(person.eye_srgb)) * 1.3), rng.uniform(0.43, 0.48), rng.uniform(0.3, 0.42), rng.uniform(0, 6)])
 
 
 def _bare_face(scalp_dm: np.ndarray, beard_share: np.ndarray) -> np.ndarray:

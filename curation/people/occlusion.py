@@ -38,11 +38,10 @@ def occlusion(positions_dm: np.ndarray, normals: np.ndarray, hidden: np.ndarray)
     scale = _MAP_PX / _REACH_DM
     received, total = np.zeros(len(positions_dm)), np.zeros(len(positions_dm))
     depth = np.empty((_MAP_PX, _MAP_PX), np.float32)
-    edge = np.ones(len(positions_dm))
     for direction in directions(_DIRECTIONS):
         screen = (positions_dm - middle) @ frame_towards(direction).T * [scale, scale, 1] + [_MAP_PX / 2, _MAP_PX / 2, 0]
         depth[:] = -1e9
-        draw_depth(screen, head.triangles, solid, edge, depth)
+        draw_depth(screen, head.triangles, solid, depth)
         _gather(screen, depth, normals @ direction, received, total)
     share = np.clip(_FLOOR + _GAIN * received / np.maximum(total, 1e-6), 0, 1)
     base_z = head.positions_dm[:, 2]

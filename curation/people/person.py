@@ -122,11 +122,11 @@ def _varied(rng: np.random.Generator, srgb: tuple[int, int, int]) -> tuple[int, 
 
 def _hair_style(rng: np.random.Generator, male: bool, age: float, african: float) -> str:
     if male:
-        chances = {"bald": 0.04 + 0.12 * (age > 45), "crop": 0.3, "short": 0.32, "swept": 0.24, "curly": 0.1, "afro": 0.0, "long": 0.04}
+        chances = {"bald": 0.02 + 0.08 * (age > 45), "crop": 0.3, "short": 0.32, "swept": 0.24, "curly": 0.1, "afro": 0.0, "long": 0.04}
     else:
         chances = {"crop": 0.03, "short": 0.1, "swept": 0.06, "curly": 0.12, "bob": 0.26, "long": 0.28, "tied": 0.22}
     if african > 0.5:
-        chances = {"bald": 0.1, "crop": 0.4, "afro": 0.3, "curly": 0.2} if male else {"crop": 0.12, "afro": 0.3, "curly": 0.22, "tied": 0.28, "bob": 0.08}
+        chances = {"bald": 0.06, "crop": 0.44, "afro": 0.3, "curly": 0.2} if male else {"crop": 0.12, "afro": 0.3, "curly": 0.22, "tied": 0.28, "bob": 0.08}
     styles, weights = zip(*chances.items(), strict=True)
     return str(rng.choice(styles, p=np.array(weights) / sum(weights)))
 

@@ -1,10 +1,85 @@
-"""The 68 points of the iBUG mark-up on the mesh."""
+"""The 68 points of the iBUG mark-up on the mesh: places that ride on its surface.
+
+Which place of a contour a point takes is a convention; the project's is that of its FaceMesh backend (`curation.landmarks.sixty_eight`). So
+the places on brows, nose, outer lips and jaw are the medians, on the base mesh, of where that network's points fell on the surface (40
+people, 240 pictures, yaw within 15 degrees, both halves of the face together), the middle line set to x = 0. Lids and inner lips are not
+left to a network: they lie on the edge of the lid where the lashes grow, and on the line where the lips touch, so that a shut eye and a
+closed mouth have no gap.
+
+The jaw's points keep to the skin, as the network's do: turned away, they go behind the cheek and are marked as hidden, and do not slide
+along the outline.
+"""
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
+from curation.landmarks.sixty_eight import FLIP, N_POINTS
+from curation.people.face_hair import lash_sheets
+from curation.people.head import PARTS, load_head
 
+# Places on the base mesh, dm, of the person's right half and the middle.
+# fmt: off
+_ON_SKIN_DM = {
+    0: (-0.712, 7.276, 0.695), 1: (-0.705, 7.134, 0.718), 2: (-0.661, 6.862, 0.793), 3: (-0.578, 6.705, 0.986), 4: (-0.526, 6.588, 1.053),
+    5: (-0.468, 6.505, 1.128), 6: (-0.314, 6.342, 1.284), 7: (-0.226, 6.282, 1.359), 8: (0.0, 6.238, 1.458),
+    17: (-0.569, 7.417, 1.220), 18: (-0.505, 7.472, 1.300), 19: (-0.408, 7.505, 1.381), 20: (-0.285, 7.510, 1.447), 21: (-0.142, 7.496, 1.502),
+    27: (0.0, 7.262, 1.511), 28: (0.0, 7.200, 1.530), 29: (0.0, 7.069, 1.601), 30: (0.0, 6.994, 1.653),
+    31: (-0.114, 6.862, 1.534), 32: (-0.060, 6.824, 1.552), 33: (0.0, 6.843, 1.622),
+    36: (-0.455, 7.286, 1.343), 39: (-0.179, 7.275, 1.384),
+    48: (-0.268, 6.621, 1.421), 49: (-0.145, 6.696, 1.542), 50: (-0.070, 6.707, 1.588), 51: (0.0, 6.688, 1.599),
+    57: (0.0, 6.535, 1.560), 58: (-0.066, 6.533, 1.543), 59: (-0.201, 6.572, 1.458),
+}
+_LID_X_DM = {37: -0.383, 38: -0.230, 40: -0.267, 41: -0.364}
+_UPPER_LID = (37, 38)
+# MakeHuman's vertices of the line where the lips touch, of the person's left half: its right is found by mirroring.
+_INNER_LIPS = {62: 474, 63: 7226, 64: 7190, 65: 7236, 66: 493}
+# fmt: on
+
+
+@functools.cache
 def anchors() -> tuple[np.ndarray, np.ndarray]:
     """Vertices (68, 3) int32 and weights (68, 2) float64 of the first two of them."""
-    return np.zeros((68, 3), np.int32), np.zeros((68, 2))
+    head = load_head()
+    vertices, weights = np.zeros((N_POINTS, 3), np.int32), np.zeros((N_POINTS, 2))
+    place = {int(number): vertex for vertex, number in enumerate(head.number)}
+    for point, position in _ON_SKIN_DM.items():
+        vertices[point], weights[point] = _nearest(np.array(position))
+    for point, x in _LID_X_DM.items():
+        vertices[point], weights[point] = _on_lid(x, upper=point in _UPPER_LID)
+    for point, number in _INNER_LIPS.items():
+        vertices[point], weights[point] = place[number], (1.0, 0.0)
+    done = {*_ON_SKIN_DM, *_LID_X_DM, *_INNER_LIPS}
+    for point in sorted(set(range(N_POINTS)) - done):
+        vertices[point], weights[point] = head.mirror[vertices[FLIP[point]]], weights[FLIP[point]]
+    return vertices, weights
+
+
+def _nearest(position_dm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The place of the skin nearest to a position: a triangle's vertices, weights of the first two."""
+    head = load_head()
+    triangles = head.triangles[head.part == PARTS.index("skin")]
+    corners = head.positions_dm[triangles]
+    near = np.argsort(np.linalg.norm(corners.mean(axis=1) - position_dm, axis=1))[:40]
+    a, b, c = (corners[near, k] for k in range(3))
+    e0, e1, d = a - c, b - c, position_dm - c
+    d00, d01, d11, f0, f1 = ((u * v).sum(axis=1) for u, v in ((e0, e0), (e0, e1), (e1, e1), (d, e0), (d, e1)))
+    determinant = d00 * d11 - d01 * d01
+    weights = np.stack([(d11 * f0 - d01 * f1) / determinant, (d00 * f1 - d01 * f0) / determinant], axis=1)
+    weights = np.clip(np.column_stack([weights, 1 - weights.sum(axis=1)]), 0, 1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    best = np.linalg.norm(np.einsum("tk,tkc->tc", weights, corners[near]) - position_dm, axis=1).argmin()
+    return triangles[near[best]], weights[best, :2]
+
+
+def _on_lid(x_dm: float, upper: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The place on the edge of the right eye's lid at x."""
+    head = load_head()
+    rows = [sheet[0] for sheet in lash_sheets() if head.positions_dm[sheet[0], 0].mean() < 0]
+    row = sorted(rows, key=lambda edge: head.positions_dm[edge, 1].mean())[1 if upper else 0]
+    x = head.positions_dm[row, 0]  # falling: from the middle of the face outwards
+    k = int(np.flatnonzero((x[:-1] >= x_dm) & (x[1:] <= x_dm))[0])
+    along = (x_dm - x[k]) / (x[k + 1] - x[k])
+    return np.array([row[k], row[k + 1], row[k + 1]]), np.array([1 - along, along])

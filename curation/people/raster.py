@@ -10,19 +10,43 @@ import math
 
 import numpy as np
 
-from curation.people.compiled import kernel
+from curation.people.compiled import inline, kernel
 
 NOTHING = -1
+NO_COLLAR = np.zeros(6)
+
+
+@inline()
+def below_collar(x, y, z, collar):
+    """How far a place on the base mesh lies below the edge of the clothes, dm; negative above it.
+
+    The edge is a plane that falls to the front and rises where the shoulders begin, with a V cut into its front (`clothes.collar`).
+    """
+    height, fall, half_width, rise, depth, steep = collar[0], collar[1], collar[2], collar[3], collar[4], collar[5]
+    side = abs(x)
+    below = (height + fall * (0.1 - z) + rise * max(side - half_width, 0.0) - y) / math.sqrt(1 + fall * fall)
+    if depth > 0 and z > 0.1:
+        below = min(below, (height - 0.7 * fall - depth + steep * side - y) / math.sqrt(1 + steep * steep))
+    return below
 
 
 @kernel()
-def draw_triangles(screen, triangles, drawn, two_sided, edge, nearness, seen, weights):
+def below_collar_at(positions, collar):
+    """(P,) `below_collar` of positions (P, 3)."""
+    out = np.empty(positions.shape[0])
+    for i in range(positions.shape[0]):
+        out[i] = below_collar(positions[i, 0], positions[i, 1], positions[i, 2], collar)
+    return out
+
+
+@kernel()
+def draw_triangles(screen, triangles, drawn, two_sided, cut, base, collar, nearness, seen, weights):
     """Draws into nearness (H, W) float32, seen (H, W) int32 and weights (H, W, 2) float32.
 
     Args:
         screen: (V, 3) float64.
         triangles: (F, 3) int32; those with drawn (F,) bool; from behind too where two_sided (F,) bool.
-        edge: (V,) float64: a triangle is cut away where this, interpolated, is below zero.
+        cut: (F,) bool: triangles of clothes, cut away above their collar: base (V, 3) float64 places on the base mesh, collar (6,).
 
     At a sample whose triangle is nearest, seen holds its number and weights the perspective-correct barycentric weights of its first two
     corners.
@@ -40,10 +64,6 @@ def draw_triangles(screen, triangles, drawn, two_sided, edge, nearness, seen, we
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-9 or (area > 0 and not two_sided[t]):
             continue
-        e0, e1, e2 = edge[a], edge[b], edge[c]
-        if e0 < 0 and e1 < 0 and e2 < 0:
-            continue
-        whole = e0 >= 0 and e1 >= 0 and e2 >= 0
         top, bottom = max(math.ceil(min(y0, y1, y2)), 0), min(math.floor(max(y0, y1, y2)), height - 1)
         left, right = max(math.ceil(min(x0, x1, x2)), 0), min(math.floor(max(x0, x1, x2)), width - 1)
         inverse = 1.0 / area
@@ -71,8 +91,13 @@ def draw_triangles(screen, triangles, drawn, two_sided, edge, nearness, seen, we
                 if near <= nearness[y, x]:
                     continue
                 pa, pb = wa * w0 / near, wb * w1 / near
-                if not whole and pa * e0 + pb * e1 + (1.0 - pa - pb) * e2 < 0:
-                    continue
+                if cut[t]:
+                    pc = 1.0 - pa - pb
+                    bx = pa * base[a, 0] + pb * base[b, 0] + pc * base[c, 0]
+                    by = pa * base[a, 1] + pb * base[b, 1] + pc * base[c, 1]
+                    bz = pa * base[a, 2] + pb * base[b, 2] + pc * base[c, 2]
+                    if below_collar(bx, by, bz, collar) < 0:
+                        continue
                 nearness[y, x] = near
                 seen[y, x] = t
                 weights[y, x, 0] = pa
@@ -133,15 +158,13 @@ def draw_strands(screen, starts, radius, drawn, scale, first, nearness, seen, we
 
 
 @kernel()
-def draw_depth(screen, triangles, drawn, edge, depth):
+def draw_depth(screen, triangles, drawn, depth):
     """The nearest of the triangles drawn, from both sides, into depth (H, W) float32: larger is nearer. Parallel projection."""
     height, width = depth.shape
     for t in range(triangles.shape[0]):
         if not drawn[t]:
             continue
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        if edge[a] < 0 and edge[b] < 0 and edge[c] < 0:
-            continue
         x0, y0, x1, y1, x2, y2 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-9:

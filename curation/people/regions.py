@@ -36,9 +36,13 @@ def scalp_dm(person: Person) -> np.ndarray:
         front - peak, front + 0.3 * recess, front + recess, front - 0.12 + 0.7 * recess, 7.66, 7.36,
         7.02 - burns, 7.0, 6.84, 6.58, 6.42,
     ]  # fmt: skip
+    if person.hair_style in ("crop", "short", "afro", "curly"):  # shaved at the nape
+        heights[-4:] = [7.06, 6.98, 6.84, 6.72]
     if person.hair_style == "bald":
-        angles, heights = [0, 0.9, 1.2, 1.6, 2.2, 3.2], [9.0, 9.0, 7.75, 7.62, 7.62, 7.66]
+        angles, heights = [0, 0.9, 1.2, 1.6, 2.2, 3.2], [9.0, 9.0, 7.6, 7.2, 6.95, 6.85]
     inside = head.positions_dm[:, 1] - np.interp(np.abs(angle_around(head.positions_dm)), angles, heights)
+    if person.hair_style == "bald":  # a wreath
+        inside = np.minimum(inside, 0.6 * (7.85 - head.positions_dm[:, 1]))
     return np.where((head.ears > 0.35) | (head.positions_dm[:, 1] < 6.2), -1.0, inside)
 
 

@@ -15,9 +15,9 @@ from curation.people.model import build
 from curation.people.occlusion import frame_towards
 from curation.people.person import Person
 from curation.people.pose import Pose
-from curation.people.raster import NOTHING, draw_depth, draw_strands, draw_triangles
+from curation.people.raster import NOTHING, below_collar_at, draw_depth, draw_strands, draw_triangles
 from curation.people.scene import Scene
-from curation.people.shading import encode, shade
+from curation.people.shading import EYE, encode, shade
 from curation.people.surface import add_targets, follow, normals, project, turn, turn_by_share
 
 SAMPLES = 2  # a pixel's samples along each side
@@ -105,7 +105,8 @@ class Renderer:
         self.depth = np.empty((_SHADOW_PX, _SHADOW_PX), np.float32)
         self.depth_seen = np.empty((_SHADOW_PX, _SHADOW_PX), np.int32)
         self.depth_weights = np.empty((_SHADOW_PX, _SHADOW_PX, 2), np.float32)
-        self.shadow_drawn = self.model.drawn & ~np.isin(self.model.part, [2])
+        below = below_collar_at(self.model.base, self.model.collar)[self.model.triangles].min(axis=1)
+        self.shadow_drawn = self.model.drawn & (self.model.part != EYE) & ~(self.model.cut & (below < 0))
         self.shadow_radius = np.full(len(self.strand_radius), _SHADOW_STRAND_DM, np.float32)
 
     def _posed(self, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +124,7 @@ class Renderer:
             turned = ball @ gaze.T
             positions[eye] = centre + turned
             place = turned / EYE_RADIUS_DM
-            light[eye] = (1 - 0.6 * np.clip((place[:, 1] + 0.05) / 0.42, 0, 1) ** 1.5) * (1 - 0.45 * np.clip((np.abs(place[:, 0]) - 0.35) / 0.5, 0, 1))
+            light[eye] = (1 - 0.5 * np.clip((place[:, 1] + 0.02) / 0.42, 0, 1) ** 1.5) * (1 - 0.35 * np.clip((np.abs(place[:, 0]) - 0.35) / 0.5, 0, 1))
         turn_by_share(positions, model.share, model.pivot_dm, *(math.radians(a) for a in (pose.yaw_deg, pose.pitch_deg, pose.roll_deg)))
         return positions, light
 
@@ -148,7 +149,7 @@ class Renderer:
         project(self.strand_points, centre_x, centre_y, self.focal, camera, self.strand_screen)
         self.nearness[:] = 0
         self.seen[:] = NOTHING
-        draw_triangles(screen, model.triangles, model.drawn, model.two_sided, model.edge, self.nearness, self.seen, self.weights)
+        draw_triangles(screen, model.triangles, model.drawn, model.two_sided, model.cut, model.base, model.collar, self.nearness, self.seen, self.weights)
         draw_strands(
             self.strand_screen, self.starts, self.strand_radius, self.strand_drawn, self.focal, len(model.triangles), self.nearness, self.seen, self.weights
         )  # fmt: skip
@@ -163,7 +164,7 @@ class Renderer:
             self.seen, self.weights, self.nearness, model.triangles, model.part, model.uv, positions, normal, attribute, model.base,
             model.texture, turn(pose.yaw_deg, pose.pitch_deg, pose.roll_deg), camera, self.strand_points, self.starts, self.strand_rgb,
             self.strand_shine, self.strand_shade, middle[0], self.lights.directions, self.lights.rgb, self.lights.sky, self.lights.ground,
-            self.depth, self.to_lamp, model.iris, model.cloth, model.frame_rgb, mouth_light, self.background, self.lens, EXPOSURE, self.picture,
+            self.depth, self.to_lamp, model.iris, model.cloth, model.collar, model.frame_rgb, mouth_light, self.background, self.lens, EXPOSURE, self.picture,
         )  # fmt: skip
         rgb = np.empty((self.size_px, self.size_px, 3), np.uint8)
         encode(self.picture, rgb)
@@ -174,7 +175,7 @@ class Renderer:
         matrix, offset = self.to_lamp[:, :3], self.to_lamp[:, 3]
         self.depth[:] = -1e9
         model = self.model
-        draw_depth(positions @ matrix.T + offset, model.triangles, self.shadow_drawn, model.edge, self.depth)
+        draw_depth(positions @ matrix.T + offset, model.triangles, self.shadow_drawn, self.depth)
         lamp = self.strand_points @ matrix.T + offset
         lamp[:, 2] += 100.0  # nearness has to be positive
         self.depth += 100.0
@@ -186,7 +187,7 @@ class Renderer:
         nearness, seen = self.nearness.copy(), np.full_like(self.seen, NOTHING)
         lenses = self.model.lens_triangles
         yes = np.ones(len(lenses), bool)
-        draw_triangles(screen, lenses, yes, yes, self.model.edge, nearness, seen, np.empty_like(self.weights))
+        draw_triangles(screen, lenses, yes, yes, ~yes, self.model.base, self.model.collar, nearness, seen, np.empty_like(self.weights))
         np.not_equal(seen, NOTHING, out=self.lens, casting="unsafe")
 
     def _face(self) -> np.ndarray:

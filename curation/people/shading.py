@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from curation.people.compiled import inline, kernel
+from curation.people.raster import below_collar
 
 SKIN, MOUTH, EYE, TEETH, TONGUE, LASH, CLOTH, FRAME = range(8)
 N_CHANNELS = 7  # of the skin's texture: albedo (3), specular strength, gradient of the height in the head's axes (3)
@@ -105,21 +106,21 @@ def _iris(x, y, z, iris):
     if z <= 0 or q > radius * 1.1:
         vein = 0.03 * math.sin(angle * 9 + 3 * math.sin(angle * 5)) * min(1.0, q * 1.2)
         far = _smooth(0.5, 1.0, q)
-        return 0.66 - 0.05 * far, 0.60 - 0.1 * far - vein, 0.57 - 0.1 * far - vein
+        return 0.74 - 0.05 * far, 0.69 - 0.1 * far - vein, 0.66 - 0.1 * far - vein
     k = q / radius
     fibre = 0.8 + 0.22 * math.sin(angle * 23 + 4 * math.sin(angle * 7 + iris[5])) * k + 0.3 * (k - 0.5)
     ring = 1 - 0.75 * _smooth(0.72, 1.0, k)
     pupil = _smooth(iris[4], iris[4] + 0.09, k)
     r, g, b = iris[0] * fibre * ring * pupil, iris[1] * fibre * ring * pupil, iris[2] * fibre * ring * pupil
     white = _smooth(0.94, 1.1, k)
-    return r + (0.66 - r) * white, g + (0.60 - g) * white, b + (0.57 - b) * white
+    return r + (0.74 - r) * white, g + (0.69 - g) * white, b + (0.66 - b) * white
 
 
 @kernel()
 def shade(
     seen, weights, nearness, triangles, part, uv, points, normal, attribute, base, texture, turned, camera,
     strand_points, starts, strand_rgb, strand_shine, strand_shade, centre, lamps, lamp_rgb, sky, ground, depth, to_lamp,
-    iris, cloth, frame_rgb, mouth_light, background, lens, exposure, picture,
+    iris, cloth, collar, frame_rgb, mouth_light, background, lens, exposure, picture,
 ):  # fmt: skip
     """Fills picture (H, W, 3) float32, linear 0..1, from buffers of (s H, s W) samples.
 
@@ -127,7 +128,7 @@ def shade(
 
     Args:
         attribute: (V, 5): occlusion, the eyeball's own axes (3), light between the lids.
-        base: (V, 4): position on the base mesh, for patterns, and distance from the cloth's edge.
+        base: (V, 3): position on the base mesh, for patterns. collar: (6,) of `raster.below_collar`.
         turned: (3, 3) how the head is turned; the texture's gradients are the unturned head's.
         strand_rgb: (S, 3) of each segment; strand_shine: (S,) strength of its highlights; strand_shade: (P,) light that reaches a point.
         centre: (3,) middle of the skull: the hair's volume is round about it.
@@ -204,7 +205,8 @@ def shade(
                         else:
                             bx = p0 * base[c0, 0] + p1 * base[c1, 0] + p2 * base[c2, 0]
                             by = p0 * base[c0, 1] + p1 * base[c1, 1] + p2 * base[c2, 1]
-                            edge = p0 * base[c0, 3] + p1 * base[c1, 3] + p2 * base[c2, 3]
+                            bz = p0 * base[c0, 2] + p1 * base[c1, 2] + p2 * base[c2, 2]
+                            edge = below_collar(bx, by, bz, collar)
                             stripe = 0.0
                             if cloth[6] > 0:
                                 phase = (by + cloth[7] * bx) * cloth[6]

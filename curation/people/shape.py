@@ -34,7 +34,9 @@ def rest_positions_dm(person: Person) -> np.ndarray:
         if weight and name in head.targets:
             target = head.targets[name]
             positions[target.vertices] += weight * target.by_dm
-    return positions
+    # Tall people keep their eyes where the base mesh has them: hair, clothes and cameras are placed from there.
+    both = np.concatenate(head.eyes)
+    return positions + head.positions_dm[both].mean(axis=0) - positions[both].mean(axis=0)
 
 
 def _macros(person: Person) -> list[tuple[str, float]]:
@@ -86,6 +88,8 @@ def _local(person: Person, head: Head) -> list[tuple[str, float]]:
             other = value + float(rng.normal(0, _UNLIKE_SIDES))
             weights.append(((plus if other > 0 else minus).replace("/l-", "/r-"), abs(other)))
     weights.append((f"head/head-{rng.choice(_OUTLINES)}", float(rng.uniform(0, 0.5))))
+    friendly = float(rng.uniform(0, 0.22))  # a mouth at rest, which the macros draw a little sullen
+    weights += [(f"unit/mouthSmile{side}", friendly) for side in ("Left", "Right")]
     for name in sorted(name for name in head.targets if name.startswith("asym/")):
         weights.append((name, float(rng.uniform(0, 0.2)) if rng.random() < 0.2 else 0.0))
     return weights

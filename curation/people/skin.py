@@ -61,7 +61,7 @@ def _mixes(person: Person, rng: np.random.Generator, tone: np.ndarray) -> np.nda
     stubble = {"none": 0.0, "shadow": rng.uniform(0.16, 0.3), "stubble": 0.42, "moustache": 0.5, "goatee": 0.5, "full": 0.62}[person.beard]
     young = np.clip((45 - person.age_years) / 20, 0, 1)
     freckles = rng.uniform(0.5, 1.0) * (rng.random() < 0.2 + 0.3 * (person.hair_srgb[0] > person.hair_srgb[2] * 2.4)) * (1 - dark) ** 2 * (0.3 + 0.7 * young)
-    spots = np.clip((person.age_years - 45) / 35, 0, 1) * rng.uniform(0.2, 0.7)
+    spots = np.clip((person.age_years - 45) / 35, 0, 1) * rng.uniform(0.1, 0.4)
     scalp = 0.0 if person.hair_style == "bald" else 0.9
     share = rng.uniform(0.78, 0.95)
     return np.array([*lips, share, lids, scalp, stubble, freckles, spots, rng.uniform(0.7, 1.25), rng.uniform(0.7, 1.2)])
@@ -84,6 +84,7 @@ def _spots(person: Person, rng: np.random.Generator) -> np.ndarray:
     spot(0.14, 6.9, 1.5, (0.07, 0.07, 0.1), 0.7 * blood)
     spot(0.0, 6.3, 1.45, (0.16, 0.12, 0.2), 0.45 * blood)  # chin
     spot(0.78, 7.05, 0.4, (0.14, 0.3, 0.3), 0.9 * blood)  # ears
+    spot(0.095, 6.864, 1.572, (0.03, 0.02, 0.035), np.array([1.2, 1.7, 1.8]))  # nostrils
     eye_x, eye_y, eye_z = head.eye_centres_dm[0]
     tired = rng.uniform(0.25, 0.8) * (1 + 0.3 * np.clip((person.age_years - 40) / 40, 0, 1))
     spot(eye_x - 0.02, eye_y - 0.13, eye_z + 0.12, (0.16, 0.06, 0.2), tired * melanin)
@@ -120,7 +121,6 @@ def _creases(person: Person, rng: np.random.Generator) -> np.ndarray:
             a = -0.4 + 0.4 * i + rng.normal(0, 0.08)
             start = (eye_x + 0.2, eye_y - 0.02 + 0.05 * (i - 1), 1.17)
             line([start, (start[0] + 0.1 * math.cos(a), start[1] + 0.1 * math.sin(a), 1.02)], 0.009, rng.uniform(0.4, 0.9) * old)
-        line([(0.36, 6.55, 1.32), (0.4, 6.42, 1.24)], 0.02, 0.5 * old * rng.random())
         line([(0.05, 7.36, 1.5), (0.055, 7.47, 1.52)], 0.012, 0.7 * old * rng.random())
     return np.array(rows)
 
@@ -155,7 +155,7 @@ def _paint(at, tone, spots, creases, mix, hair, seed, out):
             density_g += 0.5 * speck
             density_b += 0.6 * speck
         if aged > 0:
-            speck = max(value_and_gradient(x / 0.085, y / 0.085, z / 0.085, seed + 5)[0] - 0.5, 0.0) * aged
+            speck = max(value_and_gradient(x / 0.085, y / 0.05, z / 0.05, seed + 5)[0] - 0.52, 0.0) * aged
             density_r += 0.25 * speck
             density_g += 0.5 * speck
             density_b += 0.6 * speck
