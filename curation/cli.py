@@ -272,9 +272,9 @@ def people(out: str, workers: int, executor: str, **given: Any) -> None:
     What moves (mouth, lids, gaze, brows, smile, head, distance) is uncorrelated; the voice is synthesised from the phonemes that move the
     mouth. May be killed at any moment; the same command continues, to the same bytes. `curation run --source people` reads the set.
     """
-    from curation import configuration
     from curation.people.job import INDEX_FILE, render_people
     from curation.people.settings import PeopleSettings
+    from manifests import configuration
 
     settings = configuration.build(PeopleSettings, given, "options")
     files = render_people(out, settings, workers=workers, executor=executor, say=say)

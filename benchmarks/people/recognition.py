@@ -16,11 +16,11 @@ import numpy as np
 
 from curation.contracts import Clip
 from curation.face_crop import warp
+from curation.landmarks.arcface import ARCFACE_PX, alignment
 from curation.landmarks.facemesh import FaceMesh
 from curation.lipsync.evaluate import area_under_roc
 from curation.media import MediaReader
 from curation.people.job import TakeFile
-from inference.arcface import ARCFACE_PX, alignment
 from manifests import UserError
 from manifests.atomic import atomic_path
 

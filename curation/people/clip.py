@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def render_clip(take: Take, settings: PeopleSettings, video: Path, truth_file: P
         pictures = _pictures(studio, pose, faults, np.random.default_rng([take.person_seed, take.clip, 0x401]), frames)
         write_mp4(temporary, pictures, sound_of(phones, voice, take.scene_seed), crf=faults.crf)
     factors = {name: track.astype(np.float32) for name, track in motion.factors.items()}
-    who = {"person": person, "scene": scene, "voice": voice, "faults": faults}
+    who: dict[str, Any] = {"person": person, "scene": scene, "voice": voice, "faults": faults}
     truth = PeopleTruth(factors, pose, **stacked(frames), **who, phones=tuple(phones), take=take)
     write_people_truth(truth_file, truth, {"maker": maker, "video_sha256": sha256(video)})
     return truth

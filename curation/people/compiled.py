@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import functools
 
-from curation.configuration import ConfigError
+from manifests import UserError
 
 try:
     from numba import njit
 except ImportError as error:
-    raise ConfigError("rendering people needs numba: pip install 'megactor-sigma-open[people]', or `make setup-people`") from error
+    raise UserError("rendering people needs numba: pip install 'megactor-sigma-open[people]', or `make setup-people`") from error
 
 kernel = functools.partial(njit, cache=True, error_model="numpy", fastmath={"contract", "arcp", "nsz", "reassoc"})
 inline = functools.partial(njit, cache=True, error_model="numpy", fastmath={"contract", "arcp", "nsz", "reassoc"}, inline="always")

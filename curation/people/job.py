@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import manifests
-from curation.configuration import ConfigError
 from curation.job.executors import choose, on_ray
 from curation.job.lock import hold
 from curation.job.progress import Progress
@@ -79,7 +78,7 @@ def render_people(
         say: gets one line of text now and then.
 
     Raises:
-        ConfigError, UserError: a mistake of the user's, one line.
+        UserError: a mistake of the user's, one line.
     """
     out_dir = Path(out_dir)
     _open(out_dir, settings)
@@ -175,7 +174,7 @@ def _open(out_dir: Path, settings: PeopleSettings) -> None:
         raise UserError(f"{out_dir} holds other files; choose a new directory for the people's clips, e.g. outputs/people")
     if known is not None and known.lasting() != settings.lasting():
         other = [f"{name} {value}" for name, value in known.lasting().items() if value != settings.lasting()[name]]
-        raise ConfigError(f"{out_dir} holds people with {', '.join(other)}; choose another directory, or the same settings")
+        raise UserError(f"{out_dir} holds people with {', '.join(other)}; choose another directory, or the same settings")
     try:
         for name in ("clips", "truth"):
             (out_dir / name).mkdir(parents=True, exist_ok=True)

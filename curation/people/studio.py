@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.configuration import ConfigError
 from curation.people.colour import LUMINANCE, ita_deg, to_linear
 from curation.people.person import Person
 from curation.people.pose import Pose
 from curation.people.scene import Scene
+from manifests import UserError
 
 SMALLEST_PX, LARGEST_PX = 32, 2048
 
@@ -54,12 +54,12 @@ class Studio:
         size_px: side of the square picture.
 
     Raises:
-        ConfigError: numba is missing (the extra `people`), or the size is below 32 px or above 2048 px.
+        UserError: numba is missing (the extra `people`), or the size is below 32 px or above 2048 px.
     """
 
     def __init__(self, person: Person, scene: Scene, size_px: int = 256):
         if not SMALLEST_PX <= size_px <= LARGEST_PX:
-            raise ConfigError(f"people are rendered at {SMALLEST_PX} to {LARGEST_PX} px, not {size_px}")
+            raise UserError(f"people are rendered at {SMALLEST_PX} to {LARGEST_PX} px, not {size_px}")
         # numba costs half a second and 200 MB: only what renders loads it.
         from curation.people.renderer import Renderer
 

@@ -72,7 +72,7 @@ def measured(shot: Rendered) -> dict[str, np.ndarray]:
     return {name: np.asarray(getattr(shot, name)) for name in _MEASURED}
 
 
-def stacked(frames: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def stacked(frames: list[dict[str, np.ndarray]]) -> dict[str, Any]:
     """`measured` of the frames of a clip: (T, ...) float32, `visible` bool."""
     whole = {name: np.stack([frame[name] for frame in frames]) for name in _MEASURED}
     return {name: value if value.dtype == bool else value.astype(np.float32) for name, value in whole.items()}
@@ -89,7 +89,7 @@ def write_people_truth(path: Path, truth: PeopleTruth, made: dict[str, str]) -> 
     tensors = {f"factor/{name}": np.asarray(truth.factors[name], np.float32) for name in FACTORS}
     tensors |= {f"pose/{name}": np.asarray(truth.pose[name], np.float32) for name in POSE_FIELDS}
     tensors |= {name: getattr(truth, name) for name in _MEASURED}
-    facts = {name: asdict(getattr(truth, name)) for name in ("person", "scene", "voice", "faults", "take")}
+    facts: dict[str, Any] = {name: asdict(getattr(truth, name)) for name in ("person", "scene", "voice", "faults", "take")}
     facts["phones"] = [asdict(phone) for phone in truth.phones]
     # One entry of metadata: the library writes several in an order that differs from run to run.
     metadata = {"people": json.dumps({**facts, "fps": truth.fps, "identity": truth.identity, "made": made})}

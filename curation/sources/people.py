@@ -30,9 +30,9 @@ class People(Source):
     camera_faults: bool = True
 
     def clips(self) -> Iterator[Clip]:
-        from curation import configuration
         from curation.people.job import LICENCE, read_settings, render_people
         from curation.people.settings import PeopleSettings
+        from manifests import configuration
 
         names = ("count", "clips_per_person", "seconds", "size_px", "seed", "camera_faults")
         asked = {name: getattr(self, name) for name in names}

@@ -17,7 +17,6 @@ import pytest
 import manifests
 from curation.cli import main
 from curation.config import load_config
-from curation.configuration import ConfigError
 from curation.job.run import make_source
 from curation.people import Pose, Studio
 from curation.people.acting import pose_at
@@ -144,7 +143,7 @@ def test_a_damaged_clip_is_rendered_again(small):
 
 def test_other_settings_and_other_files_are_mistakes(small, tmp_path):
     out, _ = small
-    with pytest.raises(ConfigError, match="size_px 96"):
+    with pytest.raises(UserError, match="size_px 96"):
         render_people(out, replace(SMALL, size_px=128), say=quiet)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds other files"):
