@@ -7,20 +7,21 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt -c constraints-gpu.txt
 
 SOURCE ?= samples
-ROOT ?= outputs/samples
+ROOT ?= outputs/$(SOURCE)
 OUT ?= outputs/curation
 PROFILE ?= embedded
 ARGS ?=
 
 STAGE ?= 1
 CONFIG ?= embedded
-MANIFEST ?= outputs/curation
+MANIFEST ?= outputs/people-curation
 # OUT has a default of its own in every target but curation's: hand it on only where somebody chose it.
 given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($(1))')
 
-.PHONY: help setup setup-train setup-gpu setup-cpu doctor accept-gpu curate samples plan models report table1 materialise duplicates train-lipsync \
+.PHONY: help setup setup-people setup-train setup-gpu setup-cpu doctor accept-gpu curate samples people plan models report table1 materialise \
+  duplicates train-lipsync \
   train train-all plan-training animate app evaluate demo test test-all lint \
-  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-demo bench-inference bench-evaluation constraints clean
+  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-demo bench-inference bench-evaluation bench-people constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +40,12 @@ $(VENV)/.core: $(VENV)/.python pyproject.toml constraints.txt
 	$(PIP) -e '.[samples]'
 	@touch $@
 
-$(VENV)/.train: $(VENV)/.core requirements-nodeps.txt
+$(VENV)/.people: $(VENV)/.core
+	@echo "adding numba, which renders people (200 MB)"
+	$(PIP) -e '.[people]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.people requirements-nodeps.txt
 	@echo "adding torch and what the trainer and the tests need (several GB, some minutes)"
 	$(PIP) -e '.[train,eval,app,dev,$(if $(wildcard $(VENV)/.gpu),gpu,cpu)]'
 	$(PIP) --no-deps -r requirements-nodeps.txt
@@ -60,6 +66,7 @@ setup-cpu: $(VENV)/.train ## onnxruntime for the CPU again, after setup-gpu
 	$(PIP) -e '.[cpu]'
 
 setup: $(VENV)/.core ## .venv with the embedded curation (no torch)
+setup-people: $(VENV)/.people ## the same with numba, to render people
 setup-train: $(VENV)/.train ## the same with torch, diffusers, transformers and the test tools
 
 doctor: $(VENV)/.train ## does this machine carry it? driver, torch's build, compiler, shared memory, onnxruntime, all-reduce, disk
@@ -69,13 +76,16 @@ accept-gpu: $(VENV)/.train ## the first hour on a GPU: everything that only a de
 	$(BIN)/python -m benchmarks.accept_gpu $(ARGS)
 
 # --- curation ------------------------------------------------------------------------------------------------------------------------
-curate: $(VENV)/.core ## score and filter clips into OUT/manifest.parquet and OUT/report.html (default: rendered sample clips)
+curate: $(VENV)/$(if $(filter people,$(SOURCE)),.people,.core) ## score and filter clips into OUT/manifest.parquet and OUT/report.html (default: rendered sample clips)
 	$(BIN)/python -m curation run --source '$(SOURCE)' --root '$(ROOT)' --out '$(OUT)' --profile '$(PROFILE)' $(ARGS)
 
 samples: $(VENV)/.core ## render the sample clips into outputs/samples
 	$(BIN)/python -m curation samples --out outputs/samples
 
-plan: $(VENV)/.core ## what `make curate` with the same SOURCE and ROOT would cost
+people: $(VENV)/.people ## render talking people with planted truth into outputs/people (make people ARGS="--count 600")
+	$(BIN)/python -m curation people $(ARGS)
+
+plan: $(VENV)/$(if $(filter people,$(SOURCE)),.people,.core) ## what `make curate` with the same SOURCE and ROOT would cost
 	$(BIN)/python -m curation plan --source '$(SOURCE)' --root '$(ROOT)' --profile '$(PROFILE)' $(ARGS)
 
 models: $(VENV)/.core ## make models PROFILE=paper: fetch and verify weights, saying what each is for and how to get what is missing by hand
@@ -94,11 +104,11 @@ train-lipsync: $(VENV)/.train ## train the landmark lip-sync network: make train
 	$(BIN)/python -m curation train-lipsync '$(MANIFEST)' --out '$(if $(call given,OUT,),$(OUT),outputs/lipsync)' $(ARGS)
 
 # --- training ------------------------------------------------------------------------------------------------------------------------
-# Without a manifest the sample clips are curated first.
-outputs/curation/manifest.parquet:
-	$(MAKE) curate OUT=outputs/curation
+# Without a manifest sixty people are rendered and curated first.
+outputs/people-curation/manifest.parquet:
+	$(MAKE) curate SOURCE=people ROOT=outputs/people OUT=outputs/people-curation ARGS=
 
-train: $(VENV)/.train $(if $(filter outputs/curation,$(MANIFEST)),outputs/curation/manifest.parquet) ## one stage: make train STAGE=1 [CONFIG=paper MANIFEST=outputs/hdtf OUT=runs/s1 INIT=runs/s0]
+train: $(VENV)/.train $(if $(filter outputs/people-curation,$(MANIFEST)),outputs/people-curation/manifest.parquet) ## one stage: make train STAGE=1 [CONFIG=paper MANIFEST=outputs/hdtf OUT=runs/s1 INIT=runs/s0]
 	$(BIN)/python -m training --stage $(STAGE) --config '$(CONFIG)' --manifest '$(MANIFEST)' $(call given,OUT,--out) $(call given,INIT,--init) $(ARGS)
 
 train-all: ## the three stages one after the other (embedded: about 19 minutes on two cores)
@@ -122,7 +132,7 @@ app: $(VENV)/.train ## the same in the browser
 evaluate: $(VENV)/.train ## score videos: make evaluate PRED=results/ours REAL=data/hdtf_test OUT=outputs/eval
 	$(BIN)/python -m inference.evaluation run $(PRED) --real '$(REAL)' --out '$(if $(call given,OUT,),$(OUT),outputs/eval)' $(ARGS)
 
-demo: $(VENV)/.train ## samples, curation, three stages, animation, evaluation: one page, outputs/demo/index.html (--quick: an untrained look)
+demo: $(VENV)/.train ## rendered people, curation, three stages, animation, evaluation: one page, outputs/demo/index.html (--quick: an untrained look)
 	$(BIN)/python -m training.demo --out '$(if $(call given,OUT,),$(OUT),outputs/demo)' $(ARGS)
 
 # --- model ---------------------------------------------------------------------------------------------------------------------------
@@ -170,6 +180,9 @@ lint: $(VENV)/.train ## ruff and mypy (what CI runs before the tests)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench-people: $(VENV)/.train ## curation measured on rendered people, by group: landmarks, pose, lip sync, who survives each preset
+	$(BIN)/python -m benchmarks.people $(ARGS)
 
 bench-curation: $(VENV)/.train ## speed of the curation beside its floors
 	$(BIN)/python -m benchmarks.curation $(ARGS)

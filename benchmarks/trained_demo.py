@@ -1,6 +1,6 @@
 """`python -m benchmarks.trained_demo --models runs/s3/pipeline`: does a trained model follow what drives it?
 
-For every clean sample clip (first frame as portrait, the clip itself as driver), with faces found again in what comes out:
+For every accepted clip of a manifest (first frame as portrait, the clip itself as driver), with faces found again in what comes out:
 
 - driven by video: correlation over time of mouth opening and eye opening with the driver's;
 - driven by sound alone: correlation of the mouth opening with the sound's envelope, and with the clip's own mouth. Mouths move before
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plain = argparse.RawTextHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trained_demo", description=__doc__, formatter_class=plain)
     parser.add_argument("--models", nargs="+", default=["runs/s3/pipeline"], help="pipelines' folders")
-    parser.add_argument("--manifest", default="outputs/curation")
+    parser.add_argument("--manifest", default="outputs/people-curation")
     parser.add_argument("--split", choices=("train", "test", "all"), default="all")
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--steps", type=int, help="over the preset's")

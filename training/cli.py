@@ -39,7 +39,7 @@ def cli() -> None:
     """Train MegActor-Σ in three stages from a manifest.
 
     \b
-    python -m training --stage 1                              the sample clips' manifest, tiny model, minutes on a CPU: runs/s1
+    python -m training --stage 1                              rendered people's manifest, tiny model, minutes on a CPU: runs/s1
     python -m training --stage 2                              continues from runs/s1 into runs/s2; then --stage 3
     python -m training plan --stage 1 --config paper --gpu h100
     make models PROFILE=paper                                 what the paper's stages start from: PixArt-α 512, EasyAnimate's motion modules
@@ -53,7 +53,7 @@ def cli() -> None:
 
 @cli.command()
 @configuration_options
-@click.option("--manifest", default="outputs/curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
+@click.option("--manifest", default="outputs/people-curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
 @click.option("--out", help="The run's folder.  [default: runs/sSTAGE]")
 @click.option("--init", help="Stages 2 and 3: the run of the stage before, or one of its checkpoints.  [default: runs/sSTAGE-1]")
 def train(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str | None, init: str | None) -> None:
@@ -106,7 +106,7 @@ def job_options(command: Any) -> Any:
 
 @cli.command("cache-latents")
 @configuration_options
-@click.option("--manifest", default="outputs/curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
+@click.option("--manifest", default="outputs/people-curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
 @click.option("--out", default="outputs/cache/latents", show_default=True, help="The cache's folder.")
 @job_options
 def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str, **options: Any) -> None:
@@ -119,7 +119,7 @@ def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest:
 
 @cli.command()
 @click.option("--kind", type=click.Choice(["swap", "stylise"]), required=True, help="Another person's face, or another style.")
-@click.option("--manifest", default="outputs/curation", show_default=True, help="A run's folder, or its manifest.parquet; only read.")
+@click.option("--manifest", default="outputs/people-curation", show_default=True, help="A run's folder, or its manifest.parquet; only read.")
 @click.option("--out", help="Folder of the new manifest and the videos.  [default: outputs/KIND]")
 @click.option("--where", default="accepted", show_default=True, help="A pandas query: which clips.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. size_px=128, stylise.strength=0.3.")

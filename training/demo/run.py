@@ -1,4 +1,4 @@
-"""`python -m training.demo`: everything once, from rendered clips to a scored animation: samples, curation, three stages of training,
+"""`python -m training.demo`: everything once, from rendered people to a scored animation: clips, curation, three stages of training,
 animation by sound, by video and by both, evaluation, and one page that shows it.
 
 Every step is a command of the project, as a user would type it; this module only puts them in order, skips those that are done, and writes
@@ -26,6 +26,7 @@ from training.demo import MODALITIES, STAGES
 
 STEPS_DIR = "steps"
 SIZE_PX = 256  # of the benchmark; the embedded model's own 128 px are enlarged to it
+QUICK_PEOPLE = 8  # the last one is held out
 QUICK_STEPS = {1: 60, 2: 40, 3: 10}
 QUICK_SETTINGS = ("optimiser.warmup_steps=5", "videos.at_end=false")
 
@@ -54,14 +55,9 @@ def plan(out: Path, quick: bool = False) -> list[Step]:
         quick: a few optimiser steps and one-second videos: shows that everything runs, not that anything was learnt.
     """
     curation, bench, runs, results, scores = (out / name for name in ("curation", "bench", "runs", "results", "evaluation"))
-    steps = [
-        Step(
-            "curate",
-            "Render sample clips, score and filter them",
-            ("curation", "run", "--source", "samples", "--root", str(out / "samples"), "--out", str(curation)),
-            curation / "report.html",
-        )
-    ]
+    command = ["curation", "run", "--source", "people", "--root", str(out / "people"), "--out", str(curation)]
+    command += ["--set", f"source_settings.count={QUICK_PEOPLE}"] if quick else []
+    steps = [Step("curate", "Render talking people, score and filter their clips", tuple(command), curation / "report.html")]
     for stage in STAGES:
         command = ["training", "train", "--stage", str(stage), "--manifest", str(curation), "--out", str(runs / f"s{stage}")]
         command += ["--init", str(runs / f"s{stage - 1}")] if stage > 1 else []
@@ -137,7 +133,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 @click.option("--out", default="outputs/demo", show_default=True, type=click.Path(file_okay=False), help="Directory for all of it.")
 @click.option("--quick", is_flag=True, help="A few optimiser steps and one-second videos: shows that everything runs.")
 def demo(out: str, quick: bool) -> None:
-    """Samples, curation, training, animation, evaluation, and one page: OUT/index.html. Killed, the same command continues."""
+    """Rendered people, curation, training, animation, evaluation, and one page: OUT/index.html. Killed, the same command continues."""
     from training.demo.page import write_page
 
     folder = Path(out)
