@@ -119,7 +119,7 @@ def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest:
 
 @cli.command()
 @click.option("--kind", type=click.Choice(["swap", "stylise"]), required=True, help="Another person's face, or another style.")
-@click.option("--manifest", default="outputs/people-curation", show_default=True, help="A run's folder, or its manifest.parquet; only read.")
+@click.option("--manifest", default="outputs/people-curation", show_default=True, help="A run's folder, or its manifest; only read.")
 @click.option("--out", help="Folder of the new manifest and the videos.  [default: outputs/KIND]")
 @click.option("--where", default="accepted", show_default=True, help="A pandas query: which clips.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. size_px=128, stylise.strength=0.3.")
