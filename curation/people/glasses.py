@@ -50,7 +50,7 @@ def make_glasses(person: Person, rest_dm: np.ndarray) -> Glasses:
         rim[:, 2] = front - 0.55 * np.maximum(np.abs(rim[:, 0]) - 0.25, 0) ** 2
         thickness = np.full(_AROUND, bold)
         if person.glasses == "half":
-            thickness = np.where(sin < -0.2, bold * 0.35, bold * 1.1)
+            thickness = np.where(sin < -0.2, bold * 0.55, bold * 1.15)
         parts.append(_tube(np.vstack([rim, rim[:1]]), np.append(thickness, thickness[0])))
         centre = np.append(rim[:, :2].mean(axis=0), rim[:, 2].max() - 0.01)
         fan = np.column_stack([np.zeros(_AROUND, int), 1 + np.arange(_AROUND), 1 + (np.arange(_AROUND) + 1) % _AROUND])
@@ -58,7 +58,7 @@ def make_glasses(person: Person, rest_dm: np.ndarray) -> Glasses:
         ear = rest_dm[(head.ears > 0.5) & (head.positions_dm[:, 0] * sign > 0)]
         top = ear[ear[:, 1] > np.percentile(ear[:, 1], 88)].mean(axis=0)
         hinge = np.array([eye[0] + sign * (half_width + 0.02), eye[1] + 0.3 * half_height, front - 0.5 * (np.abs(eye[0]) + half_width - 0.25) ** 2])
-        outward = max(abs(top[0]) + 0.02, abs(hinge[0]) + 0.05)
+        outward = max(abs(top[0]), abs(hinge[0]) + 0.02)
         middle = np.array([sign * outward, (hinge[1] + top[1]) / 2 + 0.03, hinge[2] - 0.25])
         end = np.array([sign * (abs(top[0]) + 0.02), top[1] - 0.02, top[2] - 0.1])
         parts.append(_tube(np.stack([hinge, middle, end, end + [0, -0.12, -0.1]]), np.full(4, 0.8 * bold)))

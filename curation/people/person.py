@@ -126,7 +126,7 @@ def _hair_style(rng: np.random.Generator, male: bool, age: float, african: float
     else:
         chances = {"crop": 0.03, "short": 0.1, "swept": 0.06, "curly": 0.12, "bob": 0.26, "long": 0.28, "tied": 0.22}
     if african > 0.5:
-        chances = {"bald": 0.06, "crop": 0.44, "afro": 0.3, "curly": 0.2} if male else {"crop": 0.12, "afro": 0.3, "curly": 0.22, "tied": 0.28, "bob": 0.08}
+        chances = {"bald": 0.06, "crop": 0.44, "afro": 0.22, "curly": 0.16} if male else {"crop": 0.16, "afro": 0.2, "curly": 0.18, "tied": 0.34, "bob": 0.12}
     styles, weights = zip(*chances.items(), strict=True)
     return str(rng.choice(styles, p=np.array(weights) / sum(weights)))
 

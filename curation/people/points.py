@@ -1,10 +1,10 @@
 """The 68 points of the iBUG mark-up on the mesh: places that ride on its surface.
 
 Which place of a contour a point takes is a convention; the project's is that of its FaceMesh backend (`curation.landmarks.sixty_eight`). So
-the places on brows, nose, outer lips and jaw are the medians, on the base mesh, of where that network's points fell on the surface (40
-people, 240 pictures, yaw within 15 degrees, both halves of the face together), the middle line set to x = 0. Lids and inner lips are not
-left to a network: they lie on the edge of the lid where the lashes grow, and on the line where the lips touch, so that a shut eye and a
-closed mouth have no gap.
+the places on brows, nose, outer lips and jaw are those of the surface whose projection lies nearest to that network's points (median of 36
+people, 180 pictures, yaw within 20 degrees, both halves of the face together; other people measure the agreement). Lids and inner lips are
+not left to a network: they lie on the edge of the lid where the lashes grow, and on the line where the lips touch, so that a shut eye and
+a closed mouth have no gap.
 
 The jaw's points keep to the skin, as the network's do: turned away, they go behind the cheek and are marked as hidden, and do not slide
 along the outline.
@@ -23,14 +23,14 @@ from curation.people.head import PARTS, load_head
 # Places on the base mesh, dm, of the person's right half and the middle.
 # fmt: off
 _ON_SKIN_DM = {
-    0: (-0.712, 7.276, 0.695), 1: (-0.705, 7.134, 0.718), 2: (-0.661, 6.862, 0.793), 3: (-0.578, 6.705, 0.986), 4: (-0.526, 6.588, 1.053),
-    5: (-0.468, 6.505, 1.128), 6: (-0.314, 6.342, 1.284), 7: (-0.226, 6.282, 1.359), 8: (0.0, 6.238, 1.458),
-    17: (-0.569, 7.417, 1.220), 18: (-0.505, 7.472, 1.300), 19: (-0.408, 7.505, 1.381), 20: (-0.285, 7.510, 1.447), 21: (-0.142, 7.496, 1.502),
-    27: (0.0, 7.262, 1.511), 28: (0.0, 7.200, 1.530), 29: (0.0, 7.069, 1.601), 30: (0.0, 6.994, 1.653),
-    31: (-0.114, 6.862, 1.534), 32: (-0.060, 6.824, 1.552), 33: (0.0, 6.843, 1.622),
-    36: (-0.455, 7.286, 1.343), 39: (-0.179, 7.275, 1.384),
-    48: (-0.268, 6.621, 1.421), 49: (-0.145, 6.696, 1.542), 50: (-0.070, 6.707, 1.588), 51: (0.0, 6.688, 1.599),
-    57: (0.0, 6.535, 1.560), 58: (-0.066, 6.533, 1.543), 59: (-0.201, 6.572, 1.458),
+    0: (-0.697, 7.255, 0.817), 1: (-0.699, 7.122, 0.794), 2: (-0.666, 6.855, 0.786), 3: (-0.624, 6.702, 0.810), 4: (-0.554, 6.564, 0.891),
+    5: (-0.477, 6.496, 1.100), 6: (-0.316, 6.329, 1.263), 7: (-0.231, 6.263, 1.334), 8: (0.0, 6.205, 1.438),
+    17: (-0.559, 7.413, 1.233), 18: (-0.500, 7.476, 1.306), 19: (-0.408, 7.510, 1.382), 20: (-0.279, 7.515, 1.451), 21: (-0.141, 7.497, 1.503),
+    27: (0.0, 7.266, 1.513), 28: (0.0, 7.202, 1.534), 29: (0.0, 7.067, 1.608), 30: (0.0, 7.008, 1.649),
+    31: (-0.123, 6.870, 1.568), 32: (-0.058, 6.824, 1.555), 33: (0.0, 6.832, 1.608),
+    36: (-0.452, 7.282, 1.346), 39: (-0.178, 7.277, 1.383),
+    48: (-0.267, 6.614, 1.421), 49: (-0.145, 6.692, 1.547), 50: (-0.071, 6.706, 1.591), 51: (0.0, 6.685, 1.601),
+    57: (0.0, 6.532, 1.562), 58: (-0.067, 6.527, 1.543), 59: (-0.196, 6.575, 1.466),
 }
 _LID_X_DM = {37: -0.383, 38: -0.230, 40: -0.267, 41: -0.364}
 _UPPER_LID = (37, 38)

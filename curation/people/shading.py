@@ -94,7 +94,7 @@ def _light(kind, albedo_r, albedo_g, albedo_b, specular, gloss, wrap, bleed, occ
             sr += lamp_rgb[i, 0] * s
             sg += lamp_rgb[i, 1] * s
             sb += lamp_rgb[i, 2] * s
-    rim = specular * 0.35 * (1 - facing) ** 5 * occlusion  # the room, mirrored at grazing angles
+    rim = specular * 0.15 * (1 - facing) ** 5 * occlusion  # the room, mirrored at grazing angles
     return albedo_r * r + sr + sky[0] * rim, albedo_g * g + sg + sky[1] * rim, albedo_b * b + sb + sky[2] * rim
 
 
@@ -195,7 +195,7 @@ def shade(
                             ao *= k
                             lit *= k
                         elif m == MOUTH or m == TONGUE:
-                            ar, ag, ab = (0.16, 0.045, 0.045) if m == MOUTH else (0.26, 0.095, 0.09)
+                            ar, ag, ab = (0.1, 0.025, 0.025) if m == MOUTH else (0.17, 0.055, 0.055)
                             specular, gloss, bleed = 0.5, 24.0, 0.5
                             ao *= mouth_light
                             lit *= mouth_light

@@ -1,0 +1,70 @@
+"""A contact sheet: many people at rest, or one person's poses in a row, to be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+
+from curation.people.person import Person
+from curation.people.pose import Pose
+from curation.people.scene import Scene
+from curation.people.studio import Studio
+
+POSES = {
+    "rest": Pose(),
+    "mouth open": Pose(jaw_open=0.6),
+    "smile": Pose(smile=0.9),
+    "rounded": Pose(pucker=0.8, jaw_open=0.12),
+    "shut eyes": Pose(blink_left=1, blink_right=1),
+    "brows up": Pose(brows_up=1),
+    "left": Pose(yaw_deg=-25),
+    "right": Pose(yaw_deg=25),
+    "gaze": Pose(gaze_yaw_deg=20, gaze_pitch_deg=-5),
+    "down": Pose(pitch_deg=12, roll_deg=8),
+}
+
+
+def people_sheet(seeds: list[int], columns: int, size_px: int) -> np.ndarray:
+    """(rows * size, columns * size, 3) uint8 RGB: the people of some seeds at rest, in reading order; black where a row has places left."""
+    pictures = [Studio(Person.from_seed(seed), Scene.from_seed(seed), size_px).render(Pose()).rgb for seed in seeds]
+    return _tiled(pictures, columns)
+
+
+def pose_strips(seeds: list[int], size_px: int) -> np.ndarray:
+    """A row of `POSES` for the person of each seed."""
+    pictures = []
+    for seed in seeds:
+        studio = Studio(Person.from_seed(seed), Scene.from_seed(seed), size_px)
+        pictures += [studio.render(pose).rgb for pose in POSES.values()]
+    return _tiled(pictures, len(POSES))
+
+
+def _tiled(pictures: list[np.ndarray], columns: int) -> np.ndarray:
+    empty = [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
+    tiles = np.stack(pictures + empty)
+    rows, (height, width) = len(tiles) // columns, tiles.shape[1:3]
+    return tiles.reshape(rows, columns, height, width, 3).transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
+
+
+@click.command("people-sheet")
+@click.option("--count", default=24, show_default=True, type=click.IntRange(1, 1000), help="How many people.")
+@click.option("--first", default=0, show_default=True, type=click.IntRange(min=0), help="The first person's seed.")
+@click.option("--columns", default=6, show_default=True, type=click.IntRange(1, 100), help="People a row.")
+@click.option("--size", "size_px", default=256, show_default=True, type=click.IntRange(32, 2048), help="Side of each picture, px.")
+@click.option("--poses", is_flag=True, help="Instead, one row a person: rest, mouth open, smile, shut eyes, turned, ...")
+@click.option("--out", default="outputs/people-sheet.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="A PNG or JPEG.")
+def people_sheet_command(count: int, first: int, columns: int, size_px: int, poses: bool, out: Path) -> None:
+    """Render a contact sheet of people, to look at (needs the extra `people`)."""
+    seeds = list(range(first, first + count))
+    picture = pose_strips(seeds, size_px) if poses else people_sheet(seeds, columns, size_px)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    ok, data = cv2.imencode(out.suffix or ".png", picture[..., ::-1])
+    if not ok:
+        raise click.ClickException(f"no picture could be written as {out.suffix}: use .png or .jpg")
+    partial = out.with_name(f"{out.name}.partial")
+    partial.write_bytes(data.tobytes())
+    partial.replace(out)
+    click.echo(f"{out}: {count} people, seeds {first} to {first + count - 1}")
