@@ -1,4 +1,4 @@
-"""Where the skin's texture lies: two islands of MakeHuman's texture plane, the head's and the neck's and chest's, packed one above the other.
+"""Where the skin's texture lies: two islands of MakeHuman's texture plane, the head's and the chest's, packed one above the other.
 
 Colour is a function of the position on the base mesh (`curation.people.skin`), so that islands, seams and stretched triangles do not show.
 """

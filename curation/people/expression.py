@@ -1,4 +1,4 @@
-"""From the factors of a `Pose` to weights of ARKit's face units."""
+"""From the factors of a `Pose` to weights of ARKit's face units; blinks are the renderer's, for how far a lid goes depends on the eye."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ _UNITS = {
     "press": {"mouthPress*": 0.9},
     "stretch": {"mouthStretch*": 0.8},
     "roll_lips": {"mouthRollLower": 0.9, "mouthRollUpper": 0.5},
-    "blink_left": {"eyeBlinkLeft": 1.0},
-    "blink_right": {"eyeBlinkRight": 1.0},
     "squint": {"eyeSquint*": 1.0, "cheekSquint*": 0.5},
     "brows_up": {"browInnerUp": 1.4, "browOuterUp*": 1.4},
     "brows_down": {"browDown*": 1.0},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import numpy as np
 
@@ -11,11 +12,17 @@ from curation.people.head import PARTS, load_head
 from curation.people.person import Person, generator
 from curation.people.raster import NO_COLLAR, draw_triangles, empty_buffers
 from curation.people.skin import tone_srgb
-from curation.people.strands import Strands, at, bind, scatter, skin_triangles, unit
+from curation.people.strands import RidingStrands, at, bind, scatter, skin_triangles, unit
 
 _MAP_PX_PER_DM, _MAP_LEFT_DM, _MAP_TOP_DM, _MAP_SIZE = 200, -1.1, 8.6, 560
 _BEARD_COUNT = {"shadow": 1500, "stubble": 2600, "moustache": 900, "goatee": 2600, "full": 6500}
-_BEARD_LENGTH_DM = {"shadow": (0.012, 0.018), "stubble": (0.02, 0.035), "moustache": (0.07, 0.11), "goatee": (0.07, 0.16), "full": (0.07, 0.2)}
+_BEARD_LENGTH_DM = {
+    "shadow": (0.012, 0.018),
+    "stubble": (0.02, 0.035),
+    "moustache": (0.07, 0.11),
+    "goatee": (0.07, 0.16),
+    "full": (0.07, 0.2),
+}
 
 
 @functools.cache
@@ -39,10 +46,11 @@ def _on_face(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return load_head().triangles[seen[row, column]], weights[row, column].astype(np.float64)
 
 
-def _riding(anchors: np.ndarray, weights: np.ndarray, lift_dm: np.ndarray, radius: np.ndarray, rgb: np.ndarray, shine: float, shade: np.ndarray) -> Strands:
+def _riding(
+    anchors: np.ndarray, weights: np.ndarray, lift_dm: np.ndarray, radius: np.ndarray, rgb: np.ndarray, shine: float, shade: np.ndarray
+) -> RidingStrands:
     count, n = lift_dm.shape
-    return Strands(
-        points_dm=np.zeros((count, n, 3)),
+    return RidingStrands(
         radius_dm=np.broadcast_to(radius, (count, n)).astype(np.float32),
         rgb=np.broadcast_to(rgb, (count, 3)).astype(np.float32),
         shine=np.full(count, shine, np.float32),
@@ -53,11 +61,11 @@ def _riding(anchors: np.ndarray, weights: np.ndarray, lift_dm: np.ndarray, radiu
     )
 
 
-def brows(person: Person) -> Strands:
+def brows(person: Person) -> RidingStrands:
     """Both brows: hairs that rise at the inner end and lie along the arch further out."""
     rng = generator(person.seed, "brows")
     male = person.sex == "male"
-    eye_x, eye_y = load_head().eye_centres_dm[0, :2]
+    eye_y = load_head().eye_centres_dm[0, 1]
     thick = rng.uniform(0.016, 0.027) + (0.011 if male else 0.0)
     arch, slope, lift = rng.uniform(0.0, 0.05), rng.uniform(0.0, 0.05), rng.uniform(0.155, 0.19) - (0.015 if male else 0)
     inner, outer = rng.uniform(0.085, 0.115), rng.uniform(0.5, 0.56)
@@ -65,10 +73,11 @@ def brows(person: Person) -> Strands:
     along = rng.uniform(0, 1, count)
     side = np.where(rng.random(count) < 0.5, 1.0, -1.0)
     x = inner + (outer - inner) * along
-    middle = eye_y + lift + slope * along + arch * np.sin(np.pi * np.clip(along * 1.1 - 0.05, 0, 1)) - 0.11 * np.clip(along - 0.62, 0, 1) * 1.6
+    middle = eye_y + lift + slope * along + arch * np.sin(np.pi * np.clip(along * 1.1 - 0.05, 0, 1)) - 0.18 * np.clip(along - 0.62, 0, 1)
     width = thick * (1 - 0.72 * np.clip((along - 0.4) / 0.6, 0, 1)) * np.clip(0.55 + along * 4, 0, 1)
     y = middle + np.clip(rng.normal(0, 0.5, count), -1.1, 1.1) * width
-    angle = np.interp(along, [0, 0.2, 0.55, 1], [1.25, 0.75, 0.12, -0.42]) + rng.normal(0, 0.16, count) - 0.5 * (y - middle) / thick * (along > 0.25)
+    angle = np.interp(along, [0, 0.2, 0.55, 1], [1.25, 0.75, 0.12, -0.42]) + rng.normal(0, 0.16, count)
+    angle -= 0.5 * (y - middle) / thick * (along > 0.25)  # both edges lean to the middle
     length = rng.uniform(0.05, 0.085, count) * (1 - 0.25 * along)
     steps = np.array([0, 0.5, 1.0])
     xs = side[:, None] * (x[:, None] + np.cos(angle)[:, None] * length[:, None] * steps)
@@ -83,7 +92,7 @@ def brows(person: Person) -> Strands:
     return _riding(anchors, weights, np.broadcast_to([0.004, 0.013, 0.01], xs.shape), radius, rgb, 0.25, np.array([0.75, 0.9, 1.0]))
 
 
-def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> Strands | None:
+def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> RidingStrands | None:
     """The beard of a person, by its density (V,) on the skin; None without one."""
     if person.beard == "none":
         return None
@@ -104,7 +113,8 @@ def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> Strands | N
     comb = unit(np.stack([aside, np.full(count, -1.0), np.full(count, 0.1)], axis=1) + rng.normal(0, 0.25, (count, 3)))
     comb = unit(comb - (comb * normal).sum(axis=1, keepdims=True) * normal)
     steps = np.array([0.0, 0.4, 1.0])
-    points = root[:, None] + length[:, None, None] * (steps[:, None] * comb[:, None] * 0.8 + (steps * (1.25 - 0.55 * steps))[:, None] * 0.75 * normal[:, None])
+    out, down = (0.75 * steps * (1.25 - 0.55 * steps))[:, None], (0.8 * steps)[:, None]
+    points = root[:, None] + length[:, None, None] * (down * comb[:, None] + out * normal[:, None])
     anchored, lift = bind(points, corners, rest_dm)
     srgb = np.array(person.hair_srgb, float) * rng.uniform(0.7, 1.2, (count, 1))
     grey = rng.random(count) < np.clip((person.age_years - 38) / 60, 0, 0.5)
@@ -115,11 +125,11 @@ def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> Strands | N
     return _riding(anchors, anchored, lift, radius, to_linear(np.clip(srgb, 4, 240)), 0.3, np.array([0.55, 0.75, 1.0]))
 
 
-def lashes(person: Person) -> Strands:
+def lashes(person: Person) -> RidingStrands:
     """The lashes: along MakeHuman's lash sheets, from the edge of the lid to their tips."""
     rng = generator(person.seed, "lashes")
     full = rng.uniform(0.35, 0.55) + (0.25 if person.sex == "female" else 0.0)
-    anchors, weights = [], []
+    corners, places = [], []
     for sheet in lash_sheets():
         rows, columns = sheet.shape
         count = 34 if columns > 12 else 16
@@ -130,9 +140,9 @@ def lashes(person: Person) -> Strands:
         across, down = place - left, reach - row
         # Three corners of the sheet's cell are enough for a place in its plane.
         corner, right, below = sheet[row, left[:, None]], sheet[row, left[:, None] + 1], sheet[row + 1, left[:, None]]
-        anchors.append(np.stack([corner, right, below], axis=2))
-        weights.append(np.stack([1 - across[:, None] - down, np.broadcast_to(across[:, None], down.shape)], axis=2))
-    anchors, weights = np.concatenate(anchors), np.concatenate(weights)
+        corners.append(np.stack([corner, right, below], axis=2))
+        places.append(np.stack([1 - across[:, None] - down, np.broadcast_to(across[:, None], down.shape)], axis=2))
+    anchors, weights = np.concatenate(corners), np.concatenate(places)
     rgb = to_linear(np.array(person.hair_srgb) * 0.35 + 6)
     radius = np.array([0.0035, 0.0022, 0.001]) * (1.1 if person.sex == "female" else 0.8)
     return _riding(anchors, weights, np.zeros(anchors.shape[:2]), radius, rgb, 0.1, np.array([0.6, 0.7, 0.8]))
@@ -178,11 +188,11 @@ def _grid(quads: np.ndarray) -> np.ndarray:
             break
         loop.append(following)
     cuts = [i for i, v in enumerate(loop) if v in corners] + [len(loop)]
-    sides = [loop[a : b + 1] if b < len(loop) else loop[a:] + loop[:1] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    sides = [loop[a : b + 1] if b < len(loop) else loop[a:] + loop[:1] for a, b in itertools.pairwise(cuts)]
     centre = head.eye_centres_dm[0 if head.positions_dm[vertices, 0].mean() > 0 else 1]
     long = sorted(sides, key=len)[2:]
     first = min(long, key=lambda side: np.linalg.norm(head.positions_dm[side] - centre, axis=1).mean())
-    around = {v: set() for v in vertices.tolist()}
+    around: dict[int, set[int]] = {v: set() for v in vertices.tolist()}
     for a, b in edges:
         around[a].add(b)
         around[b].add(a)

@@ -10,6 +10,7 @@ from curation.people.head import load_head
 from curation.people.person import Person, generator
 from curation.people.strands import unit
 
+_BEHIND_EAR_DM = np.array([0.0, -0.12, -0.1])
 _AROUND, _SIDES = 40, 6  # points along a rim, corners of a tube's section
 _FRAMES_SRGB = ((22, 20, 20), (58, 36, 24), (40, 44, 62), (120, 88, 52), (150, 150, 152), (96, 30, 34))
 
@@ -38,7 +39,9 @@ def make_glasses(person: Person, rest_dm: np.ndarray) -> Glasses:
         half_height = half_width * rng.uniform(0.85, 0.98)
     angle = 2 * np.pi * np.arange(_AROUND) / _AROUND
     cos, sin = np.cos(angle), np.sin(angle)
-    outline = np.stack([half_width * np.sign(cos) * np.abs(cos) ** (2 / power), half_height * np.sign(sin) * np.abs(sin) ** (2 / power)], axis=1)
+    outline = np.stack(
+        [half_width * np.sign(cos) * np.abs(cos) ** (2 / power), half_height * np.sign(sin) * np.abs(sin) ** (2 / power)], axis=1
+    )
     # The lenses clear the lashes and the brow's edge; the frame bends around the face a little.
     face = (np.abs(head.positions_dm[:, 0]) < 0.5) & (np.abs(head.positions_dm[:, 1] - 7.28) < 0.16) & (head.positions_dm[:, 2] > 1.0)
     front = max(left[2], right[2]) + 0.24
@@ -57,18 +60,24 @@ def make_glasses(person: Person, rest_dm: np.ndarray) -> Glasses:
         lenses.append((np.vstack([centre, rim]), fan))
         ear = rest_dm[(head.ears > 0.5) & (head.positions_dm[:, 0] * sign > 0)]
         top = ear[ear[:, 1] > np.percentile(ear[:, 1], 88)].mean(axis=0)
-        hinge = np.array([eye[0] + sign * (half_width + 0.02), eye[1] + 0.3 * half_height, front - 0.5 * (np.abs(eye[0]) + half_width - 0.25) ** 2])
+        hinge = np.array(
+            [eye[0] + sign * (half_width + 0.02), eye[1] + 0.3 * half_height, front - 0.5 * (np.abs(eye[0]) + half_width - 0.25) ** 2]
+        )
         outward = max(abs(top[0]), abs(hinge[0]) + 0.02)
         middle = np.array([sign * outward, (hinge[1] + top[1]) / 2 + 0.03, hinge[2] - 0.25])
         end = np.array([sign * (abs(top[0]) + 0.02), top[1] - 0.02, top[2] - 0.1])
-        parts.append(_tube(np.stack([hinge, middle, end, end + [0, -0.12, -0.1]]), np.full(4, 0.8 * bold)))
+        parts.append(_tube(np.stack([hinge, middle, end, end + _BEHIND_EAR_DM]), np.full(4, 0.8 * bold)))
     inner = apart - half_width
     arc = np.linspace(-1, 1, 7)
-    bridge = np.column_stack([arc * inner * 1.05, left[1] * 0.5 + right[1] * 0.5 + 0.03 + 0.035 * (1 - arc**2), np.full(7, max(front, bridge_z))])
+    bridge = np.column_stack(
+        [arc * inner * 1.05, left[1] * 0.5 + right[1] * 0.5 + 0.03 + 0.035 * (1 - arc**2), np.full(7, max(front, bridge_z))]
+    )
     parts.append(_tube(bridge, np.full(7, 0.9 * bold)))
     positions, triangles = _merged(parts, 0)
     lens_positions, lens_triangles = _merged(lenses, len(positions))
-    return Glasses(np.vstack([positions, lens_positions]), triangles, lens_triangles, np.array(_FRAMES_SRGB[rng.integers(len(_FRAMES_SRGB))]))
+    return Glasses(
+        np.vstack([positions, lens_positions]), triangles, lens_triangles, np.array(_FRAMES_SRGB[rng.integers(len(_FRAMES_SRGB))])
+    )
 
 
 def _tube(path: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +13,7 @@ from curation.people.head import load_head
 from curation.people.noise import field
 from curation.people.person import Person, generator
 from curation.people.regions import SKULL_CENTRE_DM
-from curation.people.strands import Strands, at, scatter, skin_triangles, unit
+from curation.people.strands import HeadHair, at, scatter, skin_triangles, unit
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,15 @@ STYLES = {
 }
 AHEAD = np.array([0.0, 0.0, 1.0])
 _KNOT_DM = np.array([0.0, 7.75, -0.62])  # where tied hair meets
+_BODY_DM = (  # neck, shoulders, chest: from where to where, radius
+    ((0.0, 6.6, 0.2), (0.0, 5.6, 0.25), 0.62),
+    ((-1.5, 5.5, 0.15), (1.5, 5.5, 0.15), 0.42),
+    ((0.0, 5.2, 0.3), (0.0, 4.2, 0.45), 0.95),
+)
 _N_THETA, _N_PHI = 96, 64
 
 
-def grow(person: Person, rest_dm: np.ndarray, normals: np.ndarray, scalp_dm: np.ndarray) -> Strands:
+def grow(person: Person, rest_dm: np.ndarray, normals: np.ndarray, scalp_dm: np.ndarray) -> HeadHair:
     """The hair of a person whose vertices at rest and normals are (V, 3).
 
     Args:
@@ -76,7 +82,8 @@ def grow(person: Person, rest_dm: np.ndarray, normals: np.ndarray, scalp_dm: np.
     skull = _Skull(rest_dm)
     length = rng.uniform(*style.length_dm) * rng.uniform(0.75, 1.0, style.count) * np.clip(0.35 + inside / 0.25, 0.35, 1)
     if style.flow == "away":  # the sides are cut shorter than the top
-        length *= np.interp(base[:, 1], [6.8, 7.4, 8.0], [0.35, 0.5, 1.0]) if person.sex == "male" else np.interp(base[:, 1], [6.8, 8.0], [0.7, 1.0])
+        sides = ([6.8, 7.4, 8.0], [0.35, 0.5, 1.0]) if person.sex == "male" else ([6.8, 8.0], [0.7, 1.0])
+        length *= np.interp(base[:, 1], *sides)
     points = _grow(person, style, rng, root, normal, length, skull)
     if style.clump:
         points = _clump(rng, points, style.clump)
@@ -87,7 +94,7 @@ def grow(person: Person, rest_dm: np.ndarray, normals: np.ndarray, scalp_dm: np.
     layer = skull.height(points)
     shade = np.clip(0.42 + 0.4 * along + 0.9 * layer / max(style.layer_dm, 0.05) * 0.35, 0, 1)
     shade *= np.where((points[..., 1] < 6.9) & (points[..., 2] < 0.1), 0.6, 1.0)
-    return Strands(
+    return HeadHair(
         points_dm=points,
         radius_dm=(style.radius_dm * taper * rng.uniform(0.7, 1.2, (style.count, 1))).astype(np.float32),
         rgb=_colours(person, rng, root),
@@ -154,7 +161,7 @@ class _Skull:
         return SKULL_CENTRE_DM + d * factor[:, None]
 
 
-def _flow(person: Person, style: Style, rng: np.random.Generator, root: np.ndarray, part_x: float):
+def _flow(style: Style, rng: np.random.Generator, root: np.ndarray, part_x: float) -> Callable[[np.ndarray], np.ndarray]:
     """The direction in which the hair of each root lies, as a function of where it has got to."""
     crown = np.array([rng.uniform(-0.1, 0.1), 8.35, rng.uniform(-0.25, 0.05)])
     swirl = rng.uniform(-0.6, 0.6)
@@ -179,10 +186,13 @@ def _flow(person: Person, style: Style, rng: np.random.Generator, root: np.ndarr
     return flow
 
 
-def _grow(person: Person, style: Style, rng: np.random.Generator, root: np.ndarray, normal: np.ndarray, length: np.ndarray, skull: _Skull) -> np.ndarray:
+def _grow(
+    person: Person, style: Style, rng: np.random.Generator, root: np.ndarray, normal: np.ndarray, length: np.ndarray, skull: _Skull
+) -> np.ndarray:
     count, n = len(root), style.points
-    part_x = rng.choice([-1, 1]) * (rng.uniform(0.15, 0.4) if style.points < 12 or rng.random() < 0.6 else rng.uniform(0, 0.05))
-    flow = _flow(person, style, rng, root, part_x)
+    aside = style.points < 12 or rng.random() < 0.6
+    part_x = float(rng.choice([-1, 1]) * (rng.uniform(0.15, 0.4) if aside else rng.uniform(0, 0.05)))
+    flow = _flow(style, rng, root, part_x)
     layer = style.layer_dm * rng.random(count) ** 1.2
     seed = int(rng.integers(1 << 30))
     points = np.empty((count, n, 3))
@@ -219,14 +229,15 @@ def _off_face(points: np.ndarray) -> np.ndarray:
     x, y, z = points.T
     beside = np.clip((7.75 - y) / 0.3, 0, 1) * (z > 0.45)
     need = 0.66 * beside
-    return np.stack([np.where((np.abs(x) < need) & (np.abs(x) > 0.3), np.sign(x) * need, x), y, np.where(beside > 0, np.minimum(z, 1.0), z)], axis=1)
+    aside = np.where((np.abs(x) < need) & (np.abs(x) > 0.3), np.sign(x) * need, x)
+    return np.stack([aside, y, np.where(beside > 0, np.minimum(z, 1.0), z)], axis=1)
 
 
 def _off_body(points: np.ndarray) -> np.ndarray:
     """Hair stays outside the neck and lies on the shoulders and the chest."""
     out = points.copy()
-    for a, b, radius in (((0, 6.6, 0.2), (0, 5.6, 0.25), 0.62), ((-1.5, 5.5, 0.15), (1.5, 5.5, 0.15), 0.42), ((0, 5.2, 0.3), (0, 4.2, 0.45), 0.95)):
-        a, b = np.array(a, float), np.array(b, float)
+    for start, end, radius in _BODY_DM:
+        a, b = np.array(start), np.array(end)
         t = np.clip(((out - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
         near = a + t[:, None] * (b - a)
         away = out - near

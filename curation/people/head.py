@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import safe_open
 
 PARTS = ("skin", "mouth", "eye", "teeth", "tongue", "lash", "cloth")  # mouth: its inside
+SKIN, MOUTH, EYE, TEETH, TONGUE, LASH, CLOTH, FRAME = range(8)  # their numbers; the frame of glasses is not the head's
 EYE_RADIUS_DM = 0.143
 
 

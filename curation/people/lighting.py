@@ -56,13 +56,17 @@ def background(scene: Scene, size_px: int) -> np.ndarray:
     rng = generator(scene.seed, "background")
     picture = _noise(rng) if scene.background == "noise" else _photograph(scene.background, rng)
     light = scene.ambient * 1.1 + 0.35 * scene.key
-    return cv2.resize((picture * light).astype(np.float32), (size_px, size_px), interpolation=cv2.INTER_AREA if size_px < 256 else cv2.INTER_LINEAR)
+    return cv2.resize(
+        (picture * light).astype(np.float32), (size_px, size_px), interpolation=cv2.INTER_AREA if size_px < 256 else cv2.INTER_LINEAR
+    )
 
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
     """A wall with soft shapes in front: two colours, mixed by smooth noise, some upright edges, a fall of light from one side."""
     hue, spread = rng.uniform(0, 180), rng.uniform(-25, 25)
-    hsv = np.array([[[hue, rng.uniform(8, 80), rng.uniform(60, 225)], [(hue + spread) % 180, rng.uniform(8, 95), rng.uniform(35, 215)]]], np.uint8)
+    hsv = np.array(
+        [[[hue, rng.uniform(8, 80), rng.uniform(60, 225)], [(hue + spread) % 180, rng.uniform(8, 95), rng.uniform(35, 215)]]], np.uint8
+    )
     first, second = to_linear(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0])
     small = cv2.GaussianBlur(rng.standard_normal((64, 64)).astype(np.float32), (0, 0), float(rng.uniform(4, 13)))
     soft = cv2.resize(small / small.std(), (256, 256), interpolation=cv2.INTER_CUBIC)
@@ -72,7 +76,11 @@ def _noise(rng: np.random.Generator) -> np.ndarray:
             soft += rng.uniform(-2.5, 2.5) * ((np.arange(256) > left) & (np.arange(256) < left + width))[None]
     soft = cv2.GaussianBlur(soft.astype(np.float32), (0, 0), float(rng.uniform(2, 7)))
     share = 1 / (1 + np.exp(-soft * rng.uniform(0.4, 1.4)))[..., None]
-    fall = 1 + rng.uniform(-0.35, 0.35) * np.linspace(-1, 1, 256)[None, :, None] + rng.uniform(0, 0.25) * np.linspace(1, -1, 256)[:, None, None]
+    fall = (
+        1
+        + rng.uniform(-0.35, 0.35) * np.linspace(-1, 1, 256)[None, :, None]
+        + rng.uniform(0, 0.25) * np.linspace(1, -1, 256)[:, None, None]
+    )
     return (first + (second - first) * share) * fall
 
 
@@ -82,7 +90,10 @@ def _photograph(name: str, rng: np.random.Generator) -> np.ndarray:
     path = next((folder / f"{name}{ending}" for ending in (".png", ".jpg") if (folder / f"{name}{ending}").is_file()), None)
     if path is None:
         raise UserError(f"the background {name} needs scikit-image's pictures: run `make setup` (or `pip install --no-deps scikit-image`)")
-    picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    read = cv2.imread(str(path))
+    if read is None:
+        raise UserError(f"{path} is no picture: install scikit-image anew (`pip install --no-deps --force-reinstall scikit-image`)")
+    picture = cv2.cvtColor(read, cv2.COLOR_BGR2RGB)
     height, width = picture.shape[:2]
     side = int(min(height, width) * rng.uniform(0.6, 1.0))
     y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)

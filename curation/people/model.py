@@ -9,31 +9,32 @@ import numpy as np
 from curation.people import clothes, face_hair, hair, regions, skin
 from curation.people.atlas import atlas
 from curation.people.colour import to_linear
-from curation.people.glasses import Glasses, make_glasses
-from curation.people.head import EYE_RADIUS_DM, PARTS, load_head
+from curation.people.glasses import make_glasses
+from curation.people.head import CLOTH, EYE_RADIUS_DM, FRAME, LASH, PARTS, SKIN, load_head
 from curation.people.occlusion import occlusion
 from curation.people.person import Person, generator
-from curation.people.shading import CLOTH, FRAME, LASH, SKIN
 from curation.people.shape import rest_positions_dm
-from curation.people.strands import Strands
+from curation.people.strands import HeadHair, RidingStrands
 from curation.people.surface import normals
 
 _UNITS = "unit/"
+_PIVOT_ABOVE_NECK_DM = np.array([0.0, 0.25, 0.0])
 
 
 @dataclass(frozen=True)
 class Model:
-    """V vertices and F triangles: the head's, then those of the glasses' frame.
+    """V vertices and F triangles: the head's, then those of the glasses.
 
     Attributes:
         rest_dm: (V, 3) float64. share: (V,) of the head's turn. pivot_dm: (3,), what the head turns about.
         triangles: (F, 3) int32. part: (F,) int32 as `shading` numbers them. drawn, two_sided: (F,) bool.
         uv: (F, 3, 2) float64 texels. texture: (h, w, 7) float32.
         base: (V, 3) float64, positions on the base mesh. cut: (F,) bool, clothes; collar: (6,) their edge.
-        occlusion: (V,). eye_axes: (V, 3) float64, positions on the unit ball of the eyes. eyes: vertices of (left, right); eye_centres_dm (2, 3).
+        occlusion: (V,). eye_axes: (V, 3) float64, positions on the unit ball of the eyes.
+        eyes: vertices of (left, right); eye_centres_dm: (2, 3).
         face: (F,) bool: bare skin of the face.
         unit_names and unit_offsets, unit_vertices, unit_dm: the face units end to end.
-        hair: head hair or None; riding: all strands on the skin, end to end; strands and segments as the rasteriser takes them.
+        hair: the head's. riding: brows, beard and lashes.
         lens_triangles: (L, 3) int32.
         cloth, iris, frame_rgb: parameters of `shading.shade`. skin_albedo: (3,) linear.
         skull_centre_dm: (3,).
@@ -61,8 +62,8 @@ class Model:
     unit_offsets: np.ndarray
     unit_vertices: np.ndarray
     unit_dm: np.ndarray
-    hair: Strands
-    riding: Strands
+    hair: HeadHair
+    riding: RidingStrands
     lens_triangles: np.ndarray
     cloth: np.ndarray
     iris: np.ndarray
@@ -85,7 +86,8 @@ def build(person: Person, texels_per_unit: int) -> Model:
     n_head, n_frame = len(rest), len(glasses.positions_dm)
     units = [name for name in sorted(head.targets) if name.startswith(_UNITS)]
     sizes = [len(head.targets[name].vertices) for name in units]
-    riding = [strands for strands in (face_hair.brows(person), face_hair.beard(person, rest, beard_share), face_hair.lashes(person)) if strands]
+    strands = (face_hair.brows(person), face_hair.beard(person, rest, beard_share), face_hair.lashes(person))
+    riding = [one for one in strands if one is not None]
     part = np.concatenate([head.part.astype(np.int32), np.full(len(glasses.triangles), FRAME, np.int32)])
 
     def extended(values: np.ndarray, fill: float) -> np.ndarray:
@@ -95,7 +97,7 @@ def build(person: Person, texels_per_unit: int) -> Model:
         person=person,
         rest_dm=np.concatenate([rest, glasses.positions_dm]),
         share=np.round(extended(share, 1.0) * 32) / 32,
-        pivot_dm=rest[head.neck_joint].mean(axis=0) + [0, 0.25, 0],
+        pivot_dm=rest[head.neck_joint].mean(axis=0) + _PIVOT_ABOVE_NECK_DM,
         triangles=np.concatenate([head.triangles, glasses.triangles + n_head]).astype(np.int32),
         part=part,
         drawn=np.concatenate([~hidden & (head.part != LASH), np.ones(len(glasses.triangles), bool)]),
@@ -140,14 +142,10 @@ def _iris(person: Person) -> np.ndarray:
 
 def _bare_face(scalp_dm: np.ndarray, beard_share: np.ndarray) -> np.ndarray:
     head = load_head()
-    x, y, z = head.positions_dm.T
+    _, y, z = head.positions_dm.T
     bare = (z > 0.6) & (y > 6.15) & (y < 7.95) & (head.lips < 0.2) & (head.eyelids < 0.3) & (scalp_dm < -0.05) & (beard_share < 0.15)
     return (head.part == SKIN) & bare[head.triangles].all(axis=1)
 
 
-def _joined(strands: list[Strands]) -> Strands:
-    names = [field.name for field in fields(Strands) if field.name != "share"]
-    return Strands(**{name: np.concatenate([getattr(one, name) for one in strands]) for name in names})
-
-
-__all__ = ["Glasses", "Model", "build"]
+def _joined(strands: list[RidingStrands]) -> RidingStrands:
+    return RidingStrands(**{field.name: np.concatenate([getattr(one, field.name) for one in strands]) for field in fields(RidingStrands)})

@@ -10,7 +10,7 @@ from curation.people.compiled import inline, kernel
 
 
 @inline()
-def _corner(i, j, k, seed):
+def _corner(i: int, j: int, k: int, seed: int) -> float:
     """A pseudo-random number in -1..1 of a lattice point."""
     h = (i * 374761393 + j * 668265263 + k * 2147483629 + seed * 1274126177) & 0xFFFFFFFF
     h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
@@ -19,7 +19,7 @@ def _corner(i, j, k, seed):
 
 
 @kernel()
-def value_and_gradient(x, y, z, seed):
+def value_and_gradient(x: float, y: float, z: float, seed: int) -> tuple[float, float, float, float]:
     """(value, d/dx, d/dy, d/dz) of a random function in -1..1 whose features are about 1 large."""
     i, j, k = math.floor(x), math.floor(y), math.floor(z)
     fx, fy, fz = x - i, y - j, z - k
@@ -42,7 +42,7 @@ def value_and_gradient(x, y, z, seed):
 
 
 @kernel()
-def field(points, size, seed):
+def field(points: np.ndarray, size: float, seed: int) -> np.ndarray:
     """(N,) float32: the function at (N, 3) points, its features `size` large."""
     out = np.empty(points.shape[0], np.float32)
     for n in range(points.shape[0]):

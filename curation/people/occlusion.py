@@ -11,6 +11,7 @@ from curation.people.raster import draw_depth
 _DIRECTIONS, _MAP_PX, _REACH_DM = 48, 160, 5.2
 _FLOOR, _GAIN = 0.12, 0.98
 _BIAS_DM = 0.05
+_MIDDLE_FROM_EYES_DM = np.array([0.0, -0.4, -0.6])
 
 
 def directions(count: int) -> np.ndarray:
@@ -34,7 +35,7 @@ def occlusion(positions_dm: np.ndarray, normals: np.ndarray, hidden: np.ndarray)
     """(V,) 0..1, of a head whose triangles `hidden` (F,) bool are not there. The inside of the mouth darkens with its depth."""
     head = load_head()
     solid = ~hidden & ~np.isin(head.part, [PARTS.index("lash"), PARTS.index("cloth")])
-    middle = positions_dm[head.vertices_of("eye")].mean(axis=0) + [0, -0.4, -0.6]
+    middle = positions_dm[head.vertices_of("eye")].mean(axis=0) + _MIDDLE_FROM_EYES_DM
     scale = _MAP_PX / _REACH_DM
     received, total = np.zeros(len(positions_dm)), np.zeros(len(positions_dm))
     depth = np.empty((_MAP_PX, _MAP_PX), np.float32)
@@ -56,7 +57,7 @@ def occlusion(positions_dm: np.ndarray, normals: np.ndarray, hidden: np.ndarray)
 
 
 @kernel()
-def _gather(screen, depth, facing, received, total):
+def _gather(screen: np.ndarray, depth: np.ndarray, facing: np.ndarray, received: np.ndarray, total: np.ndarray) -> None:
     size = depth.shape[0]
     for i in range(screen.shape[0]):
         if facing[i] <= 0:

@@ -117,7 +117,8 @@ def _pick(rng: np.random.Generator, colours: tuple[tuple[int, int, int], ...]) -
 
 
 def _varied(rng: np.random.Generator, srgb: tuple[int, int, int]) -> tuple[int, int, int]:
-    return tuple(int(value) for value in np.clip(np.array(srgb) * rng.uniform(0.88, 1.12) + rng.normal(0, 3, 3), 4, 250))
+    r, g, b = np.clip(np.array(srgb) * rng.uniform(0.88, 1.12) + rng.normal(0, 3, 3), 4, 250).astype(int).tolist()
+    return r, g, b
 
 
 def _hair_style(rng: np.random.Generator, male: bool, age: float, african: float) -> str:
@@ -126,7 +127,11 @@ def _hair_style(rng: np.random.Generator, male: bool, age: float, african: float
     else:
         chances = {"crop": 0.03, "short": 0.1, "swept": 0.06, "curly": 0.12, "bob": 0.26, "long": 0.28, "tied": 0.22}
     if african > 0.5:
-        chances = {"bald": 0.06, "crop": 0.44, "afro": 0.22, "curly": 0.16} if male else {"crop": 0.16, "afro": 0.2, "curly": 0.18, "tied": 0.34, "bob": 0.12}
+        chances = (
+            {"bald": 0.06, "crop": 0.44, "afro": 0.22, "curly": 0.16}
+            if male
+            else {"crop": 0.16, "afro": 0.2, "curly": 0.18, "tied": 0.34, "bob": 0.12}
+        )
     styles, weights = zip(*chances.items(), strict=True)
     return str(rng.choice(styles, p=np.array(weights) / sum(weights)))
 
@@ -141,7 +146,8 @@ def _hair_srgb(rng: np.random.Generator, age: float, tone: float, ancestry: np.n
     srgb = np.array(_varied(rng, _HAIR_SRGB[name]), float)
     grey = np.array(_varied(rng, _HAIR_SRGB["white" if age > 66 else "grey"]), float)
     share = np.clip((age - 42) / 26 + rng.normal(0, 0.28), 0, 1) if age > 38 else 0.0
-    return tuple(int(value) for value in srgb + (grey - srgb) * share)
+    r, g, b = (srgb + (grey - srgb) * share).astype(int).tolist()
+    return r, g, b
 
 
 def _eye_srgb(rng: np.random.Generator, tone: float, ancestry: np.ndarray) -> tuple[int, int, int]:

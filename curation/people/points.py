@@ -25,7 +25,8 @@ from curation.people.head import PARTS, load_head
 _ON_SKIN_DM = {
     0: (-0.697, 7.255, 0.817), 1: (-0.699, 7.122, 0.794), 2: (-0.666, 6.855, 0.786), 3: (-0.624, 6.702, 0.810), 4: (-0.554, 6.564, 0.891),
     5: (-0.477, 6.496, 1.100), 6: (-0.316, 6.329, 1.263), 7: (-0.231, 6.263, 1.334), 8: (0.0, 6.205, 1.438),
-    17: (-0.559, 7.413, 1.233), 18: (-0.500, 7.476, 1.306), 19: (-0.408, 7.510, 1.382), 20: (-0.279, 7.515, 1.451), 21: (-0.141, 7.497, 1.503),
+    17: (-0.559, 7.413, 1.233), 18: (-0.500, 7.476, 1.306), 19: (-0.408, 7.510, 1.382), 20: (-0.279, 7.515, 1.451),
+    21: (-0.141, 7.497, 1.503),
     27: (0.0, 7.266, 1.513), 28: (0.0, 7.202, 1.534), 29: (0.0, 7.067, 1.608), 30: (0.0, 7.008, 1.649),
     31: (-0.123, 6.870, 1.568), 32: (-0.058, 6.824, 1.555), 33: (0.0, 6.832, 1.608),
     36: (-0.452, 7.282, 1.346), 39: (-0.178, 7.277, 1.383),
@@ -37,6 +38,12 @@ _UPPER_LID = (37, 38)
 # MakeHuman's vertices of the line where the lips touch, of the person's left half: its right is found by mirroring.
 _INNER_LIPS = {62: 474, 63: 7226, 64: 7190, 65: 7236, 66: 493}
 # fmt: on
+
+
+def on_surface(positions_dm: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(N, 3): where places given by vertices (N, 3) and weights (N, 2) of the first two lie, the mesh's vertices being at (V, 3)."""
+    corner, a, b = positions_dm[vertices], weights[:, :1], weights[:, 1:]
+    return np.asarray(a * corner[:, 0] + b * corner[:, 1] + (1 - a - b) * corner[:, 2])
 
 
 @functools.cache

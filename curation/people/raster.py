@@ -17,7 +17,7 @@ NO_COLLAR = np.zeros(6)
 
 
 @inline()
-def below_collar(x, y, z, collar):
+def below_collar(x: float, y: float, z: float, collar: np.ndarray) -> float:
     """How far a place on the base mesh lies below the edge of the clothes, dm; negative above it.
 
     The edge is a plane that falls to the front and rises where the shoulders begin, with a V cut into its front (`clothes.collar`).
@@ -31,7 +31,7 @@ def below_collar(x, y, z, collar):
 
 
 @kernel()
-def below_collar_at(positions, collar):
+def below_collar_at(positions: np.ndarray, collar: np.ndarray) -> np.ndarray:
     """(P,) `below_collar` of positions (P, 3)."""
     out = np.empty(positions.shape[0])
     for i in range(positions.shape[0]):
@@ -40,7 +40,18 @@ def below_collar_at(positions, collar):
 
 
 @kernel()
-def draw_triangles(screen, triangles, drawn, two_sided, cut, base, collar, nearness, seen, weights):
+def draw_triangles(
+    screen: np.ndarray,
+    triangles: np.ndarray,
+    drawn: np.ndarray,
+    two_sided: np.ndarray,
+    cut: np.ndarray,
+    base: np.ndarray,
+    collar: np.ndarray,
+    nearness: np.ndarray,
+    seen: np.ndarray,
+    weights: np.ndarray,
+) -> None:
     """Draws into nearness (H, W) float32, seen (H, W) int32 and weights (H, W, 2) float32.
 
     Args:
@@ -105,7 +116,17 @@ def draw_triangles(screen, triangles, drawn, two_sided, cut, base, collar, nearn
 
 
 @kernel()
-def draw_strands(screen, starts, radius, drawn, scale, first, nearness, seen, weights):
+def draw_strands(
+    screen: np.ndarray,
+    starts: np.ndarray,
+    radius: np.ndarray,
+    drawn: np.ndarray,
+    scale: float,
+    first: int,
+    nearness: np.ndarray,
+    seen: np.ndarray,
+    weights: np.ndarray,
+) -> None:
     """Draws segments of strands over what `draw_triangles` drew; segment s is seen as first + s.
 
     Args:
@@ -158,7 +179,7 @@ def draw_strands(screen, starts, radius, drawn, scale, first, nearness, seen, we
 
 
 @kernel()
-def draw_depth(screen, triangles, drawn, depth):
+def draw_depth(screen: np.ndarray, triangles: np.ndarray, drawn: np.ndarray, depth: np.ndarray) -> None:
     """The nearest of the triangles drawn, from both sides, into depth (H, W) float32: larger is nearer. Parallel projection."""
     height, width = depth.shape
     for t in range(triangles.shape[0]):

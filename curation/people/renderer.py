@@ -9,7 +9,7 @@ import numpy as np
 
 from curation.people import points
 from curation.people.expression import unit_weights
-from curation.people.head import EYE_RADIUS_DM, load_head
+from curation.people.head import EYE, EYE_RADIUS_DM, load_head
 from curation.people.lighting import background, lighting
 from curation.people.model import build
 from curation.people.occlusion import frame_towards
@@ -17,16 +17,20 @@ from curation.people.person import Person
 from curation.people.pose import Pose
 from curation.people.raster import NOTHING, below_collar_at, draw_depth, draw_strands, draw_triangles
 from curation.people.scene import Scene
-from curation.people.shading import EYE, encode, shade
+from curation.people.shading import encode, shade
+from curation.people.strands import Strands
 from curation.people.surface import add_targets, follow, normals, project, turn, turn_by_share
 
 SAMPLES = 2  # a pixel's samples along each side
 EXPOSURE = 1.0
 _DM_PER_M = 10.0
+_BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
+_LIDS = np.array([[[43, 47], [44, 46]], [[38, 40], [37, 41]]])  # points of the upper and lower lid, of the (left, right) eye
 _SHADOW_PX, _SHADOW_REACH_DM = 256, 5.5
 _SHADOW_STRAND_DM = 0.02  # how thick a strand's shadow is
+_STRANDS_A_SAMPLE, _FEWEST_STRANDS, _CASTING_STRANDS = 1.6, 0.35, 0.3
 _HIDES_DM = 0.08  # what lies this far in front of a point hides it; brows and lashes lie closer
-_TEXELS_OF_FACE = 460 / 256  # texels a unit of the atlas for every pixel of the picture that a face of share 1 has; about one a pixel
+_TEXELS = 2600  # a unit of the atlas, for a face as high as a picture of 256 px: about a texel a pixel of the face
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Renderer:
 
     def __init__(self, person: Person, scene: Scene, size_px: int):
         self.size_px, self.scene = size_px, scene
-        texels = int(np.clip(round(2600 * scene.face_share * size_px / 256 / 100) * 100, 300, 2400))
+        texels = int(np.clip(round(_TEXELS * scene.face_share * size_px / 256 / 100) * 100, 300, 2400))
         self.model = model = build(person, texels)
         self.lights = lighting(scene)
         self.background = background(scene, size_px)
@@ -60,41 +64,38 @@ class Renderer:
         self.nearness, self.seen, self.weights = np.empty((n, n), np.float32), np.empty((n, n), np.int32), np.empty((n, n, 2), np.float32)
         self.lens = np.zeros((n, n) if len(model.lens_triangles) else (1, 1), np.float32)
         self.picture = np.empty((size_px, size_px, 3), np.float32)
-        self._prepare_strands(size_px)
+        self._prepare_strands()
         self._prepare_shadow()
         self.anchors, self.anchor_weights = points.anchors()
+        shut = model.rest_dm.copy()
+        self._add_units(shut, dict.fromkeys(_BLINKS, 1.0))
+        self.closing_dm = self._lid_gap_dm(model.rest_dm) - self._lid_gap_dm(shut)
 
-    def _prepare_strands(self, size_px: int) -> None:
-        """Segments of all strands, first those that ride on the skin; thin ones are left out where several would share a sample."""
-        model = self.model
-        groups = (model.riding, model.hair)
-        starts, rgb, shine, self.n_riding = [], [], [], model.riding.points_dm.shape[0] * model.riding.points_dm.shape[1]
-        first = 0
+    def _prepare_strands(self) -> None:
+        """Points and segments of all strands: first those that ride on the skin, then the hair."""
+        model, rng = self.model, np.random.default_rng(3)
+        groups: tuple[Strands, ...] = (model.riding, model.hair)
+        starts, rgb, shine, rank, first = [], [], [], [], 0
         for strands in groups:
-            count, n, _ = strands.points_dm.shape
+            count, n = strands.radius_dm.shape
             starts.append((first + np.arange(count)[:, None] * n + np.arange(n - 1)).ravel())
             rgb.append(np.repeat(strands.rgb, n - 1, axis=0))
             shine.append(np.repeat(strands.shine, n - 1))
+            rank.append(np.repeat(rng.random(count), n - 1))
             first += count * n
         self.starts = np.concatenate(starts).astype(np.int32)
         self.strand_rgb, self.strand_shine = np.concatenate(rgb), np.concatenate(shine)
         self.strand_radius = np.concatenate([strands.radius_dm.ravel() for strands in groups])
         self.strand_shade = np.concatenate([strands.shade.ravel() for strands in groups])
-        sample_dm = self.distance_dm / self.focal
-        width = 2 * self.strand_radius[self.starts] / sample_dm
-        # Every k-th strand stands for k of them where they are thinner than a sample: hashed by number, so that the choice stays.
-        rank = (np.arange(len(self.starts)) * 0) + np.concatenate(
-            [np.repeat(np.random.default_rng(3).random(strands.points_dm.shape[0]), strands.points_dm.shape[1] - 1) for strands in groups]
-        )
-        self.strand_drawn = rank < np.clip(width * 1.6, 0.35, 1)
-        self.strand_shadow = np.concatenate([np.full(len(starts[0]), False), rank[len(starts[0]) :] < 0.3])
-        self.strand_points = np.empty((first, 3))
-        self.strand_screen = np.empty((first, 3))
-        self.hair_rest = model.hair.points_dm.reshape(-1, 3)
-        self.hair_share = model.hair.share.ravel()
-        self.riding_anchors = model.riding.anchors.reshape(-1, 3)
-        self.riding_weights = model.riding.weights.reshape(-1, 2)
-        self.riding_lift = model.riding.lift_dm.ravel()
+        # Where strands are thinner than a sample, fewer are drawn, each a sample wide: always the same ones.
+        width = 2 * self.strand_radius[self.starts] * self.focal / self.distance_dm
+        self.strand_drawn = np.concatenate(rank) < np.clip(_STRANDS_A_SAMPLE * width, _FEWEST_STRANDS, 1)
+        self.strand_casts = np.concatenate([np.zeros(len(starts[0]), bool), rank[1] < _CASTING_STRANDS])
+        self.n_riding = model.riding.radius_dm.size
+        self.strand_points, self.strand_screen = np.empty((first, 3)), np.empty((first, 3))
+        self.hair_rest_dm, self.hair_share = model.hair.points_dm.reshape(-1, 3), model.hair.share.ravel()
+        riding = model.riding
+        self.riding = (riding.anchors.reshape(-1, 3), riding.weights.reshape(-1, 2), riding.lift_dm.ravel())
 
     def _prepare_shadow(self) -> None:
         """The affine map from the scene to the main lamp's depth map."""
@@ -107,7 +108,6 @@ class Renderer:
         self.depth_weights = np.empty((_SHADOW_PX, _SHADOW_PX, 2), np.float32)
         below = below_collar_at(self.model.base, self.model.collar)[self.model.triangles].min(axis=1)
         self.shadow_drawn = self.model.drawn & (self.model.part != EYE) & ~(self.model.cut & (below < 0))
-        self.shadow_radius = np.full(len(self.strand_radius), _SHADOW_STRAND_DM, np.float32)
 
     def _posed(self, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (V, 3) of a pose, and light between the lids (V,)."""
@@ -115,8 +115,14 @@ class Renderer:
         weights = unit_weights(pose)
         positions = model.rest_dm.copy()
         eyes = [positions[eye] - centre for eye, centre in zip(model.eyes, model.eye_centres_dm, strict=True)]
-        add_targets(
-            positions, model.unit_offsets, model.unit_vertices, model.unit_dm, np.array([weights.get(name, 0.0) for name in model.unit_names])
+        self._add_units(positions, weights)
+        # How far a lid has to go depends on the eye, on squinting and on the gaze: a blink of 1 shuts it, whatever the rest.
+        self._add_units(
+            positions,
+            {
+                name: blink * max(self._lid_gap_dm(positions)[eye], 0.0) / self.closing_dm[eye]
+                for eye, (name, blink) in enumerate(zip(_BLINKS, (pose.blink_left, pose.blink_right), strict=True))
+            },
         )
         gaze = turn(pose.gaze_yaw_deg, pose.gaze_pitch_deg, 0.0)
         light = np.ones(len(positions))
@@ -124,9 +130,20 @@ class Renderer:
             turned = ball @ gaze.T
             positions[eye] = centre + turned
             place = turned / EYE_RADIUS_DM
-            light[eye] = (1 - 0.5 * np.clip((place[:, 1] + 0.02) / 0.42, 0, 1) ** 1.5) * (1 - 0.35 * np.clip((np.abs(place[:, 0]) - 0.35) / 0.5, 0, 1))
+            under_lid = np.clip((place[:, 1] + 0.02) / 0.42, 0, 1) ** 1.5
+            in_corner = np.clip((np.abs(place[:, 0]) - 0.35) / 0.5, 0, 1)
+            light[eye] = (1 - 0.5 * under_lid) * (1 - 0.35 * in_corner)
         turn_by_share(positions, model.share, model.pivot_dm, *(math.radians(a) for a in (pose.yaw_deg, pose.pitch_deg, pose.roll_deg)))
         return positions, light
+
+    def _add_units(self, positions: np.ndarray, weights: dict[str, float]) -> None:
+        by_unit = np.array([weights.get(name, 0.0) for name in self.model.unit_names])
+        add_targets(positions, self.model.unit_offsets, self.model.unit_vertices, self.model.unit_dm, by_unit)
+
+    def _lid_gap_dm(self, positions: np.ndarray) -> np.ndarray:
+        """(2,) how far the middles of the lids of the (left, right) eye stand apart, upwards, of a head that is not turned."""
+        height = points.on_surface(positions, self.anchors, self.anchor_weights)[_LIDS, 1]  # (2, 2, 2): eye, middle, upper or lower
+        return np.asarray((height[..., 0] - height[..., 1]).mean(axis=1))
 
     def draw(self, pose: Pose) -> Frame:
         """Renders a pose."""
@@ -134,8 +151,8 @@ class Renderer:
         angles = [math.radians(angle) for angle in (pose.yaw_deg, pose.pitch_deg, pose.roll_deg)]
         positions, lid_light = self._posed(pose)
         normal = normals(positions, model.triangles)
-        follow(positions, self.riding_anchors, self.riding_weights, self.riding_lift, normal, self.strand_points[: self.n_riding])
-        hair = self.hair_rest.copy()
+        follow(positions, *self.riding, normal, self.strand_points[: self.n_riding])
+        hair = self.hair_rest_dm.copy()
         turn_by_share(hair, self.hair_share, model.pivot_dm, *angles)
         self.strand_points[self.n_riding :] = hair
 
@@ -149,10 +166,9 @@ class Renderer:
         project(self.strand_points, centre_x, centre_y, self.focal, camera, self.strand_screen)
         self.nearness[:] = 0
         self.seen[:] = NOTHING
-        draw_triangles(screen, model.triangles, model.drawn, model.two_sided, model.cut, model.base, model.collar, self.nearness, self.seen, self.weights)
-        draw_strands(
-            self.strand_screen, self.starts, self.strand_radius, self.strand_drawn, self.focal, len(model.triangles), self.nearness, self.seen, self.weights
-        )  # fmt: skip
+        buffers = (self.nearness, self.seen, self.weights)
+        draw_triangles(screen, model.triangles, model.drawn, model.two_sided, model.cut, model.base, model.collar, *buffers)
+        draw_strands(self.strand_screen, self.starts, self.strand_radius, self.strand_drawn, self.focal, len(model.triangles), *buffers)
         self._cast_shadow(positions)
         if len(model.lens_triangles):
             self._draw_lens(screen)
@@ -164,7 +180,8 @@ class Renderer:
             self.seen, self.weights, self.nearness, model.triangles, model.part, model.uv, positions, normal, attribute, model.base,
             model.texture, turn(pose.yaw_deg, pose.pitch_deg, pose.roll_deg), camera, self.strand_points, self.starts, self.strand_rgb,
             self.strand_shine, self.strand_shade, middle[0], self.lights.directions, self.lights.rgb, self.lights.sky, self.lights.ground,
-            self.depth, self.to_lamp, model.iris, model.cloth, model.collar, model.frame_rgb, mouth_light, self.background, self.lens, EXPOSURE, self.picture,
+            self.depth, self.to_lamp, model.iris, model.cloth, model.collar, model.frame_rgb, mouth_light, self.background, self.lens,
+            EXPOSURE, self.picture,
         )  # fmt: skip
         rgb = np.empty((self.size_px, self.size_px, 3), np.uint8)
         encode(self.picture, rgb)
@@ -180,7 +197,8 @@ class Renderer:
         lamp[:, 2] += 100.0  # nearness has to be positive
         self.depth += 100.0
         scale = _SHADOW_PX / _SHADOW_REACH_DM
-        draw_strands(lamp, self.starts, self.shadow_radius / lamp[:, 2].astype(np.float32), self.strand_shadow, scale, 0, self.depth, self.depth_seen, self.depth_weights)
+        radius = (_SHADOW_STRAND_DM / lamp[:, 2]).astype(np.float32)
+        draw_strands(lamp, self.starts, radius, self.strand_casts, scale, 0, self.depth, self.depth_seen, self.depth_weights)
         self.depth -= 100.0
 
     def _draw_lens(self, screen: np.ndarray) -> None:
@@ -195,13 +213,11 @@ class Renderer:
         seen = self.seen
         bare = np.append(self.model.face, np.zeros(1, bool))[np.minimum(seen, len(self.model.face))] & (seen >= 0)
         n = self.size_px
-        return bare.reshape(n, SAMPLES, n, SAMPLES).all(axis=(1, 3))
+        return np.asarray(bare.reshape(n, SAMPLES, n, SAMPLES).all(axis=(1, 3)))
 
     def _points(self, positions: np.ndarray, centre_x: float, centre_y: float, camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The 68 points (68, 2) float32 in the picture, and which of them are seen (68,)."""
-        corner = positions[self.anchors]
-        a, b = self.anchor_weights[:, :1], self.anchor_weights[:, 1:]
-        solid = a * corner[:, 0] + b * corner[:, 1] + (1 - a - b) * corner[:, 2]
+        solid = points.on_surface(positions, self.anchors, self.anchor_weights)
         screen = np.empty_like(solid)
         project(solid, centre_x, centre_y, self.focal, camera, screen)
         column, row = np.round(screen[:, 0]).astype(int), np.round(screen[:, 1]).astype(int)

@@ -14,17 +14,16 @@ _LIMIT = 0.6
 _YOUNG_YEARS, _OLD_YEARS = 25.0, 92.0  # what the macros "young" and "old" show
 _ANCESTRIES = ("african", "asian", "caucasian")
 _OPPOSITES = {"incr": "decr", "up": "down", "in": "out", "forward": "backward", "concave": "convex", "compress": "uncompress"}
-# Targets that move a part as a whole out of its place, or that repeat a macro.
-_LEFT_OUT = ("head-trans", "head-age", "head-back", "head-angle", "neck-trans", "neck-scale-vert", "measure", "ear-trans", "chin-triangle", "nose-trans-in")
 _GENTLE = {  # strong targets: their share of the deviation
-    "neck/": 0.5, "lip-ext": 0.4, "nostril": 0.6, "nose-hump": 0.6, "nose-curve": 0.6, "nose-point-up": 0.6, "mouth-trans": 0.6, "eye-trans": 0.6,
-    "eye-push": 0.5, "eye-scale": 0.7, "eyefold": 0.8, "corner": 0.6, "chin-prognathism": 0.5, "chin-jaw-drop": 0.6, "chin-height": 0.7, "head-scale": 0.6,
-    "mouth-up": 0.5, "mouth-angles": 0.5, "laugh-lines": 0.6, "eyebrows": 0.7, "epicanthus": 0.5, "ear-wing": 0.7, "forehead": 0.7, "septum": 0.5,
-    "eye-height": 0.7, "eye-bag": 0.5, "nose-base": 0.5,
+    "neck/": 0.5, "lip-ext": 0.4, "nostril": 0.6, "nose-hump": 0.6, "nose-curve": 0.6, "nose-point-up": 0.6, "nose-base": 0.5,
+    "septum": 0.5,
+    "mouth-trans": 0.6, "mouth-up": 0.5, "mouth-angles": 0.5, "laugh-lines": 0.6, "eye-trans": 0.6, "eye-push": 0.5, "eye-scale": 0.7,
+    "eyefold": 0.8, "corner": 0.6, "epicanthus": 0.5, "eye-height": 0.7, "eye-bag": 0.5, "chin-prognathism": 0.5, "chin-jaw-drop": 0.6,
+    "chin-height": 0.7, "head-scale": 0.6, "eyebrows": 0.7, "ear-wing": 0.7, "forehead": 0.7,
 }  # fmt: skip
-# What people have that the base mesh has not: a flatter, wider head and a deeper nose. With it a turn of the head moves nose and eyes against
-# the outline as much as in photographs: the face mesh read yaw 1.11 times as large without, 1.05 times with.
-USUAL = {"head/head-scale-depth": -0.6, "head/head-scale-horiz": 0.3, "nose/nose-scale-depth": 0.1}
+# What people have that the base mesh has not: a flatter, wider head and a deeper nose. With it a turn of the head moves nose and eyes
+# against the outline as much as in photographs: the face mesh read yaw 1.11 times as large without.
+_USUAL = {"head/head-scale-depth": -0.6, "head/head-scale-horiz": 0.3, "nose/nose-scale-depth": 0.1}
 _OUTLINES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 _TONGUE_BY_DM = np.array([0.0, -0.06, -0.12])  # at rest it would fill the opening of the mouth
 _UNLIKE_SIDES = 0.03  # deviation between the two sides of a face
@@ -77,7 +76,7 @@ def local_pairs() -> dict[str, tuple[str, str]]:
     for name in sorted(targets):
         stem, _, direction = name.rpartition("-")
         opposite = f"{stem}-{_OPPOSITES.get(direction)}"
-        if opposite in targets and "/r-" not in name and not name.startswith("unit/") and not any(word in name for word in _LEFT_OUT):
+        if opposite in targets and "/r-" not in name and not name.startswith("unit/"):
             pairs[stem] = (name, opposite)
     return pairs
 
@@ -87,7 +86,7 @@ def _local(person: Person, head: Head) -> list[tuple[str, float]]:
     weights = []
     for stem, (plus, minus) in local_pairs().items():
         gentle = min((share for word, share in _GENTLE.items() if word in stem), default=1.0)
-        value = float(np.clip(rng.normal(0, DEVIATION), -_LIMIT, _LIMIT)) * gentle + USUAL.get(stem, 0.0) * (1 if plus.endswith("-incr") or plus.endswith("-forward") else -1)
+        value = float(np.clip(rng.normal(0, DEVIATION), -_LIMIT, _LIMIT)) * gentle + _USUAL.get(stem, 0.0)
         weights.append((plus if value > 0 else minus, abs(value)))
         if "/l-" in stem:
             other = value + float(rng.normal(0, _UNLIKE_SIDES))

@@ -55,7 +55,9 @@ def _tiled(pictures: list[np.ndarray], columns: int) -> np.ndarray:
 @click.option("--columns", default=6, show_default=True, type=click.IntRange(1, 100), help="People a row.")
 @click.option("--size", "size_px", default=256, show_default=True, type=click.IntRange(32, 2048), help="Side of each picture, px.")
 @click.option("--poses", is_flag=True, help="Instead, one row a person: rest, mouth open, smile, shut eyes, turned, ...")
-@click.option("--out", default="outputs/people-sheet.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="A PNG or JPEG.")
+@click.option(
+    "--out", default="outputs/people-sheet.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="A PNG or JPEG."
+)
 def people_sheet_command(count: int, first: int, columns: int, size_px: int, poses: bool, out: Path) -> None:
     """Render a contact sheet of people, to look at (needs the extra `people`)."""
     seeds = list(range(first, first + count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -10,9 +11,9 @@ from curation.people.atlas import Atlas
 from curation.people.colour import to_linear
 from curation.people.compiled import kernel
 from curation.people.head import load_head
+from curation.people.materials import N_CHANNELS
 from curation.people.noise import value_and_gradient
 from curation.people.person import Person, generator
-from curation.people.shading import N_CHANNELS
 
 # Albedo (sRGB) of the ten steps of the Monk scale: of their lightness as far as a white-lit albedo has room for it, of skin's own hue.
 _TONES_SRGB = np.array(
@@ -33,7 +34,7 @@ def tone_srgb(person: Person) -> np.ndarray:
 
 
 def paint(person: Person, layout: Atlas, scalp_dm: np.ndarray, beard: np.ndarray) -> np.ndarray:
-    """(H, W, 7) float32 texture (`shading.N_CHANNELS`).
+    """(H, W, 7) float32 texture (`materials.N_CHANNELS`).
 
     Args:
         scalp_dm, beard: (V,) of `curation.people.regions`.
@@ -60,7 +61,12 @@ def _mixes(person: Person, rng: np.random.Generator, tone: np.ndarray) -> np.nda
     lids = rng.uniform(0.12, 0.4) if person.lips != "none" else rng.uniform(0, 0.12)
     stubble = {"none": 0.0, "shadow": rng.uniform(0.16, 0.3), "stubble": 0.42, "moustache": 0.5, "goatee": 0.5, "full": 0.62}[person.beard]
     young = np.clip((45 - person.age_years) / 20, 0, 1)
-    freckles = rng.uniform(0.5, 1.0) * (rng.random() < 0.2 + 0.3 * (person.hair_srgb[0] > person.hair_srgb[2] * 2.4)) * (1 - dark) ** 2 * (0.3 + 0.7 * young)
+    freckles = (
+        rng.uniform(0.5, 1.0)
+        * (rng.random() < 0.2 + 0.3 * (person.hair_srgb[0] > person.hair_srgb[2] * 2.4))
+        * (1 - dark) ** 2
+        * (0.3 + 0.7 * young)
+    )
     spots = np.clip((person.age_years - 45) / 35, 0, 1) * rng.uniform(0.1, 0.4)
     scalp = 0.0 if person.hair_style == "bald" else 0.9
     share = rng.uniform(0.78, 0.95)
@@ -105,12 +111,18 @@ def _creases(person: Person, rng: np.random.Generator) -> np.ndarray:
 
     def line(points: list[tuple[float, float, float]], width: float, depth: float) -> None:
         for side in (1, -1):
-            for a, b in zip(points[:-1], points[1:], strict=True):
+            for a, b in itertools.pairwise(points):
                 rows.append([side * a[0], a[1], a[2], side * b[0], b[1], b[2], width, depth])
 
-    line([(0.2, 6.93, 1.5), (0.29, 6.8, 1.44), (0.35, 6.68, 1.36), (0.37, 6.6, 1.3)], 0.022, 0.2 + rng.uniform(0.5, 1.2) * old)  # nose to mouth
+    line(
+        [(0.2, 6.93, 1.5), (0.29, 6.8, 1.44), (0.35, 6.68, 1.36), (0.37, 6.6, 1.3)], 0.022, 0.2 + rng.uniform(0.5, 1.2) * old
+    )  # nose to mouth
     eye_x, eye_y = load_head().eye_centres_dm[0, :2]
-    line([(eye_x - 0.16, eye_y - 0.1, 1.42), (eye_x - 0.05, eye_y - 0.17, 1.42), (eye_x + 0.1, eye_y - 0.17, 1.34)], 0.018, 0.12 + 0.6 * old * rng.random())
+    line(
+        [(eye_x - 0.16, eye_y - 0.1, 1.42), (eye_x - 0.05, eye_y - 0.17, 1.42), (eye_x + 0.1, eye_y - 0.17, 1.34)],
+        0.018,
+        0.12 + 0.6 * old * rng.random(),
+    )
     if old > 0.25:
         for i in range(int(rng.integers(2, 5))):
             y = 7.68 + 0.085 * i + rng.normal(0, 0.012)
@@ -126,7 +138,9 @@ def _creases(person: Person, rng: np.random.Generator) -> np.ndarray:
 
 
 @kernel()
-def _paint(at, tone, spots, creases, mix, hair, seed, out):
+def _paint(
+    at: np.ndarray, tone: np.ndarray, spots: np.ndarray, creases: np.ndarray, mix: np.ndarray, hair: np.ndarray, seed: int, out: np.ndarray
+) -> None:
     """at: (N, 7) position, lips, eyelids, scalp, beard; out: (N, 7)."""
     freckles, aged, gloss, pores = mix[7], mix[8], mix[9], mix[10]
     for n in range(at.shape[0]):
@@ -197,7 +211,11 @@ def _paint(at, tone, spots, creases, mix, hair, seed, out):
         beard = at[n, 6] * mix[6]
         if beard > 0:
             beard *= 0.8 + 0.35 * small + 0.2 * fine
-            r, g, b = r + (hair[0] * 0.9 + 0.02 * tone[0] - r) * beard, g + (hair[1] * 0.9 + 0.02 * tone[1] - g) * beard, b + (hair[2] + 0.03 * tone[2] - b) * beard
+            r, g, b = (
+                r + (hair[0] * 0.9 + 0.02 * tone[0] - r) * beard,
+                g + (hair[1] * 0.9 + 0.02 * tone[1] - g) * beard,
+                b + (hair[2] + 0.03 * tone[2] - b) * beard,
+            )
         scalp = at[n, 5] + 0.03 * small + 0.02 * middle
         scalp = min(max((scalp + 0.01) / 0.14, 0.0), 1.0) * mix[5]
         if scalp > 0:

@@ -11,29 +11,40 @@ from curation.people.head import load_head
 
 @dataclass(frozen=True)
 class Strands:
-    """Strands of N points each.
+    """S strands of N points each.
 
     Attributes:
-        points_dm: (S, N, 3) float64 at rest; where `anchors` are given, recomputed from the surface.
         radius_dm: (S, N) float32.
         rgb: (S, 3) float32 linear. shine: (S,) float32.
         shade: (S, N) float32 0..1: light of the surroundings that reaches a point.
-        share: (S, N) float64 0..1: how much of the head's turn a point takes part in; not used where anchored.
-        anchors, weights, lift_dm: (S, N, 3) int32 vertices, (S, N, 2) float64, (S, N) float64 dm; None for hair that is rigid.
     """
 
-    points_dm: np.ndarray
     radius_dm: np.ndarray
     rgb: np.ndarray
     shine: np.ndarray
     shade: np.ndarray
-    share: np.ndarray | None = None
-    anchors: np.ndarray | None = None
-    weights: np.ndarray | None = None
-    lift_dm: np.ndarray | None = None
 
 
-def scatter(rng: np.random.Generator, count: int, density: np.ndarray, positions_dm: np.ndarray, triangles: np.ndarray):
+@dataclass(frozen=True)
+class HeadHair(Strands):
+    """points_dm: (S, N, 3) float64 at rest. share: (S, N) float64 0..1: how much of the head's turn a point takes part in."""
+
+    points_dm: np.ndarray
+    share: np.ndarray
+
+
+@dataclass(frozen=True)
+class RidingStrands(Strands):
+    """Strands on the skin. anchors: (S, N, 3) int32 vertices; weights: (S, N, 2) float64 of the first two; lift_dm: (S, N) float64."""
+
+    anchors: np.ndarray
+    weights: np.ndarray
+    lift_dm: np.ndarray
+
+
+def scatter(
+    rng: np.random.Generator, count: int, density: np.ndarray, positions_dm: np.ndarray, triangles: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """`count` random places on a surface, as many a unit of area as `density` (V,) says: triangles (count,), weights (count, 2)."""
     corners = positions_dm[triangles]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)

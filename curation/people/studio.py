@@ -23,8 +23,8 @@ class Rendered:
         rgb: (H, W, 3) uint8 sRGB.
         points_px: (68, 2) float32, iBUG order (`curation.landmarks.sixty_eight`), projected from the mesh.
         visible: (68,) bool: the point lies in the picture and nothing in front hides it (the head's own side, hair, an arm of the glasses).
-        lip_gap_px: between the inner lips' middles (points 62 and 66), 0 where they meet.
-        lid_gap_px: (2,) float32, mean distance between the lids' middles, of the person's (left, right) eye.
+        lip_gap_px: between the inner lips' middles (points 62 and 66) along the face's length, 0 where they meet.
+        lid_gap_px: (2,) float32, the same between the middles of the lids, of the person's (left, right) eye.
         eye_distance_px: between the eye centres (the mean of each eye's six points), in the picture.
         yaw_deg, pitch_deg, roll_deg: the head against the camera, as planted.
         skin_srgb: (3,) float32 0..255, median of the face's skin pixels as they are lit; NaN where none is seen.
@@ -73,12 +73,13 @@ class Studio:
         skin_srgb = np.median(frame.rgb[frame.face], axis=0).astype(np.float32) if frame.face.any() else np.full(3, np.nan, np.float32)
         albedo = float(self._renderer.model.skin_albedo @ LUMINANCE)
         eye_left, eye_right = points[42:48], points[36:42]
+        down = (points[8] - points[27]) / np.linalg.norm(points[8] - points[27])
         return Rendered(
             rgb=frame.rgb,
             points_px=points,
             visible=frame.visible,
-            lip_gap_px=float(np.linalg.norm(points[66] - points[62])),
-            lid_gap_px=np.array([_lid_gap(eye_left), _lid_gap(eye_right)], np.float32),
+            lip_gap_px=_gap_px(points[62], points[66], down),
+            lid_gap_px=np.array([_gap_px(eye[1:3], eye[[5, 4]], down) for eye in (eye_left, eye_right)], np.float32),
             eye_distance_px=float(np.linalg.norm(eye_left.mean(axis=0) - eye_right.mean(axis=0))),
             yaw_deg=pose.yaw_deg,
             pitch_deg=pose.pitch_deg,
@@ -89,6 +90,6 @@ class Studio:
         )
 
 
-def _lid_gap(eye: np.ndarray) -> float:
-    """Mean of the two distances between upper and lower lid of six points (6, 2)."""
-    return float((np.linalg.norm(eye[1] - eye[5]) + np.linalg.norm(eye[2] - eye[4])) / 2)
+def _gap_px(upper: np.ndarray, lower: np.ndarray, down: np.ndarray) -> float:
+    """How far lower points (..., 2) lie below upper ones along the face, on average; 0 where they overlap."""
+    return max(float(((lower - upper) @ down).mean()), 0.0)

@@ -20,7 +20,7 @@ def turn(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
 
 
 @kernel()
-def _turn(yaw, pitch, roll, out):
+def _turn(yaw: float, pitch: float, roll: float, out: np.ndarray) -> None:
     cy, sy, cp, sp, cr, sr = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch), math.cos(roll), math.sin(roll)
     # Rz(-roll) Ry(yaw) Rx(pitch)
     m00, m01, m02 = cy, sy * sp, sy * cp
@@ -32,7 +32,7 @@ def _turn(yaw, pitch, roll, out):
 
 
 @kernel()
-def turn_by_share(points, share, pivot, yaw, pitch, roll):
+def turn_by_share(points: np.ndarray, share: np.ndarray, pivot: np.ndarray, yaw: float, pitch: float, roll: float) -> None:
     """Turns (P, 3) points about the pivot in place, each by its share (P,) of the three angles (radians)."""
     matrix, last = np.eye(3), 0.0
     for i in range(points.shape[0]):
@@ -47,7 +47,7 @@ def turn_by_share(points, share, pivot, yaw, pitch, roll):
 
 
 @kernel()
-def add_targets(points, offsets, vertices, by, weights):
+def add_targets(points: np.ndarray, offsets: np.ndarray, vertices: np.ndarray, by: np.ndarray, weights: np.ndarray) -> None:
     """Adds targets, laid end to end and split at offsets (T + 1,), to (V, 3) points in place, each times its weight (T,)."""
     for t in range(weights.shape[0]):
         w = weights[t]
@@ -61,7 +61,7 @@ def add_targets(points, offsets, vertices, by, weights):
 
 
 @kernel()
-def normals(points, triangles):
+def normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(V, 3) unit normals: the mean of the triangles around, by their areas."""
     out = np.zeros_like(points)
     for t in range(triangles.shape[0]):
@@ -82,7 +82,7 @@ def normals(points, triangles):
 
 
 @kernel()
-def project(points, centre_x, centre_y, focal, camera, screen):
+def project(points: np.ndarray, centre_x: float, centre_y: float, focal: float, camera: np.ndarray, screen: np.ndarray) -> None:
     """Pinhole projection of (P, 3) points into screen (P, 3): x right, y down, 1/depth. The camera at (3,) looks along -z."""
     for i in range(points.shape[0]):
         near = 1.0 / (camera[2] - points[i, 2])
@@ -92,9 +92,9 @@ def project(points, centre_x, centre_y, focal, camera, screen):
 
 
 @kernel()
-def follow(surface, anchors, weights, lift, normal, out):
-    """Where points that ride on the surface are: (P, 3) from anchors (P, 3) vertices, weights (P, 2) of the first two, and lift (P,) dm along
-    the surface's normals."""
+def follow(surface: np.ndarray, anchors: np.ndarray, weights: np.ndarray, lift: np.ndarray, normal: np.ndarray, out: np.ndarray) -> None:
+    """Where points that ride on the surface are, into out (P, 3): anchors (P, 3) vertices, weights (P, 2) of the first two, lift (P,) dm
+    along the surface's normals."""
     for i in range(out.shape[0]):
         a, b, c = anchors[i, 0], anchors[i, 1], anchors[i, 2]
         wa, wb = weights[i, 0], weights[i, 1]
