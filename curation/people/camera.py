@@ -46,11 +46,11 @@ def draw_faults(seed: int, person: int, clip: int = 0) -> Faults:
     return Faults(
         white_balance=(float(np.exp(warm)), float(np.exp(green)), float(np.exp(-warm))),
         gamma=float(np.exp(rng.normal(0, 0.12))),
-        noise=float(0.03 * rng.random() ** 2),
-        blur_px=float(1.0 * rng.random() ** 2),
-        resolution=float(1.0 if rng.random() < 0.6 else rng.uniform(0.45, 0.9)),
+        noise=float(0.02 * rng.random() ** 2),
+        blur_px=float(0.8 * rng.random() ** 2),
+        resolution=float(1.0 if rng.random() < 0.6 else rng.uniform(0.55, 0.95)),
         shutter=float(rng.uniform(0.0, 0.6)),
-        crf=int(rng.integers(18, 33)),
+        crf=int(rng.integers(18, 31)),
     )
 
 

@@ -42,10 +42,13 @@ def make_glasses(person: Person, rest_dm: np.ndarray) -> Glasses:
     outline = np.stack(
         [half_width * np.sign(cos) * np.abs(cos) ** (2 / power), half_height * np.sign(sin) * np.abs(sin) ** (2 / power)], axis=1
     )
-    # The lenses clear the lashes and the brow's edge; the frame bends around the face a little.
-    face = (np.abs(head.positions_dm[:, 0]) < 0.5) & (np.abs(head.positions_dm[:, 1] - 7.28) < 0.16) & (head.positions_dm[:, 2] > 1.0)
-    front = max(left[2], right[2]) + 0.24
-    bridge_z = rest_dm[face & (np.abs(head.positions_dm[:, 0]) < 0.09), 2].max() + 0.04
+    # The frame clears brows, lashes and cheeks, and its bridge the nose; it bends around the face a little.
+    beside = np.abs(np.abs(rest_dm[:, 0]) - apart) < half_width
+    level = np.abs(rest_dm[:, 1] - left[1]) < half_height + 0.06
+    skin = np.isin(np.arange(len(rest_dm)), head.vertices_of("skin"))
+    front = rest_dm[skin & beside & level & (np.abs(rest_dm[:, 0]) > 0.15), 2].max() + 0.03
+    nose = (np.abs(head.positions_dm[:, 0]) < 0.09) & (np.abs(head.positions_dm[:, 1] - 7.3) < 0.08) & (head.positions_dm[:, 2] > 1.0)
+    bridge_z = rest_dm[nose, 2].max() + 0.04
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     lenses: list[tuple[np.ndarray, np.ndarray]] = []
     for eye, sign in ((left, 1.0), (right, -1.0)):

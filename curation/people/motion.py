@@ -19,6 +19,7 @@ from curation.samples.phonemes import Phone
 HEAD_BAND_HZ, FACE_BAND_HZ = 1.5, 3.0
 _BLINK_DRAWS = 24
 _BLOCK = 20  # people among whom the middle positions of the factors are uncorrelated
+_LEAD_S = 0.01  # beyond `mouth_track`'s own: with it, the lip-sync network places rendered people at offset 0 in the median
 _OPEN_PX = 11.5  # `mouth.VISEMES`' widest gap: opening 1
 
 
@@ -82,7 +83,7 @@ def draw_motion(
         raise ValueError(f"lid_mouth_correlation is {lid_mouth_correlation}; it must lie in 0..1, below 1")
     rng = np.random.default_rng([seed, person, clip, 0x307])
     times_s = np.arange(n_frames) / fps
-    mouth = mouth_track(phones, times_s)
+    mouth = mouth_track(phones, times_s + _LEAD_S)
     opening = np.clip(mouth.gap_px / _OPEN_PX, 0, 1)
     blink = _blinks(times_s, opening, rng)
     factors = {"mouth": opening, "blink": blink}
