@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import manifests
 from curation.job.executors import choose, on_ray
