@@ -17,6 +17,7 @@ EXTRA_OF = {
     "torch": "train", "torchvision": "train", "transformers": "train",
     "cdfvd": "eval", "lpips": "eval", "onnxruntime": "cpu", "scipy": "eval", "torch_fidelity": "eval",
     "gradio": "app",
+    "numba": "people",
     "s3fs": "s3",
 }  # fmt: skip
 
