@@ -25,11 +25,10 @@ from inference.models import MegActorModel, ModelConfig, forward_flops
 from inference.models.components import InferenceConfig, TrainingRecord, load_inference_config
 from inference.models.flops import Work
 from inference.pipeline import MegActorSigmaPipeline
-from inference.sampling.denoise import SamplingPlan
-from inference.sampling.guidance import Guidance
 from inference.sampling.samplers import make_scheduler
-from inference.sampling.windows import WindowPlan
-from inference.studio.presets import Preset, load_presets
+from inference.sampling.settings import SamplingSettings
+from inference.sampling.windows import WINDOW, WindowPlan
+from inference.studio.presets import load_presets
 
 SD_VAE = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -63,7 +62,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Noise:
-    """A driver of random patches; a `Driving`."""
+    """A driver of random patches; `DrivenFrames`."""
 
     n_frames: int
     size_px: int
@@ -79,25 +78,24 @@ class Noise:
         return frames
 
 
-def flops_of(config: ModelConfig, preset: Preset, num_frames: int, size_px: int, decode_flops: float) -> tuple[int, float]:
+def flops_of(config: ModelConfig, sampling: SamplingSettings, num_frames: int, size_px: int, decode_flops: float) -> tuple[int, float]:
     """(windows evaluated, FLOPs of the whole clip)."""
-    plan = SamplingPlan(window_overlap=preset.window_overlap if config.with_temporal else 0)
-    windows = WindowPlan(max(num_frames, plan.window_size), plan.window_size, plan.window_overlap, preset.window_shift)
-    guidance = Guidance(preset.guidance_scale, preset.audio_guidance_scale, tuple(preset.guidance_interval))
-    whole = forward_flops(config, Work(1, plan.window_size, size_px, size_px, reference=True, audio=config.with_audio))
+    overlap = sampling.window_overlap if config.with_temporal else 0
+    windows = WindowPlan(max(num_frames, WINDOW), WINDOW, overlap, sampling.window_shift)
+    whole = forward_flops(config, Work(1, WINDOW, size_px, size_px, reference=True, audio=config.with_audio))
     # What reading the reference costs a window beyond projecting its keys, which is done once a step.
     tokens = (size_px // 8 // config.patch_size) ** 2
     keys = len(config.reference_blocks) * 4 * config.width**2 * tokens
     body = whole["denoising transformer"] + whole.get("temporal modules", 0.0)
     reading = whole["reference attention"] - keys
     total, evaluations = 0.0, 0
-    for step in range(preset.num_inference_steps):
+    for step in range(sampling.num_inference_steps):
         count = len(windows.starts(step))
         evaluations += count
         total += whole["reference transformer"] + keys
-        for branch in guidance.branches(step, preset.num_inference_steps, config.with_audio):
+        for branch in sampling.guidance.branches(step, sampling.num_inference_steps, config.with_audio):
             total += count * (body + branch.reference * reading + branch.audio * whole.get("audio attention", 0.0))
-    return evaluations, total + num_frames * (whole["driven encoder"] / plan.window_size + decode_flops)
+    return evaluations, total + num_frames * (whole["driven encoder"] / WINDOW + decode_flops)
 
 
 def make_pipeline(options: argparse.Namespace) -> MegActorSigmaPipeline:
@@ -141,32 +139,30 @@ def decode_flops(pipe: MegActorSigmaPipeline) -> float:
 
 
 def measure(
-    pipe: MegActorSigmaPipeline, name: str, preset: Preset, options: argparse.Namespace, rate: float, decode: float
+    pipe: MegActorSigmaPipeline, name: str, sampling: SamplingSettings, options: argparse.Namespace, rate: float, decode: float
 ) -> tuple[Line, np.ndarray]:
     """`rate` in FLOP/s, `decode` in FLOPs a frame; also the frames."""
     size, config = pipe.settings.size_px, pipe.transformer.sizes
-    pipe.scheduler = make_scheduler(preset.sampler)
     reference = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     sound = np.random.default_rng(1).standard_normal(round(16_000 * options.frames / 25)).astype(np.float32) * 0.1
-    arguments = {**preset.arguments(), "generator": 0}
-    if preset.step_cache is None:
-        arguments["window_batch"] = options.window_batch
+    if sampling.step_cache is None:
+        sampling = replace(sampling, window_batch=options.window_batch)
     audio = sound if config.with_audio else None
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    animation = pipe.prepare(reference, Noise(options.frames, size), audio, **arguments)
+    animation = pipe.prepare(reference, Noise(options.frames, size), audio, sampling, generator=0)
     began = time.perf_counter()
     frames = np.stack(list(animation.frames()))
     seconds = (time.perf_counter() - began) / options.frames
-    evaluations, flops = flops_of(config, preset, options.frames, size, decode)
+    evaluations, flops = flops_of(config, sampling, options.frames, size, decode)
     cuda = pipe.transformer.device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return Line(name, evaluations, flops / options.frames / 1e12, flops / options.frames / rate, seconds, peak), frames
 
 
-def levers() -> dict[str, Preset]:
+def levers() -> dict[str, SamplingSettings]:
     """`paper`, and one thing changed at a time."""
-    paper = load_presets()["paper"]
+    paper = load_presets()["paper"].sampling
     changes = {
         "paper": {},
         "guidance in 0…0.8": {"guidance_interval": (0.0, 0.8)},
@@ -208,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     pipe = make_pipeline(options)
     rate = 1e12 * matrix_product_ceiling(Stopwatch(torch.device(options.device), options.repeats), getattr(torch, options.dtype))
     decode = decode_flops(pipe)
-    known = levers() if options.quality else load_presets()
+    known = levers() if options.quality else {name: preset.sampling for name, preset in load_presets().items()}
     names = list(known) if options.quality or not options.presets else options.presets
     print(
         f"{options.model or options.config}, {options.frames} frames of {pipe.settings.size_px} px on {options.device}, {options.dtype}, "

@@ -30,7 +30,7 @@ from curation.contracts import LandmarkBackend
 from curation.landmarks.lids import LidNetwork
 from curation.samples.encode import write_mp4
 from inference.driving.contracts import Footage
-from inference.driving.footage import open_footage
+from inference.driving.opening import open_footage
 from inference.evaluation.metrics.face import correlation, mouth_opening
 from inference.models.components import build_codec
 from inference.pipeline import MegActorSigmaPipeline
@@ -103,7 +103,7 @@ def measure(
         out = folder / f"{Path(clip).stem}_{name}.mp4"
         given = {"num_inference_steps": options.steps, "guidance_scale": options.guidance}
         given = {name: value for name, value in given.items() if value is not None}
-        animate(pipe, Request(reference=clip, out=str(out), preset=options.preset, **given, **request))
+        animate(pipe, Request.from_tree({"reference": clip, "out": str(out), "preset": options.preset, **given, **request}))
         return Openings.of(open_footage(out, backend))
 
     lead, own = best_lead(real.mouth, heard)

@@ -24,6 +24,7 @@ import torch
 import manifests
 from inference.driving.regions import EYES, MOUTH, region_pixels
 from inference.pipeline import MegActorSigmaPipeline
+from inference.sampling.settings import SamplingSettings
 from training.config import TrainingConfig, load_training_config
 from training.data.clips import load_clips
 from training.data.frames import ClipFrames
@@ -76,9 +77,8 @@ def sampled(run: Path, material: ClipFrames, shown: set[str], audio: np.ndarray 
         torch.from_numpy(material.reference).permute(2, 0, 1)[None],
         torch.from_numpy(driven).permute(0, 3, 1, 2)[None],
         None if audio is None else torch.from_numpy(audio)[None].float(),
+        SamplingSettings(num_inference_steps=SAMPLER_STEPS, guidance_scale=1.0),
         seeds=[0],
-        num_inference_steps=SAMPLER_STEPS,
-        guidance_scale=1.0,
     )
     return video[0].permute(0, 2, 3, 1).numpy()
 

@@ -137,8 +137,8 @@ def batch(pairs: str, out: str, workers: int, **options: Any) -> None:
 def template(driving: str, out: str, lossless: bool, landmarks: str) -> None:
     """Keep what of a driver moves a portrait (patches of eyes and mouth, landmarks, sound) in one safetensors file."""
     from curation.landmarks import make_backend
-    from inference.driving.footage import TEMPLATE_SUFFIX, open_footage
-    from inference.driving.template import save_template
+    from inference.driving.opening import open_footage
+    from inference.driving.template import TEMPLATE_SUFFIX, save_template
 
     if Path(out).suffix != TEMPLATE_SUFFIX:
         raise UserError(f"{out}: a template's name ends in {TEMPLATE_SUFFIX}")
@@ -204,8 +204,6 @@ def _check_sources(request: Any) -> None:
         if path and not Path(path).is_file():
             raise UserError(f"{path}: the file is not there")
     check_output(Path(request.out))
-    _ = request.chosen
-    request.amplitude()
 
 
 def _write_json(path: Path, tree: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from manifests import UserError
 
-MAX_GAIN = 2.0
+MAX_GAIN = 2.0  # twice the driver's motion: beyond it heads leave the crop
 SCALE_MODES = ("geometric", "keep")
 
 
@@ -43,9 +43,9 @@ class Amplitude:
             raise UserError(f"motion scale_mode is {self.scale_mode!r}; it must be one of {', '.join(SCALE_MODES)}")
 
     @classmethod
-    def of(cls, alpha: float, scale_mode: str = "geometric") -> Amplitude:
-        """One α for all three, as in the paper."""
-        return cls(alpha, alpha, alpha, scale_mode)
+    def of(cls, alpha: float | Amplitude, scale_mode: str = "geometric") -> Amplitude:
+        """One α for all three, as in the paper; an `Amplitude` as it is."""
+        return alpha if isinstance(alpha, Amplitude) else cls(alpha, alpha, alpha, scale_mode)
 
     @property
     def keeps_all(self) -> bool:

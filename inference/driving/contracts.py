@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-MAX_FPS = 60
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+MAX_FPS = 60  # frames a second; faster footage is read at this rate: no face moves so fast that more would show
 
 
 class Footage(Protocol):
@@ -25,40 +28,67 @@ class Footage(Protocol):
         notes: lines for the user.
     """
 
-    name: str
-    fps: Fraction
-    n_frames: int
-    width_px: int
-    height_px: int
-    points_px: np.ndarray
-    n_faces: np.ndarray
-    audio: np.ndarray | None
-    notes: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fps(self) -> Fraction: ...
+
+    @property
+    def n_frames(self) -> int: ...
+
+    @property
+    def width_px(self) -> int: ...
+
+    @property
+    def height_px(self) -> int: ...
+
+    @property
+    def points_px(self) -> np.ndarray: ...
+
+    @property
+    def n_faces(self) -> np.ndarray: ...
+
+    @property
+    def audio(self) -> np.ndarray | None: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     def frames(self) -> Iterator[np.ndarray]:
         """Every frame in order, (H, W, 3) uint8, valid until the next."""
+        ...
 
     def frame(self, index: int) -> np.ndarray:
         """One frame, (H, W, 3) uint8."""
+        ...
 
     def close(self) -> None:
         """Lets go of what `frame` keeps open; it opens again when needed."""
+        ...
 
 
 @runtime_checkable
-class Driving(Protocol):
+class DrivenFrames(Protocol):
     """Frames that show only the driver's eyes and mouth, after amplitude, crop and retargeting (`inference.driving.driving.Driving`).
 
     Attributes:
         n_frames, fps: of the driver, and so of the result.
         audio: (n,) int16 mono at 16 kHz from its first frame on, or None.
-        report: a dataclass of plain values for the result's report (missing faces, filled pixels, ...).
+        report: a dataclass of plain values for the result's report (missing faces, filled pixels, ...), or None.
     """
 
-    n_frames: int
-    fps: Fraction
-    audio: np.ndarray | None
-    report: Any
+    @property
+    def n_frames(self) -> int: ...
+
+    @property
+    def fps(self) -> Fraction: ...
+
+    @property
+    def audio(self) -> np.ndarray | None: ...
+
+    @property
+    def report(self) -> DataclassInstance | None: ...
 
     def driven_frames(self, start: int, stop: int) -> np.ndarray:
         """(stop − start, 3, S, S) uint8, black outside the patches. Asked for in ascending order, so a video is decoded once."""
@@ -69,9 +99,14 @@ class Driving(Protocol):
 class Sound(Protocol):
     """Sound whose time 0 is the first frame."""
 
-    duration_s: float
-    channels: int
-    rate_hz: int
+    @property
+    def duration_s(self) -> float: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def rate_hz(self) -> int: ...
 
     def waveform(self, duration_s: float | None = None) -> np.ndarray:
         """(n,) float32 mono at 16 kHz, what the model hears; cut or filled with silence to `duration_s`."""

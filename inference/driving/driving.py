@@ -19,7 +19,7 @@ from inference.driving.retarget import RETARGETS, retarget_matrix
 from manifests import UserError
 
 MISSING = ("hold", "skip", "error")
-WARN_FILLED_SHARE = 0.05
+WARN_FILLED_SHARE = 0.05  # of the patches' pixels: less is a rim that nobody sees
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class DrivingOptions:
             not 1, because there the jitter of the landmarks would shake the picture. Motion that is faster passes unscaled.
         crop_scale: side of the driver's own crop over its landmark box (retarget `none`, and pictures for people).
         patch_rule: how the patches are cut, `clip` or `frame` (`inference.driving.regions.clip_patches`): as the model was trained.
-        grey: the patches lose their colour: for a model that was trained so.
+        grey: the patches lose their colour: for a model that was trained so. `open_driver` puts the model's own into these three.
+        still_s: how long a single driving picture is shown, where no sound gives the length.
     """
 
     regions: str = "both"
@@ -49,6 +50,7 @@ class DrivingOptions:
     crop_scale: float = HEAD_SCALE
     patch_rule: str = "clip"
     grey: bool = False
+    still_s: float = 1.0
 
     def __post_init__(self) -> None:
         for name, known in {
@@ -62,6 +64,8 @@ class DrivingOptions:
                 raise UserError(f"driving {name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}")
         if not 0 <= self.smooth_ms <= 1000:
             raise UserError(f"driving smooth_ms is {self.smooth_ms}; it must lie in 0..1000")
+        if not 0.04 <= self.still_s <= 3600:  # from one frame at 25 a second to an hour
+            raise UserError(f"still_s is {self.still_s}; it must lie in 0.04…3600")
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,9 @@ class Driving:
         own = patch_boxes(own_points, self.size_px, self.options.patch_rule)
         shows = shown >= 0
         self.face_boxes = RegionBoxes(own.eyes[source] * shows[:, None, None], own.mouth[source] * shows[:, None])
-        self.boxes = _chosen(self.face_boxes, REGION_CHOICES[self.options.regions])
+        shown_regions = REGION_CHOICES[self.options.regions]
+        eyes, mouth = self.face_boxes.eyes, self.face_boxes.mouth
+        self.boxes = RegionBoxes(eyes if EYES in shown_regions else eyes * 0, mouth if MOUTH in shown_regions else mouth * 0)
         self.report = self._report(motion.n_degenerate)
         self._store: PatchStore | None = None
         self._decoding: Iterator[np.ndarray] | None = None
@@ -163,6 +169,17 @@ class Driving:
 
     def __len__(self) -> int:
         return self.n_frames
+
+    @property
+    def portrait(self) -> Reference:
+        """`reference` of a driver that is laid over one.
+
+        Raises:
+            ValueError: it is laid over none.
+        """
+        if self.reference is None:
+            raise ValueError("this driver is laid over no portrait")
+        return self.reference
 
     @property
     def duration_s(self) -> Fraction:
@@ -290,7 +307,3 @@ def _motion(footage: Footage, points: np.ndarray, estimator: str, smooth_frames:
         return estimate_motion(points, estimator, smooth_frames)
     except ValueError as error:
         raise UserError(f"{footage.name}: {error}") from None
-
-
-def _chosen(boxes: RegionBoxes, regions: frozenset[str]) -> RegionBoxes:
-    return RegionBoxes(boxes.eyes if EYES in regions else boxes.eyes * 0, boxes.mouth if MOUTH in regions else boxes.mouth * 0)

@@ -10,41 +10,13 @@ import numpy as np
 
 from curation.contracts import Clip, ClipError, LandmarkBackend
 from curation.media import MediaReader
-from inference.driving.contracts import MAX_FPS, Footage
-from inference.driving.picture import is_picture, read_picture
+from inference.driving.contracts import MAX_FPS
+from inference.driving.picture import read_picture
 from inference.driving.reference import find_face
 from manifests import UserError
 
 _NTSC = [Fraction(n * 1000, 1001) for n in (24, 30, 60)]
 _SAME_RATE = 1e-4  # relative; headers give 29.97 for 30000/1001
-TEMPLATE_SUFFIX = ".safetensors"
-
-
-def open_footage(
-    path: str | Path,
-    backend: LandmarkBackend,
-    still_frames: int = 25,
-    still_fps: Fraction = Fraction(25),
-    progress: Callable[[int, int], None] | None = None,
-) -> Footage:
-    """A video, a picture or a motion template, told apart by their content (a template by `.safetensors`).
-
-    Args:
-        path: the file.
-        backend: finds the landmarks; not used for a template, which has its own.
-        still_frames, still_fps: how long a single picture is shown.
-        progress: called with (frames done, frames expected) while landmarks are sought.
-
-    Raises:
-        UserError: the file cannot be used; one line that begins with its path.
-    """
-    if Path(path).suffix == TEMPLATE_SUFFIX:
-        from inference.driving.template import TemplateFootage
-
-        return TemplateFootage(path)
-    if Path(path).is_file() and is_picture(path):
-        return StillFootage(path, backend, still_frames, still_fps)
-    return VideoFootage(path, backend, progress)
 
 
 class VideoFootage:

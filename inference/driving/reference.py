@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.contracts import Clip, Frame, LandmarkBackend, MediaInfo
+from curation.contracts import Clip, ClipError, Frame, LandmarkBackend, MediaInfo
 from curation.face_crop import HEAD_SCALE, clip_square, crop_matrix, transform_points, warp
-from inference.driving.picture import read_picture
+from inference.driving.picture import is_picture, read_picture
 from manifests import UserError
 
 SEVERAL = ("largest", "error")
-MIN_FACE_PX = 32
+MIN_FACE_PX = 32  # longer side of the landmark box: below it the landmarks are guesses, and the crop is mostly enlargement
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def load_reference(
     """Reads a portrait and finds its face.
 
     Args:
-        picture: a file, or (H, W, 3) uint8 RGB.
+        picture: a file (of a video the first frame is taken), or (H, W, 3) uint8 RGB.
         backend: finds the landmarks (`curation.landmarks.make_backend`).
         size_px: side of the crop.
         scale: side of the crop over the longer side of the landmark box.
@@ -82,12 +82,12 @@ def load_reference(
     """
     if several not in SEVERAL:
         raise UserError(f"several is {several!r}; it must be one of {', '.join(SEVERAL)}")
-    name = str(picture) if isinstance(picture, (str, Path)) else "the portrait"
-    rgb = read_picture(picture) if isinstance(picture, (str, Path)) else _checked(picture)
+    name = str(picture) if isinstance(picture, str | Path) else "the portrait"
+    rgb = _read(picture) if isinstance(picture, str | Path) else _checked(picture)
     points, n_faces = find_face(rgb, backend)
     if points is None:
         raise UserError(f"{name}: no face found; the portrait must show one, from the front and not cut off")
-    notes = ()
+    notes: tuple[str, ...] = ()
     if n_faces > 1:
         if several == "error":
             raise UserError(f"{name}: {n_faces} faces; cut the picture to one")
@@ -108,6 +108,18 @@ def find_face(rgb: np.ndarray, backend: LandmarkBackend) -> tuple[np.ndarray | N
     if not faces.seen[0]:
         return None, 0
     return faces.points_px[0].astype(np.float64), int(faces.n_faces[0])
+
+
+def _read(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8: the picture, or the first frame of a video."""
+    if is_picture(path) or not Path(path).is_file():
+        return read_picture(path)
+    from curation.media import random_frames
+
+    try:
+        return np.array(random_frames(str(path), [0.0])[0])
+    except ClipError as error:
+        raise UserError(f"{path}: neither a picture nor a video that can be read: {error.message}") from None
 
 
 def _checked(rgb: np.ndarray) -> np.ndarray:

@@ -16,15 +16,17 @@ from curation.contracts import AUDIO_RATE_HZ
 from curation.media.errors import DecodeError
 from curation.media.limits import MediaLimits
 from curation.media.opening import open_container, open_descriptor
-from inference.driving.contracts import Sound
+from inference.driving.contracts import DrivenFrames, Sound
 from manifests import UserError
 
 MAX_JITTER_S = 0.010  # a time stamp that departs further from the count of samples is a hole or an edit; less is rounding
-MAX_BAD_SHARE = 0.1  # of packets
-SILENT = 1e-4  # largest sample of a sound that nobody hears
+MAX_BAD_SHARE = 0.1  # of packets: a few lost ones are heard as clicks, more are another sound
+SILENT = 1e-4  # largest sample of a sound that nobody hears (-80 dB)
+
+SoundSource = str | Path | np.ndarray | Sound
 
 
-def open_sound(source: Any) -> Sound:
+def open_sound(source: SoundSource) -> Sound:
     """A sound or video file, (n,) floating point at 16 kHz, or a `Sound` as it is.
 
     Time 0 is the first frame of a file with video, the first sample of one without.
@@ -39,11 +41,11 @@ def open_sound(source: Any) -> Sound:
     return ArraySound(source)
 
 
-def driver_sound(driving: Any) -> Sound | None:
+def driver_sound(driving: DrivenFrames | None) -> Sound | None:
     """A driver's own sound track, at the file's quality where there is a file."""
     from inference.driving.footage import VideoFootage
 
-    if driving.audio is None:
+    if driving is None or driving.audio is None:
         return None
     footage = getattr(driving, "footage", None)
     if isinstance(footage, VideoFootage):

@@ -27,6 +27,7 @@ from inference.driving.regions import patch_boxes, region_boxes
 from manifests import UserError
 from manifests.atomic import atomic_path
 
+TEMPLATE_SUFFIX = ".safetensors"
 FORMAT = "megactor-sigma motion template 1"
 ROOM = 0.35  # of the distance between the eye centres, on all sides
 _JPEG_QUALITY = 95

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 from inference.driving.contracts import Sound
 from manifests import UserError
 from manifests.atomic import atomic_path
+from manifests.version import DISTRIBUTION, code_version
 
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 AAC_RATE_HZ = 48_000  # for sound of any other rate
@@ -51,18 +52,27 @@ def open_output(
     Raises:
         UserError: an unknown suffix, a folder that holds other things, no room; the half-written output is removed.
     """
+    import av
+
     path = Path(path)
     check_output(path)
     duration_s = float(num_frames / fps)
+    suffix = path.suffix.lower()
     with ExitStack() as stack:
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            temporary = stack.enter_context(atomic_path(path))
-            yield from _closing(Mp4Writer(temporary, fps, duration_s, sound, metadata), path)
-        elif path.suffix.lower() == ".gif":
-            temporary = stack.enter_context(atomic_path(path))
-            yield from _closing(GifWriter(temporary, fps, metadata), path)
+        writer: Mp4Writer | GifWriter | PngWriter
+        if not suffix:
+            writer = PngWriter(path, fps, duration_s, sound, metadata)
+        elif suffix == ".gif":
+            writer = GifWriter(stack.enter_context(atomic_path(path)), fps, metadata)
         else:
-            yield from _closing(PngWriter(path, fps, duration_s, sound, metadata), path)
+            writer = Mp4Writer(stack.enter_context(atomic_path(path)), fps, duration_s, sound, metadata)
+        try:
+            yield writer
+            writer.close()
+        except (av.error.FFmpegError, OSError) as error:
+            raise UserError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+        finally:
+            writer.abandon()
 
 
 def check_output(path: Path) -> None:
@@ -76,18 +86,6 @@ def check_output(path: Path) -> None:
         raise UserError(f"{path}: is a directory")
     if not suffix and path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / PngWriter.PROVENANCE).is_file())):
         raise UserError(f"{path}: exists and is no folder of frames; choose an empty or new one")
-
-
-def _closing(writer: Any, path: Path) -> Iterator[FrameWriter]:
-    import av
-
-    try:
-        yield writer
-        writer.close()
-    except (av.error.FFmpegError, OSError) as error:
-        raise UserError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
-    finally:
-        writer.abandon()
 
 
 class Mp4Writer:
@@ -258,6 +256,18 @@ def _even(rgb: np.ndarray) -> np.ndarray:
     """yuv420p needs even sides: an odd one repeats its last row or column."""
     odd_rows, odd_columns = rgb.shape[0] % 2, rgb.shape[1] % 2
     return np.pad(rgb, ((0, odd_rows), (0, odd_columns), (0, 0)), mode="edge") if odd_rows or odd_columns else rgb
+
+
+def provenance(sources: Mapping[str, str | None], preset: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes into the file as metadata: that it is synthetic, and what it was made with.
+
+    Args:
+        sources: paths by role; of each the name is kept, not where it lies.
+        report: of the animation, as plain values.
+    """
+    names = {role: Path(path).name for role, path in sources.items() if path}
+    kept = {name: report[name] for name in ("mode", "seed", "settings", "model")}
+    return {"synthetic": True, "generator": f"{DISTRIBUTION} {code_version()}", **names, "preset": preset, **kept}
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 
-from inference.driving.contracts import Driving, Sound
+from inference.driving.contracts import DrivenFrames, Sound
+from inference.driving.opening import Sources
 from inference.models.audio_rows import audio_windows
+from inference.pipeline.offload import OffloadedCodec
 from inference.sampling.denoise import ClipConditions, Denoiser, pad_frames
+from inference.sampling.settings import SamplingSettings
 from inference.sampling.windows import padded_length
 
 if TYPE_CHECKING:
     from inference.models.audio_encoders import AudioEncoder
     from inference.models.codecs import LatentCodec
 
-DECODE_AT_MOST = 32  # frames
-ROUNDING = 0.05  # of a frame: headers give the length of a sound in milliseconds
+DECODE_AT_MOST = 32  # frames; each is decoded to float32, 3 MB of it at 512 px
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Report:
 
     Attributes:
         mode: V, A or A+V.
+        settings: as carried out; `sampler` and `dtype` are what they came to.
         seconds, seconds_per_frame: of sampling and decoding, filled in when the last frame is out.
         evaluations: windows shown to the model, guidance branches not counted.
     """
@@ -40,7 +42,9 @@ class Report:
     fps: str
     duration_s: float
     seed: int
-    settings: dict[str, Any]
+    settings: SamplingSettings
+    sampler: str
+    dtype: str
     model: dict[str, Any]
     evaluations: int
     driving: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +53,11 @@ class Report:
     seconds_per_frame: float | None = None
 
     def to_tree(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values, as JSON can hold them; how many windows share a model call changes nothing of the result and is left out."""
+        tree = asdict(self)
+        settings = tree["settings"] | {"sampler": tree.pop("sampler"), "dtype": tree.pop("dtype")}
+        del settings["window_batch"]
+        return tree | {"settings": settings}
 
 
 @dataclass
@@ -65,9 +73,10 @@ class Progress:
 
 
 class Animation:
-    """Made by `MegActorSigmaPipeline.prepare`. `frames()` may be run once.
+    """Made by `MegActorSigmaPipeline.prepare`. `frames()` may be run once. A context manager that closes what `prepare` opened.
 
     Attributes:
+        sources: portrait and driver.
         num_frames, fps: of the result.
         sound: what is to be heard with it, or None.
         report: see `Report`.
@@ -78,16 +87,27 @@ class Animation:
         denoiser: Denoiser,
         codec: LatentCodec,
         clip: ClipConditions,
+        sources: Sources,
         num_frames: int,
         fps: Fraction,
         sound: Sound | None,
         report: Report,
         on_progress: Callable[[Progress], None] | None = None,
     ):
-        self.num_frames, self.fps, self.sound, self.report = num_frames, fps, sound, report
+        self.sources, self.num_frames, self.fps, self.sound, self.report = sources, num_frames, fps, sound, report
         self._denoiser, self._codec, self._clip, self._on_progress = denoiser, codec, clip, on_progress
         self._done, self._frames_out, self._started = 0, 0, 0.0
         self._first_done: tuple[int, float] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drops the driver's patches if `prepare` opened the driver."""
+        self.sources.close()
 
     @property
     def duration_s(self) -> float:
@@ -95,15 +115,15 @@ class Animation:
 
     def latents(self) -> Iterator[torch.Tensor]:
         """(n, C, h, w) float32 pieces, in order, without the frames that padded a short clip."""
-        for _, first, latents in self._denoiser.run([self._clip]):
+        self._started = time.perf_counter()
+        for _, first, latents in self._denoiser.run([self._clip], self._evaluated):
             if first < self.num_frames:
                 yield latents[: self.num_frames - first]
 
     def frames(self) -> Iterator[np.ndarray]:
         """(S, S, 3) uint8 RGB, one a frame, as they finish. The first comes after about (steps × stride) frames' work."""
-        self._started = time.perf_counter()
-        self._denoiser.on_evaluation = self._evaluated
-        for latents in _gathered(self.latents(), getattr(self._codec, "decode_at_once", 1)):
+        at_once = self._codec.decode_at_once if isinstance(self._codec, OffloadedCodec) else 1
+        for latents in _gathered(self.latents(), at_once):
             for piece in latents.split(DECODE_AT_MOST):
                 for rgb in to_uint8(self._codec.decode(piece)):
                     self._frames_out += 1
@@ -150,7 +170,7 @@ def to_unit(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 def clip_conditions(
     reference_latents: torch.Tensor,
-    driving: Driving | None,
+    driving: DrivenFrames | None,
     waveform: np.ndarray | None,
     audio_encoder: Callable[[], AudioEncoder],
     num_frames: int,
@@ -166,8 +186,3 @@ def clip_conditions(
         states = audio_encoder().encode(torch.from_numpy(waveform))
         sound_of = pad_frames(lambda first, end: audio_windows(states, fps, end - first, first), num_frames)
     return ClipConditions(padded_length(num_frames, window_size), reference_latents, frames_of, sound_of, seed)
-
-
-def frames_of_sound(duration_s: float, fps: Fraction) -> int:
-    """As many frames as the sound needs to be heard to its end."""
-    return max(1, math.ceil(duration_s * fps - ROUNDING))

@@ -10,27 +10,31 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput
 
-from inference.driving.sound import driver_sound, open_sound
+from curation.contracts import LandmarkBackend
+from inference.driving.amplitude import Amplitude
+from inference.driving.driving import DrivingOptions
+from inference.driving.opening import Driver, ModelPicture, Portrait, frames_of, open_sources
+from inference.driving.sound import SoundSource, driver_sound, open_sound
 from inference.models.audio_encoders import AudioEncoder
 from inference.models.codecs import LatentCodec, VaeCodec
 from inference.models.components import InferenceConfig, TrainingRecord, build_audio_encoder, build_codec
 from inference.models.megactor import MegActorModel
-from inference.pipeline.animation import Animation, Progress, Report, clip_conditions, frames_of_sound, to_uint8, to_unit
+from inference.pipeline.animation import Animation, Progress, Report, clip_conditions, to_uint8, to_unit
 from inference.pipeline.folder import find_folder, read_pipeline_file, save_pipeline
-from inference.pipeline.inputs import cut_for, mismatches, open_driver, open_portrait, shown_regions
+from inference.pipeline.inputs import mismatches, model_picture
 from inference.pipeline.offload import OffloadedCodec
-from inference.sampling.denoise import ClipConditions, Denoiser, SamplingPlan, Segment, pad_frames
-from inference.sampling.guidance import Guidance
+from inference.sampling.denoise import ClipConditions, Denoiser, Segment, StepEnd, pad_frames
 from inference.sampling.noise import seed_of
 from inference.sampling.samplers import make_scheduler
-from inference.sampling.windows import padded_length
-from manifests import configuration
-from manifests.errors import UserError
+from inference.sampling.settings import SamplingSettings
+from inference.sampling.windows import WINDOW, padded_length
+from manifests import UserError, configuration
 
-WINDOW = 16  # frames that the temporal modules were trained on
 StepCallback = Callable[["MegActorSigmaPipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any] | None]
 
 
@@ -59,24 +63,29 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         vae: of the `vae` codec; None for block-DCT latents.
         settings: picture size, codec, audio encoder; its model sizes are the transformer's.
         record: what the weights were trained with.
+        landmarks: finds the faces of portraits and drivers; None loads the backend that the settings name when it is first needed.
     """
 
+    transformer: MegActorModel
+    scheduler: SchedulerMixin
+    vae: AutoencoderKL | None
     _optional_components = ("vae",)
 
     def __init__(
         self,
         transformer: MegActorModel,
-        scheduler: Any,
+        scheduler: SchedulerMixin,
         vae: AutoencoderKL | None = None,
         settings: InferenceConfig | None = None,
         record: TrainingRecord | None = None,
+        landmarks: LandmarkBackend | None = None,
     ):
         super().__init__()
         self.register_modules(transformer=transformer, scheduler=scheduler, vae=vae)
         self.settings = settings or InferenceConfig(model=transformer.sizes)
         self.record = record or TrainingRecord(stage=transformer.sizes.stage)
         self._audio_encoder: AudioEncoder | None = None
-        self._landmarks: Any = None
+        self._landmarks = landmarks
         self._codec: LatentCodec = VaeCodec(vae) if vae is not None else build_codec(self.settings)
 
     @classmethod
@@ -108,7 +117,8 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             if (folder / "vae" / "config.json").is_file():
                 vae = VaeCodec.from_pretrained(folder / "vae", torch_dtype).module
             else:
-                vae = build_codec(settings, dtype=torch_dtype).module
+                codec = build_codec(settings, dtype=torch_dtype)
+                vae = codec.module if isinstance(codec, VaeCodec) else None
         return cls(transformer, make_scheduler(), vae, settings, record).to(device)
 
     def save_pretrained(self, save_directory: str | Path, max_shard_size: int | str = "5GB") -> None:
@@ -137,11 +147,11 @@ class MegActorSigmaPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        reference: Any,
-        driving: Any = None,
-        audio: Any = None,
+        reference: Portrait,
+        driving: Driver | None = None,
+        audio: SoundSource | None = None,
         audio_scale: float = 1.0,
-        motion: Any = 1.0,
+        motion: float | Amplitude = 1.0,
         num_inference_steps: int = 25,
         guidance_scale: float = 2.0,
         audio_guidance_scale: float | None = None,
@@ -161,15 +171,12 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             reference: the portrait: path, PIL image, (H, W, 3) uint8 array (cropped to the face), or a `Reference`.
             driving: path of a video, image or motion template, or a `Driving`; None drives by sound alone.
             audio: path of a sound or video file, (n,) float array at 16 kHz, or a `Sound`; None drives by the picture alone. The driver's
-                own sound is kept in the result but not listened to unless it is given here as well.
-            audio_scale: Eq. 3's amplitude of the audio attention; 1 is as trained, 0 leaves sound out of the picture.
-            motion: amplitude of the driver's in-plane head motion (Eq. 4), a number or an `Amplitude`; 1 is the driver's own.
-            num_inference_steps: solver steps.
-            guidance_scale: over all conditions; 1 is none and costs half.
-            audio_guidance_scale: for sound alone; costs one more row a window.
-            guidance_interval: fractions of the steps between which guidance acts.
-            window_overlap, window_shift, window_batch: see `inference.sampling.windows` and `SamplingPlan`.
-            step_cache: threshold of `inference.models.block_cache`, or None; needs window_shift 0 and window_batch 1.
+                own sound is kept in the result but not listened to unless it is given here as well. A driving image is shown for as
+                long as the sound lasts, for a second without sound.
+            motion: amplitude of the driver's in-plane head motion (Eq. 4), a number or an `inference.driving.Amplitude`; 1 is the driver's
+                own.
+            audio_scale, num_inference_steps, guidance_scale, audio_guidance_scale, guidance_interval, window_overlap, window_shift,
+                window_batch, step_cache: see `inference.sampling.settings.SamplingSettings`.
             generator: seed or torch generator; a clip's noise depends on seed and frame number alone.
             callback_on_step_end: called as `callback(pipe, step, timestep, {"latents": ..., "first_frame": ...})` each time a group of
                 frames has taken a step (one group in clips up to 16 frames); may return a dictionary with other `latents`.
@@ -180,12 +187,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         """
         if output_type not in ("np", "pil", "latent"):
             raise UserError(f"output_type is {output_type!r}; it must be np, pil or latent")
-        animation = self.prepare(
-            reference,
-            driving,
-            audio,
-            audio_scale=audio_scale,
-            motion=motion,
+        sampling = SamplingSettings(
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             audio_guidance_scale=audio_guidance_scale,
@@ -194,108 +196,120 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             window_shift=window_shift,
             window_batch=window_batch,
             step_cache=step_cache,
+            audio_scale=audio_scale,
+        )
+        frames: Any
+        with self.prepare(
+            reference,
+            driving,
+            audio,
+            sampling,
+            DrivingOptions(amplitude=Amplitude.of(motion)),
             generator=generator,
             callback_on_step_end=callback_on_step_end,
             on_progress=on_progress,
-        )
-        if output_type == "latent":
-            frames: Any = torch.cat(list(animation.latents()))
-        else:
-            frames = np.stack(list(animation.frames()))
-            if output_type == "pil":
-                frames = self.numpy_to_pil(frames.astype(np.float32) / 255)
+        ) as animation:
+            frames = torch.cat(list(animation.latents())) if output_type == "latent" else np.stack(list(animation.frames()))
+        if output_type == "pil":
+            frames = self.numpy_to_pil(frames.astype(np.float32) / 255)
         waveform = None if animation.sound is None else animation.sound.waveform(animation.duration_s)
         return AnimationOutput(frames=frames, fps=animation.fps, audio=waveform, report=animation.report)
 
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[np.ndarray]:
+    def stream(
+        self,
+        reference: Portrait,
+        driving: Driver | None = None,
+        audio: SoundSource | None = None,
+        *,
+        motion: float | Amplitude = 1.0,
+        generator: torch.Generator | int | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        **sampling: Any,
+    ) -> Iterator[np.ndarray]:
         """(S, S, 3) uint8 frames as they finish; arguments as `__call__`'s without `output_type`."""
-        return self.prepare(*args, **kwargs).frames()
+        return self.prepare(
+            reference,
+            driving,
+            audio,
+            SamplingSettings(**sampling),
+            DrivingOptions(amplitude=Amplitude.of(motion)),
+            generator=generator,
+            callback_on_step_end=callback_on_step_end,
+            on_progress=on_progress,
+        ).frames()
 
     @torch.no_grad()
     def prepare(
         self,
-        reference: Any,
-        driving: Any = None,
-        audio: Any = None,
+        reference: Portrait,
+        driving: Driver | None = None,
+        audio: SoundSource | None = None,
+        sampling: SamplingSettings | None = None,
+        options: DrivingOptions | None = None,
         *,
-        audio_scale: float = 1.0,
-        motion: Any = 1.0,
-        num_inference_steps: int = 25,
-        guidance_scale: float = 2.0,
-        audio_guidance_scale: float | None = None,
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
-        window_overlap: int = 8,
-        window_shift: int = 0,
-        window_batch: int = 1,
-        step_cache: float | None = None,
         generator: torch.Generator | int | None = None,
         callback_on_step_end: StepCallback | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Animation:
-        """Reads and checks everything, encodes reference and sound; the long part begins with `Animation.frames()`."""
+        """Reads and checks everything, encodes reference and sound; the long part begins with `Animation.frames()`.
+
+        Args:
+            sampling: `SamplingSettings()` if None.
+            options: how a driver that is still to be read is used; `DrivingOptions()` if None.
+
+        Raises:
+            UserError: what the user can put right, in one line.
+        """
         if driving is None and audio is None:
             raise UserError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
-        plan = self.sampling_plan(
-            num_inference_steps,
-            guidance_scale,
-            audio_guidance_scale,
-            guidance_interval,
-            window_overlap,
-            window_shift,
-            window_batch,
-            audio_scale,
-            step_cache,
-        )
+        sampling = self._fitted(sampling or SamplingSettings())
         self.require_audio_layers(audio)
-        image, portrait = open_portrait(reference, self.settings, lambda: self.landmarks)
-        driving = open_driver(driving, motion, portrait, self.settings, self._own_fps, lambda: self.landmarks)
-        image = cut_for(driving, portrait, image)
         sound = None if audio is None else open_sound(audio)
-        if driving is not None:
-            num_frames, fps, duration_s = driving.n_frames, driving.fps, float(driving.n_frames / driving.fps)
+        sound_s = None if sound is None else sound.duration_s
+        sources = open_sources(reference, driving, options or DrivingOptions(), self.picture, sound_s)
+        driven = sources.driving
+        if driven is not None:
+            num_frames, fps = driven.n_frames, driven.fps
         else:
-            fps = self._own_fps
-            num_frames = frames_of_sound(sound.duration_s, fps)
-            duration_s = float(num_frames / fps)
-        warnings = mismatches(plan.guidance, self.record, shown_regions(driving), sound, duration_s)
+            assert sound_s is not None  # one of the two drives
+            num_frames, fps = frames_of(sound_s, self.picture.fps), self.picture.fps
+        duration_s = float(num_frames / fps)
         seed = seed_of(generator)
-        waveform = sound.waveform(duration_s) if sound is not None and audio_scale != 0 else None
         clip = clip_conditions(
-            self.encode_images(image[None])[0],
-            driving,
-            waveform,
-            self._sound_encoder,
-            num_frames,
-            fps,
-            self._window(num_frames),
-            seed,
+            self.encode_images(sources.image[None])[0],
+            driven,
+            waveform=sound.waveform(duration_s) if sound is not None and sampling.audio_scale != 0 else None,
+            audio_encoder=self._sound_encoder,
+            num_frames=num_frames,
+            fps=fps,
+            window_size=self._window(num_frames),
+            seed=seed,
         )
-        denoiser = self._denoiser(plan, num_frames, callback_on_step_end)
-        heard = sound if sound is not None else driver_sound(driving)
+        denoiser = Denoiser(
+            self.transformer,
+            self._scheduler(sampling.sampler),
+            sampling,
+            window_size=self._window(num_frames),
+            device=self._execution_device,
+            on_step_end=self._step_end(callback_on_step_end),
+        )
         report = Report(
-            mode="A" if driving is None else "V" if sound is None else "A+V",
+            mode="A" if driven is None else "V" if sound is None else "A+V",
             num_frames=num_frames,
             fps=str(fps),
             duration_s=round(duration_s, 6),
             seed=seed,
-            settings={
-                "audio_scale": audio_scale,
-                "num_inference_steps": num_inference_steps,
-                "guidance_scale": guidance_scale,
-                "audio_guidance_scale": audio_guidance_scale,
-                "guidance_interval": list(guidance_interval),
-                "window_overlap": denoiser.plan.window_overlap,
-                "window_shift": denoiser.plan.window_shift,
-                "step_cache": step_cache,
-                "sampler": type(self.scheduler).__name__,
-                "dtype": str(self.transformer.dtype).removeprefix("torch."),
-            },
+            settings=sampling,
+            sampler=denoiser.sampler_name,
+            dtype=str(self.transformer.dtype).removeprefix("torch."),
             model={"stage": self.record.stage, "step": self.record.step, "code_version": self.record.code_version},
             evaluations=denoiser.evaluations([clip]),
-            driving={} if driving is None else configuration.to_tree(driving.report),
-            warnings=warnings,
+            driving={} if driven is None else configuration.to_tree(driven.report),
+            warnings=mismatches(denoiser.guidance.compared(sound is not None), self.record, sources.regions, sound, duration_s),
         )
-        return Animation(denoiser, self._codec, clip, num_frames, fps, heard, report, on_progress)
+        heard = sound if sound is not None else driver_sound(driven)
+        return Animation(denoiser, self._codec, clip, sources, num_frames, fps, heard, report, on_progress)
 
     @torch.no_grad()
     def generate(
@@ -303,14 +317,9 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         reference_frames: torch.Tensor,
         driven_frames: torch.Tensor | None = None,
         audio: torch.Tensor | None = None,
+        sampling: SamplingSettings | None = None,
         *,
         seeds: Sequence[int],
-        audio_scale: float = 1.0,
-        num_inference_steps: int = 25,
-        guidance_scale: float = 2.0,
-        audio_guidance_scale: float | None = None,
-        window_overlap: int = 8,
-        window_batch: int = 1,
     ) -> torch.Tensor:
         """Tensors in, tensors out: what a trainer samples and an evaluator scores.
 
@@ -318,6 +327,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             reference_frames: (B, 3, S, S) uint8, or floating point in 0…1.
             driven_frames: (B, F, 3, S, S) likewise, black outside the patches; None is no driving.
             audio: (B, F, T, Ca) audio windows; None is no sound.
+            sampling: `SamplingSettings()` if None.
             seeds: B numbers.
 
         Returns:
@@ -330,9 +340,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         if len(seeds) != num_clips or len(reference_frames) != num_clips:
             raise UserError(f"{num_clips} clips with {len(reference_frames)} references and {len(seeds)} seeds; there must be one for each")
         self.require_audio_layers(audio)
-        plan = self.sampling_plan(
-            num_inference_steps, guidance_scale, audio_guidance_scale, (0.0, 1.0), window_overlap, 0, window_batch, audio_scale
-        )
+        sampling = self._fitted(sampling or SamplingSettings())
         latents = self.encode_images(reference_frames)
         clips = [
             ClipConditions(
@@ -345,7 +353,9 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             for index in range(num_clips)
         ]
         frames = torch.empty(num_clips, num_frames, 3, *reference_frames.shape[-2:], dtype=torch.uint8)
-        for index, first, part in self._denoiser(plan, num_frames, None).run(clips):
+        scheduler = self._scheduler(sampling.sampler)
+        denoiser = Denoiser(self.transformer, scheduler, sampling, window_size=self._window(num_frames), device=self._execution_device)
+        for index, first, part in denoiser.run(clips):
             count = min(len(part), num_frames - first)
             if count > 0:
                 decoded = torch.from_numpy(to_uint8(self._codec.decode(part[:count])))
@@ -359,58 +369,35 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             images = images.permute(0, 3, 1, 2)
         return self._codec.encode(to_unit(images).to(self._execution_device)).float()
 
-    def sampling_plan(
-        self,
-        num_inference_steps: int,
-        guidance_scale: float,
-        audio_guidance_scale: float | None,
-        guidance_interval: tuple[float, float],
-        window_overlap: int,
-        window_shift: int,
-        window_batch: int,
-        audio_scale: float,
-        step_cache: float | None = None,
-    ) -> SamplingPlan:
-        """Checked settings; models without temporal modules see frames one by one, so nothing overlaps."""
-        for name, value, low, high in (
-            ("num_inference_steps", num_inference_steps, 1, 1000),
-            ("window_batch", window_batch, 1, 1024),
-            ("audio_scale", audio_scale, 0, 10),
-        ):
-            if not low <= value <= high:
-                raise UserError(f"{name} is {value}; it must lie in {low}…{high}")
-        temporal = self.transformer.sizes.with_temporal
-        return SamplingPlan(
-            num_steps=num_inference_steps,
-            guidance=Guidance(guidance_scale, audio_guidance_scale, tuple(guidance_interval)),
-            window_size=WINDOW,
-            window_overlap=window_overlap if temporal else 0,
-            window_shift=window_shift if temporal else 0,
-            window_batch=window_batch,
-            audio_scale=audio_scale,
-            cache_threshold=step_cache,
-        )
+    def _fitted(self, sampling: SamplingSettings) -> SamplingSettings:
+        """Models without temporal modules see frames one by one, so nothing overlaps."""
+        return sampling if self.transformer.sizes.with_temporal else replace(sampling, window_overlap=0, window_shift=0)
 
     def _window(self, num_frames: int) -> int:
         return WINDOW if self.transformer.sizes.with_temporal else min(WINDOW, num_frames)
 
-    def _denoiser(self, plan: SamplingPlan, num_frames: int, callback: StepCallback | None) -> Denoiser:
-        denoiser = Denoiser(self.transformer, self.scheduler, replace(plan, window_size=self._window(num_frames)), self._execution_device)
-        if callback is not None:
+    def _scheduler(self, sampler: str | None) -> SchedulerMixin:
+        return self.scheduler if sampler is None else make_scheduler(sampler)
 
-            def on_step_end(segment: Segment, step: int, latents: torch.Tensor) -> torch.Tensor | None:
-                answer = callback(self, step, denoiser.timesteps[step], {"latents": latents, "first_frame": segment.first})
-                return None if answer is None else answer.get("latents")
+    def _step_end(self, callback: StepCallback | None) -> StepEnd | None:
+        """diffusers' callback as the sampler calls it."""
+        if callback is None:
+            return None
 
-            denoiser.on_step_end = on_step_end
-        return denoiser
+        def on_step_end(segment: Segment, step: int, latents: torch.Tensor) -> torch.Tensor | None:
+            timestep = segment.scheduler.timesteps[step]
+            answer = callback(self, step, timestep, {"latents": latents, "first_frame": segment.first})
+            return None if answer is None else answer.get("latents")
+
+        return on_step_end
 
     @property
-    def _own_fps(self) -> Fraction:
-        return Fraction(self.settings.fps).limit_denominator(1001)
+    def picture(self) -> ModelPicture:
+        """What portraits and drivers are cut to."""
+        return model_picture(self.settings, lambda: self.landmarks)
 
     @property
-    def landmarks(self) -> Any:
+    def landmarks(self) -> LandmarkBackend:
         """The backend that finds faces (`settings.landmarks`), loaded at first use."""
         if self._landmarks is None:
             from curation.landmarks import make_backend
@@ -418,7 +405,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             self._landmarks = make_backend(self.settings.landmarks)
         return self._landmarks
 
-    def require_audio_layers(self, audio: Any) -> None:
+    def require_audio_layers(self, audio: object) -> None:
         """Raises UserError if there is sound and the model cannot hear."""
         if audio is not None and not self.transformer.sizes.with_audio:
             raise UserError("this model is of stage 1 and has no audio layers; give one of stage 2 or 3, or leave the audio out")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,10 @@ import torch
 from inference.models.attention import KeysValues
 from inference.models.block_cache import BlockCache
 from inference.models.megactor import MegActorModel
-from inference.sampling.guidance import Branch, Guidance
+from inference.sampling.guidance import Branch
 from inference.sampling.noise import frame_noise, step_generators
-from inference.sampling.windows import WindowPlan, pyramid
-from manifests.errors import UserError
+from inference.sampling.settings import SamplingSettings
+from inference.sampling.windows import WINDOW, WindowPlan, pyramid
 
 FramesOf = Callable[[int, int], torch.Tensor]
 StepEnd = Callable[["Segment", int, torch.Tensor], torch.Tensor | None]
@@ -46,34 +46,6 @@ class ClipConditions:
     driven: FramesOf | None
     audio: FramesOf | None
     seed: int
-
-
-@dataclass(frozen=True)
-class SamplingPlan:
-    """How to sample.
-
-    Attributes:
-        num_steps: solver steps.
-        window_batch: windows in one model call; every one brings as many rows as it has guidance branches.
-        audio_scale: Eq. 3; 0 leaves the audio layers out.
-        cache_threshold: of `step_cache.BlockCache`; None evaluates every step in full.
-    """
-
-    num_steps: int = 25
-    guidance: Guidance = field(default_factory=Guidance)
-    window_size: int = 16
-    window_overlap: int = 8
-    window_shift: int = 0
-    window_batch: int = 1
-    audio_scale: float = 1.0
-    cache_threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.cache_threshold is not None:
-            if not 0 <= self.cache_threshold <= 1:
-                raise UserError(f"step_cache is {self.cache_threshold}; it must lie in 0…1 (0.1 is careful)")
-            if self.window_shift or self.window_batch > 1:
-                raise UserError("step_cache compares a window with itself at the step before: it needs window_shift 0 and window_batch 1")
 
 
 @dataclass(eq=False)
@@ -108,14 +80,13 @@ class Job:
 class Track:
     """One clip's windows, segments and progress."""
 
-    def __init__(self, index: int, clip: ClipConditions, plan: SamplingPlan):
-        self.index, self.clip = index, clip
-        self.windows = WindowPlan(clip.num_frames, plan.window_size, plan.window_overlap, plan.window_shift)
-        self.boundaries = self.windows.boundaries(plan.num_steps)
-        distinct = min(plan.num_steps, self.windows.stride) if plan.window_shift else 1
-        self._starts = [self.windows.starts(step) for step in range(distinct)]
-        self.next_window = [0] * plan.num_steps
-        self.frontier = [clip.num_frames, *[0] * plan.num_steps]  # frames that have taken at least so many solver steps
+    def __init__(self, index: int, clip: ClipConditions, windows: WindowPlan, num_steps: int):
+        self.index, self.clip, self.windows = index, clip, windows
+        self.boundaries = windows.boundaries(num_steps)
+        distinct = min(num_steps, windows.stride) if windows.shift else 1
+        self._starts = [windows.starts(step) for step in range(distinct)]
+        self.next_window = [0] * num_steps
+        self.frontier = [clip.num_frames, *[0] * num_steps]  # frames that have taken at least so many solver steps
         self.segments: list[Segment] = []  # in flight, ascending
         self.num_opened = 0  # boundaries passed
         self.reference_keys: dict[int, tuple[KeysValues, ...]] = {}  # by step
@@ -148,57 +119,58 @@ class Denoiser:
     Args:
         model: on the device and in the dtype to compute in.
         scheduler: a diffusers scheduler, configured; it is copied, never changed.
-        plan: how.
+        settings: how; its `sampler` is not looked at, `scheduler` takes its place.
+        window_size: frames that the model sees together.
         device: to compute on; the model's if None.
         on_step_end: called with a segment, the step that it has just taken and its new latents; may return others.
-        on_evaluation: called after each model call with the number of windows in it.
     """
 
     def __init__(
         self,
         model: MegActorModel,
         scheduler: Any,
-        plan: SamplingPlan,
+        settings: SamplingSettings,
+        window_size: int = WINDOW,
         device: torch.device | None = None,
         on_step_end: StepEnd | None = None,
-        on_evaluation: Callable[[int], None] | None = None,
     ):
-        self.model, self.plan = model, plan
+        self.model, self.settings, self.window_size = model, settings, window_size
         self.device, self.dtype = device or model.device, model.dtype
-        self._scheduler = scheduler
-        self.on_step_end, self.on_evaluation = on_step_end, on_evaluation
+        self._scheduler, self._on_step_end, self.guidance = scheduler, on_step_end, settings.guidance
         self.timesteps = self._fresh_scheduler().timesteps
         self.num_steps = len(self.timesteps)  # some schedulers take more steps than asked for
         self._learned_variance = getattr(scheduler.config, "variance_type", None) in ("learned", "learned_range")
-        self._weights = torch.from_numpy(pyramid(plan.window_size)).to(self.device)
+        self._weights = torch.from_numpy(pyramid(window_size)).to(self.device)
         self._black: torch.Tensor | None = None
 
     @torch.no_grad()
-    def run(self, clips: Sequence[ClipConditions]) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """Yields (clip, first frame, (n, C, h, w) float32 latents) in ascending order of frames, as they finish."""
-        from dataclasses import replace
+    def run(
+        self, clips: Sequence[ClipConditions], on_evaluation: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """Yields (clip, first frame, (n, C, h, w) float32 latents) in ascending order of frames, as they finish.
 
-        plan = replace(self.plan, num_steps=self.num_steps)
-        tracks = [Track(index, clip, plan) for index, clip in enumerate(clips)]
+        Args:
+            on_evaluation: called after each model call with the number of windows in it.
+        """
+        tracks = [Track(index, clip, self._windows(clip), self.num_steps) for index, clip in enumerate(clips)]
         while jobs := self._choose(tracks):
             for job, prediction in zip(jobs, self._predict(jobs), strict=True):
                 self._merge(job, prediction)
-            if self.on_evaluation is not None:
-                self.on_evaluation(len(jobs))
+            if on_evaluation is not None:
+                on_evaluation(len(jobs))
             for track in {id(job.track): job.track for job in jobs}.values():
                 yield from self._advance(track)
 
     def evaluations(self, clips: Sequence[ClipConditions]) -> int:
         """Windows to be evaluated in all, guidance branches not counted."""
-        plan = self.plan
-        return sum(
-            WindowPlan(clip.num_frames, plan.window_size, plan.window_overlap, plan.window_shift).evaluations(self.num_steps)
-            for clip in clips
-        )
+        return sum(self._windows(clip).evaluations(self.num_steps) for clip in clips)
+
+    def _windows(self, clip: ClipConditions) -> WindowPlan:
+        return WindowPlan(clip.num_frames, self.window_size, self.settings.window_overlap, self.settings.window_shift)
 
     def _choose(self, tracks: Sequence[Track]) -> list[Job]:
         """The deepest step with a full batch of windows ready; without one, the deepest windows that are ready."""
-        limit, found = self.plan.window_batch, []
+        limit, found = self.settings.window_batch, []
         for step in reversed(range(self.num_steps)):
             ready = [Job(track, step, start) for track in tracks for start in track.ready(step, limit)]
             if len(ready) >= limit:
@@ -211,8 +183,8 @@ class Denoiser:
         rows: list[tuple[Job, Branch]] = []
         branches_of = []
         for job in jobs:
-            has_audio = job.track.clip.audio is not None and self.plan.audio_scale != 0
-            branches = self.plan.guidance.branches(job.step, self.num_steps, has_audio)
+            has_audio = job.track.clip.audio is not None and self.settings.audio_scale != 0
+            branches = self.guidance.branches(job.step, self.num_steps, has_audio)
             branches_of.append(branches)
             rows += [(job, branch) for branch in branches]
         windows = {id(job): self._window(job) for job in jobs}
@@ -234,7 +206,7 @@ class Denoiser:
         for branches in branches_of:
             own = output[row : row + len(branches)]
             row += len(branches)
-            noise = self.plan.guidance.combine(branches, own[:, :, :channels].unbind(0))
+            noise = self.guidance.combine(branches, own[:, :, :channels].unbind(0))
             predictions.append(torch.cat([noise, own[0, :, channels:]], dim=1) if self._learned_variance else noise)
         return predictions
 
@@ -263,7 +235,7 @@ class Denoiser:
 
     def _audio(self, rows, windows, latents: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Audio windows and Eq. 3's gain; rows without sound have gain 0, and where no row has any, the layers are left out."""
-        scale = self.plan.audio_scale
+        scale = self.settings.audio_scale
         heard = [branch.audio and scale != 0 and windows[id(job)][2] is not None for job, branch in rows]
         if not any(heard):
             return None, None
@@ -294,10 +266,10 @@ class Denoiser:
         return track.reference_keys[key]
 
     def _cache(self, job: Job) -> BlockCache | None:
-        if self.plan.cache_threshold is None:
+        if self.settings.step_cache is None:
             return None
         caches = job.track.caches
-        cache = caches.setdefault(job.start, BlockCache(self.plan.cache_threshold))
+        cache = caches.setdefault(job.start, BlockCache(self.settings.step_cache))
         if job.step == self.num_steps - 1:
             del caches[job.start]
         return cache
@@ -312,7 +284,7 @@ class Denoiser:
             driven = audio = None
             if clip.driven is not None:
                 driven = self.model.driven_encoder(clip.driven(first, stop)[None].to(self.device, self.dtype))[0]
-            if clip.audio is not None and sizes.with_audio and self.plan.audio_scale != 0:
+            if clip.audio is not None and sizes.with_audio and self.settings.audio_scale != 0:
                 audio = clip.audio(first, stop).to(self.device, self.dtype)
             latents = noise * scheduler.init_noise_sigma
             track.segments.append(Segment(track.index, first, latents, driven, audio, scheduler))
@@ -356,9 +328,14 @@ class Denoiser:
         segment.latents = scheduler.step(prediction, self.timesteps[step], segment.latents, **arguments).prev_sample.float()
         segment.level += 1
         segment.prediction = segment.weight = segment.scaled = None
-        if self.on_step_end is not None:
-            changed = self.on_step_end(segment, step, segment.latents)
+        if self._on_step_end is not None:
+            changed = self._on_step_end(segment, step, segment.latents)
             segment.latents = segment.latents if changed is None else changed
+
+    @property
+    def sampler_name(self) -> str:
+        """The scheduler's class, for reports."""
+        return type(self._scheduler).__name__
 
     @property
     def _takes_generator(self) -> bool:
@@ -369,7 +346,7 @@ class Denoiser:
     def _fresh_scheduler(self) -> Any:
         """A scheduler of its own for a group of frames: tables are shared, the solver's history is new."""
         scheduler = copy.copy(self._scheduler)
-        scheduler.set_timesteps(self.plan.num_steps)
+        scheduler.set_timesteps(self.settings.num_inference_steps)
         return scheduler
 
 

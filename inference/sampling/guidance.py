@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from manifests.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -73,4 +75,5 @@ class Guidance:
         if silent is None:
             return full if null is None else null + self.scale * (full - null)
         guided = silent if null is None else null + self.scale * (silent - null)
-        return guided + self.audio_scale * (full - silent)
+        audio_scale = self.scale if self.audio_scale is None else self.audio_scale
+        return guided + audio_scale * (full - silent)

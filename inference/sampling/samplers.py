@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manifests.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
 
 # name -> class in diffusers, settings beyond the schedule's
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -16,7 +19,7 @@ SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make_scheduler(name: str = "dpmsolver++") -> Any:
+def make_scheduler(name: str = "dpmsolver++") -> SchedulerMixin:
     """A scheduler of `SCHEDULE`: dpmsolver++ (default), unipc, ddim, euler, or ancestral (IDDPM, the model's own variance)."""
     import diffusers
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from manifests.errors import UserError
 
+WINDOW = 16  # frames that the temporal modules were trained on
+
 
 @dataclass(frozen=True)
 class WindowPlan:

@@ -103,21 +103,23 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                 told = gr.Markdown(elem_id="told")
 
         def request(values: dict, out: str) -> Request:
-            sources = {"driving": values[driver], "audio": values[sound]}
-            return Request(
-                reference=values[portrait] or "",
-                out=out,
-                **sources,
-                seed=int(values[seed] or 0),
-                preset=values[preset] or "balanced",
-                audio_scale=values[audio_scale],
-                translation=values[translation],
-                roll=values[roll],
-                zoom=values[zoom],
-                regions=values[regions],
-                retarget=values[retarget],
-                side_by_side=values[output] == "beside the driver",
-                paste_back=values[output] == "whole portrait",
+            return Request.from_tree(
+                {
+                    "reference": values[portrait] or "",
+                    "out": out,
+                    "driving": values[driver],
+                    "audio": values[sound],
+                    "seed": int(values[seed] or 0),
+                    "preset": values[preset] or None,
+                    "audio_scale": values[audio_scale],
+                    "translation": values[translation],
+                    "roll": values[roll],
+                    "zoom": values[zoom],
+                    "regions": values[regions],
+                    "retarget": values[retarget],
+                    "side_by_side": values[output] == "beside the driver",
+                    "paste_back": values[output] == "whole portrait",
+                }
             )
 
         def show(values: dict, progress=gr.Progress()):  # noqa: B008  gradio's own convention

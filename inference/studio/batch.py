@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation.contracts import ClipError
 from curation.job.tally import Tally
@@ -22,6 +22,9 @@ from inference.studio.loading import LoadOptions, find_model, load
 from inference.studio.request import Request
 from manifests import UserError, configuration
 from manifests.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from inference.pipeline import MegActorSigmaPipeline
 
 ROWS, RESULTS = "rows", "results.jsonl"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
@@ -109,7 +112,7 @@ def run_batch(
     return BatchCount(counts["done"], counts["failed"], kept)
 
 
-def run_task(pipe: Any, task: Task, out: Path) -> dict[str, Any]:
+def run_task(pipe: MegActorSigmaPipeline, task: Task, out: Path) -> dict[str, Any]:
     """One animation; whatever is wrong with its sources becomes a row."""
     from inference.studio.animate import animate
 
@@ -220,5 +223,5 @@ class _Actor:
 
     def __call__(self, task: str) -> Tally:
         tree = json.loads(task)
-        row = run_task(self._pipe, Task(tree["id"], Request.from_tree(tree["request"]), tree["digest"]), self._out)
+        row = run_task(self._pipe, Task(tree["id"], configuration.build(Request, tree["request"]), tree["digest"]), self._out)
         return Tally(clips=1, failed=int(bool(row["error"])))

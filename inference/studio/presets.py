@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.models.components import CONFIGS
+from inference.sampling.settings import SamplingSettings
 from manifests import configuration
 from manifests.errors import UserError, did_you_mean
 
@@ -14,32 +15,20 @@ PRESETS_FILE = CONFIGS / "presets.yaml"
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of `MegActorSigmaPipeline.__call__` that trade quality for time; see there.
+    """Settings that trade quality for time.
 
     Attributes:
         description: one line for --help.
-        sampler: see `inference.sampling.samplers`.
+        sampling: a file that names no sampler means dpmsolver++.
     """
 
     description: str
-    sampler: str = "dpmsolver++"
-    num_inference_steps: int = 25
-    guidance_scale: float = 2.0
-    audio_guidance_scale: float | None = None
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    window_overlap: int = 8
-    window_shift: int = 0
-    step_cache: float | None = None
-
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the pipeline's call."""
-        tree = configuration.to_tree(self)
-        del tree["description"], tree["sampler"]
-        return {**tree, "guidance_interval": tuple(tree["guidance_interval"])}
+    sampling: SamplingSettings
 
 
 def load_presets() -> dict[str, Preset]:
-    return {name: configuration.build(Preset, tree, name) for name, tree in configuration.read_yaml(PRESETS_FILE).items()}
+    """Raises UserError for a file that is damaged, or settings that are unknown or wrong."""
+    return {name: _preset(name, tree) for name, tree in configuration.read_yaml(PRESETS_FILE).items()}
 
 
 def preset(name: str) -> Preset:
@@ -48,3 +37,9 @@ def preset(name: str) -> Preset:
     if name not in known:
         raise UserError(f"unknown preset {name!r}{did_you_mean(name, sorted(known))}")
     return known[name]
+
+
+def _preset(name: str, tree: dict[str, Any]) -> Preset:
+    settings = {"sampler": "dpmsolver++", **tree}
+    description = str(settings.pop("description", ""))
+    return Preset(description, configuration.build(SamplingSettings, settings, name))

@@ -11,8 +11,12 @@ import numpy as np
 
 from curation.face_crop import warp
 from inference.driving.driving import Driving
+from inference.driving.opening import open_driver
 from inference.driving.reference import Reference
 from inference.driving.regions import RegionBoxes, cut_patches, region_boxes
+from inference.pipeline.inputs import model_picture
+from inference.studio.loading import LoadOptions, settings_of
+from inference.studio.request import Request
 from manifests import UserError
 from manifests.atomic import atomic_path
 
@@ -59,10 +63,10 @@ def preview(driving: Driving, index: int, rgb: np.ndarray | None = None) -> Prev
     warped = np.zeros((size, size, 3), np.uint8) if shown is None else warp(rgb, driving.matrices[index], size)
     boxes = RegionBoxes(driving.boxes.eyes[index : index + 1], driving.boxes.mouth[index : index + 1])
     return Preview(
-        reference=outlined(driving.reference.crop, region_boxes(driving.reference.crop_points_px[None], size)),
+        reference=outlined(driving.portrait.crop, region_boxes(driving.portrait.crop_points_px[None], size)),
         driver=warp(rgb, driving.own_matrix, size),
         warped=outlined(warped, boxes),
-        patches=cut_patches(warped[None], boxes, {"eyes", "mouth"})[0],
+        patches=cut_patches(warped[None], boxes, {"eyes", "mouth"}, driving.options.grey)[0],
     )
 
 
@@ -117,16 +121,10 @@ def preview_file(
         UserError: one line.
     """
     from curation.landmarks import make_backend
-    from inference.driving.footage import open_footage
-    from inference.driving.reference import load_reference
-    from inference.studio.loading import LoadOptions, settings_of
-    from inference.studio.request import Request
 
-    request = Request(reference=reference, out=str(out), driving=driving, **settings)
     config = settings_of(LoadOptions(model))
-    options = request.driving_options(config.crop_scale)
-    backend = make_backend(config.landmarks)
-    portrait = load_reference(reference, backend, size_px, config.crop_scale)
-    with closing(open_footage(driving, backend)) as footage, Driving(footage, portrait, options) as driver:
+    request = Request.from_tree({"reference": reference, "out": str(out), "driving": driving, **settings})
+    picture = model_picture(config, lambda: make_backend(config.landmarks), size_px)
+    with open_driver(request.reference, driving, request.options, picture) as driver, closing(driver.footage):
         write_preview(driver, out, n_frames)
-        return (*portrait.notes, *driver.report.notes)
+        return (*driver.portrait.notes, *driver.report.notes)

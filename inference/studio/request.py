@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from inference.studio.presets import Preset, preset
+from inference.driving.driving import DrivingOptions
+from inference.sampling.settings import SamplingSettings
+from inference.studio.presets import preset
 from manifests import configuration
-from manifests.errors import UserError
+from manifests.errors import UserError, did_you_mean
 
-if TYPE_CHECKING:
-    from inference.driving.amplitude import Amplitude
-    from inference.driving.driving import DrivingOptions
-
-SAMPLING = (
-    "num_inference_steps",
-    "guidance_scale",
-    "audio_guidance_scale",
-    "guidance_interval",
-    "window_overlap",
-    "window_shift",
-    "step_cache",
-)
+PRESET = "balanced"
+STILL_S = 4.0  # how long a single driving picture is shown where no sound gives the length and nobody says otherwise
+_GAINS = ("translation", "roll", "zoom")
+_OF_DRIVING = ("regions", "retarget", "missing", "still_s")
+_OF_AMPLITUDE = ("motion", *_GAINS, "scale_mode")
+_OF_SAMPLING = tuple(knob.name for knob in fields(SamplingSettings))
+_INNER = re.compile(r"^(Request|sampling|options(\.amplitude)?)(: |\.)")  # the nesting that a person who writes flat keys knows nothing of
 
 
 @dataclass(frozen=True)
@@ -33,14 +31,9 @@ class Request:
         driving: a video, a picture or a motion template; None drives by sound alone.
         audio: a sound or video file; None drives by the picture alone, and keeps the driver's own sound.
         seed: of the noise.
-        preset: of configs/inference/presets.yaml; the settings below it override its own where they are not None.
-        audio_scale: amplitude of what sound does to the face (Eq. 3).
-        motion: amplitude of the driver's in-plane head motion (Eq. 4); `translation`, `roll` and `zoom` override its parts.
-        scale_mode: what `zoom` means: geometric or keep (as the paper prints it).
-        regions: which patches of the driver are shown: eyes, mouth, both or none.
-        retarget: how the driver's face is laid over the portrait's: face, box or none.
-        missing: driver's frames without a face: hold, skip or error.
-        still_s: how long a single driving picture is shown, where no sound gives the length.
+        preset: of configs/inference/presets.yaml, which `sampling` began as; for messages and for the file's provenance.
+        sampling: how the frames are sampled.
+        options: how the driver is used.
         side_by_side: portrait, driver and result beside each other.
         paste_back: put the animated face back into the whole portrait.
         save_template: also keep the driver's motion in this .safetensors file, to drive by it again.
@@ -51,26 +44,9 @@ class Request:
     driving: str | None = None
     audio: str | None = None
     seed: int = 0
-    preset: str = "balanced"
-    audio_scale: float = 1.0
-    motion: float = 1.0
-    translation: float | None = None
-    roll: float | None = None
-    zoom: float | None = None
-    scale_mode: str = "geometric"
-    regions: str = "both"
-    retarget: str = "face"
-    missing: str = "hold"
-    still_s: float = 4.0
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    audio_guidance_scale: float | None = None
-    guidance_interval: tuple[float, float] | None = None
-    window_overlap: int | None = None
-    window_shift: int | None = None
-    step_cache: float | None = None
-    window_batch: int = 1
-    sampler: str | None = None
+    preset: str = PRESET
+    sampling: SamplingSettings = field(default_factory=lambda: preset(PRESET).sampling)
+    options: DrivingOptions = field(default_factory=lambda: DrivingOptions(still_s=STILL_S))
     side_by_side: bool = False
     paste_back: bool = False
     save_template: str | None = None
@@ -82,8 +58,6 @@ class Request:
             raise UserError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}; it must be 0 or more")
-        if not 0.04 <= self.still_s <= 3600:
-            raise UserError(f"still_s is {self.still_s}; it must lie in 0.04…3600")
         if self.side_by_side and self.paste_back:
             raise UserError("side_by_side shows the crop, paste_back the whole portrait: choose one")
 
@@ -95,42 +69,40 @@ class Request:
 
     @classmethod
     def from_tree(cls, tree: Any) -> Request:
-        """From plain values; an unknown or wrong key is a `UserError` that suggests the nearest."""
-        missing = [name for name in ("reference", "out") if isinstance(tree, dict) and name not in tree]
-        if missing:
-            raise UserError(f"{missing[0]} is missing")
-        try:
-            return configuration.build(cls, tree)
-        except UserError as error:
-            raise UserError(str(error).removeprefix(f"{cls.__name__}: ")) from None
+        """From one flat level of plain values, as the command line and a batch's lines have them: the fields above but for `sampling` and
+        `options`, whose own stand beside them, and
 
-    @property
-    def chosen(self) -> Preset:
-        return preset(self.preset)
+            motion: amplitude of the driver's in-plane head motion (Eq. 4); `translation`, `roll` and `zoom` override its parts.
+            scale_mode: what `zoom` means: geometric or keep (as the paper prints it).
 
-    @property
-    def sampler_name(self) -> str:
-        return self.sampler or self.chosen.sampler
+        What is left out or None is the preset's, or the default.
 
-    def sampling(self) -> dict[str, Any]:
-        """Keyword arguments of the pipeline: the preset's, overridden."""
-        own = {name: getattr(self, name) for name in SAMPLING if getattr(self, name) is not None}
-        return {
-            **self.chosen.arguments(),
-            **own,
-            "window_batch": self.window_batch,
-            "audio_scale": self.audio_scale,
-            "generator": self.seed,
+        Raises:
+            UserError: an unknown key (the nearest is suggested), a wrong type, a value out of range; one line.
+        """
+        if not isinstance(tree, Mapping):
+            raise UserError(f"a request needs a mapping of keys, not {tree!r}")
+        for name in ("reference", "out"):
+            if name not in tree:
+                raise UserError(f"{name} is missing")
+        own = tuple(f.name for f in fields(cls) if f.name not in ("sampling", "options"))
+        known = (*own, *_OF_SAMPLING, *_OF_DRIVING, *_OF_AMPLITUDE)
+        for key in tree:
+            if key not in known:
+                raise UserError(f"unknown configuration key {key!r}{did_you_mean(str(key), known)}")
+        given = {key: value for key, value in tree.items() if value is not None}
+        amplitude = dict.fromkeys(_GAINS, given.get("motion", 1.0)) | _of(given, (*_GAINS, "scale_mode"))
+        begun = preset(given.get("preset", PRESET)).sampling.to_tree()
+        nested = {
+            **_of(given, own),
+            "sampling": begun | _of(given, _OF_SAMPLING),
+            "options": {"still_s": STILL_S, **_of(given, _OF_DRIVING), "amplitude": amplitude},
         }
+        try:
+            return configuration.build(cls, nested)
+        except UserError as error:
+            raise UserError(_INNER.sub("", str(error))) from None
 
-    def driving_options(self, crop_scale: float) -> DrivingOptions:
-        """How the driver is used by a model whose crops are of this scale (`InferenceConfig.crop_scale`)."""
-        from inference.driving.driving import DrivingOptions
 
-        return DrivingOptions(self.regions, self.amplitude(), self.retarget, missing=self.missing, crop_scale=crop_scale)
-
-    def amplitude(self) -> Amplitude:
-        from inference.driving.amplitude import Amplitude
-
-        parts = {name: self.motion if getattr(self, name) is None else getattr(self, name) for name in ("translation", "roll", "zoom")}
-        return Amplitude(**parts, scale_mode=self.scale_mode)
+def _of(given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: given[name] for name in names if name in given}

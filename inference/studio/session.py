@@ -15,8 +15,9 @@ import numpy as np
 from curation.contracts import LandmarkBackend
 from inference.driving.contracts import Footage
 from inference.driving.driving import Driving
-from inference.driving.footage import open_footage
-from inference.driving.reference import Reference, load_reference
+from inference.driving.opening import ModelPicture, open_driver, open_footage
+from inference.driving.reference import Reference
+from inference.pipeline.inputs import model_picture
 from inference.studio.preview import preview
 from inference.studio.request import Request
 from manifests import UserError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from inference.pipeline.animation import Progress, Report
     from inference.studio.loading import LoadOptions
 
-PREVIEW_PX = 256
+PREVIEW_PX = 256  # side of each of a preview's four pictures: enough to judge a crop by, and quick to send
 KEPT = 4  # drivers and portraits whose landmarks are remembered
 
 
@@ -54,7 +55,7 @@ class Studio:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._footage: OrderedDict[tuple, Footage] = OrderedDict()
-        self._references: OrderedDict[tuple, Reference] = OrderedDict()
+        self._portraits: OrderedDict[tuple, Reference] = OrderedDict()
         self._frame: tuple[tuple, np.ndarray] | None = None
 
     @cached_property
@@ -71,6 +72,10 @@ class Studio:
         return make_backend(self.settings.landmarks)
 
     @cached_property
+    def picture(self) -> ModelPicture:
+        return model_picture(self.settings, lambda: self.backend, PREVIEW_PX)
+
+    @cached_property
     def pipe(self) -> MegActorSigmaPipeline:
         from inference.studio.loading import load
 
@@ -82,19 +87,16 @@ class Studio:
         Raises:
             UserError: portrait, driver or model cannot be used, or a setting is out of range.
         """
-        if not request.driving:
+        driver = request.driving
+        if not driver:
             raise UserError("no driver: sound alone moves the portrait")
-        scale = self.settings.crop_scale
-        options = request.driving_options(scale)
         with self._lock:
-            reference = _remembered(
-                self._references, request.reference, lambda: load_reference(request.reference, self.backend, PREVIEW_PX, scale)
-            )
-            footage = _remembered(self._footage, request.driving, lambda: open_footage(request.driving, self.backend, progress=progress))
-            with Driving(footage, reference, options) as driving:
+            portrait = _remembered(self._portraits, request.reference, lambda: self.picture.open_portrait(request.reference))
+            footage = _remembered(self._footage, driver, lambda: open_footage(driver, self.backend, progress=progress))
+            with open_driver(portrait, footage, request.options, self.picture) as driving:
                 index = min(frame, driving.n_frames - 1)
-                pictures = preview(driving, index, self._pixels(request.driving, driving, index))
-        return Shown(pictures.sheet(), footage.n_frames, float(footage.fps), (*reference.notes, *driving.report.notes))
+                pictures = preview(driving, index, self._pixels(driver, driving, index))
+        return Shown(pictures.sheet(), footage.n_frames, float(footage.fps), (*portrait.notes, *driving.report.notes))
 
     def generate(self, request: Request, on_progress: Callable[[Progress], None]) -> Report:
         """Writes the request's output.

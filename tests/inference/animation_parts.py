@@ -21,7 +21,7 @@ SIZES = {
 }
 
 
-def tiny_pipeline(stage: int = 3, dropout: float = 0.05, **sizes):
+def tiny_pipeline(stage: int = 3, dropout: float = 0.05, landmarks=None, **sizes):
     import torch
 
     from inference.models import MegActorModel, ModelConfig
@@ -36,7 +36,7 @@ def tiny_pipeline(stage: int = 3, dropout: float = 0.05, **sizes):
         for parameter in model.parameters():
             parameter.add_(0.03 * torch.randn_like(parameter))
     settings = InferenceConfig(profile="tiny", model=config, size_px=SIZE_PX)
-    return MegActorSigmaPipeline(model, make_scheduler(), None, settings, TrainingRecord(stage, 7, {"all": dropout}, {}, "test"))
+    return MegActorSigmaPipeline(model, make_scheduler(), None, settings, TrainingRecord(stage, 7, {"all": dropout}, {}, "test"), landmarks)
 
 
 @dataclass
@@ -46,7 +46,7 @@ class ArrayReport:
 
 @dataclass
 class ArrayDriving:
-    """Implements `inference.driving.contracts.Driving`."""
+    """Implements `inference.driving.contracts.DrivenFrames`."""
 
     frames: np.ndarray  # (F, 3, S, S) uint8
     fps: Fraction = Fraction(25)

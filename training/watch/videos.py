@@ -14,6 +14,7 @@ from curation.samples.encode import FPS, write_mp4
 from inference.driving.regions import EYES, MOUTH, cut_patches, placed
 from inference.models.components import InferenceConfig
 from inference.pipeline import MegActorSigmaPipeline
+from inference.sampling.settings import SamplingSettings
 from manifests.atomic import atomic_path
 from manifests.errors import NoLandmarksError
 from training.config import TrainingConfig
@@ -84,9 +85,8 @@ class SampleVideos:
                 torch.from_numpy(material.reference).permute(2, 0, 1)[None],
                 None if driven is None else torch.from_numpy(driven).permute(0, 3, 1, 2)[None],
                 torch.from_numpy(material.audio)[None].float() if hears else None,
+                SamplingSettings(num_inference_steps=self._config.videos.steps, guidance_scale=self._config.videos.guidance_scale),
                 seeds=[SEED],
-                num_inference_steps=self._config.videos.steps,
-                guidance_scale=self._config.videos.guidance_scale,
             )
             found[mode] = video[0].permute(0, 2, 3, 1).numpy()
         return found

@@ -8,7 +8,17 @@ import pytest
 
 from curation.face_crop import clip_square, crop_matrix, transform_points, warp
 from curation.landmarks.sixty_eight import RIGID
-from inference.driving import Amplitude, Driving, DrivingOptions, Reference, cut_patches, open_footage, region_boxes, save_template
+from inference.driving import (
+    Amplitude,
+    Driving,
+    DrivingOptions,
+    Reference,
+    cut_patches,
+    open_driver,
+    open_footage,
+    region_boxes,
+    save_template,
+)
 from inference.driving.amplitude import Motion, corrections
 from inference.driving.estimator import estimate_motion
 from inference.driving.footage import exact_rate
@@ -328,15 +338,18 @@ def test_a_damaged_template_is_one_clear_line(damage, tmp_path):
 
 
 def test_an_animation_leaves_the_drivers_template(tmp_path):
-    from types import SimpleNamespace
-
-    from inference.studio.animate import read_driving
+    pytest.importorskip("diffusers", reason="the pipeline needs diffusers: install the [train] extra")
+    from inference.studio.animate import animate
     from inference.studio.request import Request
+    from tests.inference.animation_parts import tiny_pipeline
 
     write_video(tmp_path / "driver.mp4", Fraction(25), 6)
-    request = Request("me.png", "out.mp4", str(tmp_path / "driver.mp4"), save_template=str(tmp_path / "kept.safetensors"))
-    pipe = SimpleNamespace(landmarks=PlantedBackend(), settings=SimpleNamespace(fps=25.0, size_px=64, crop_scale=2.0))
-    with read_driving(pipe, request, portrait(), None) as driving, Driving(TemplateFootage(request.save_template), portrait()) as again:
+    names = {"reference": "driver.mp4", "driving": "driver.mp4", "out": "out.mp4", "save_template": "kept.safetensors"}
+    request = Request.from_tree({"num_inference_steps": 1, **{key: str(tmp_path / name) for key, name in names.items()}})
+    pipe = tiny_pipeline(landmarks=PlantedBackend())
+    animate(pipe, request)
+    one, other = (open_driver(request.reference, file, DrivingOptions(), pipe.picture) for file in (request.driving, request.save_template))
+    with one as driving, other as again:
         error = driving.driven_frames(0, 6).astype(float) - again.driven_frames(0, 6)
     assert np.sqrt((error**2).mean()) < 3
     with pytest.raises(UserError, match="must end in"):

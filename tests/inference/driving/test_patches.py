@@ -131,7 +131,7 @@ def test_rules_are_named_alike_and_unknown_ones_refused():
 @pytest.mark.slow
 def test_shape_of_the_patch_on_real_clips(corpus):
     from curation.landmarks import make_backend
-    from inference.driving.footage import open_footage
+    from inference.driving.opening import open_footage
 
     backend, found = make_backend("facemesh"), {rule: [] for rule in PATCH_RULES}
     names = ("hdtf_RD_Radio10_0_clip_0", "lp_d6", "vox2_00067", "megactor_CHTF_2", "retalking_1", "vox2_00373", "moore_1")

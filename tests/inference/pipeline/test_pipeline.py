@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="the pipeline needs torch: install t
 pytest.importorskip("diffusers", reason="the pipeline needs diffusers: install the [train] extra")
 
 from inference.pipeline import MegActorSigmaPipeline  # noqa: E402
+from inference.sampling.settings import SamplingSettings  # noqa: E402
 from manifests.errors import UserError  # noqa: E402
 from tests.inference.animation_parts import SIZE_PX, SIZES, make_driving, make_reference, make_speech, tiny_pipeline  # noqa: E402
 
@@ -85,9 +86,9 @@ def test_tensors_in_tensors_out_equals_the_call(pipe) -> None:
     both = pipe.generate(
         torch.from_numpy(np.stack(references)).permute(0, 3, 1, 2),
         torch.from_numpy(np.stack([d.frames for d in drivings])),
+        None,
+        SamplingSettings(2, window_batch=4),
         seeds=[11, 12],
-        num_inference_steps=2,
-        window_batch=4,
     )
     for index in range(2):
         alone = pipe(references[index], drivings[index], num_inference_steps=2, generator=11 + index).frames

@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 from inference.driving.sound import ArraySound
 from inference.output.video_writer import open_output
+from inference.sampling.settings import SamplingSettings
 from tests.inference.animation_parts import SIZE_PX, ArrayReport, make_reference, tiny_pipeline
 
 
@@ -30,7 +31,7 @@ class Endless:
 
 n_frames = int(sys.argv[1])
 sound = ArraySound(np.zeros(16_000 * n_frames // 25, np.float32))
-animation = tiny_pipeline().prepare(make_reference(), Endless(n_frames), sound, num_inference_steps=4, generator=0)
+animation = tiny_pipeline().prepare(make_reference(), Endless(n_frames), sound, SamplingSettings(4), generator=0)
 with open_output(sys.argv[2], animation.fps, n_frames, animation.sound) as writer:
     count = 0
     for rgb in animation.frames():

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from inference.sampling.denoise import ClipConditions, Denoiser, SamplingPlan, pad_frames
-from inference.sampling.guidance import Guidance
+from inference.sampling.denoise import ClipConditions, Denoiser, pad_frames
 from inference.sampling.noise import frame_noise
 from inference.sampling.samplers import make_scheduler
-from inference.sampling.windows import WindowPlan, padded_length, pyramid
+from inference.sampling.settings import SamplingSettings
+from inference.sampling.windows import WINDOW, WindowPlan, padded_length, pyramid
 
 GRID, STEPS = 4, 3
 
@@ -48,7 +48,7 @@ def make_clip(num_frames: int, seed: int = 3, audio: bool = True, driven: bool =
     )
 
 
-def sample(model, clips, plan: SamplingPlan, scheduler=None, **callbacks) -> list[torch.Tensor]:
+def sample(model, clips, plan: SamplingSettings, scheduler=None, **callbacks) -> list[torch.Tensor]:
     found = [[] for _ in clips]
     for clip, first, latents in Denoiser(model, scheduler or make_scheduler(), plan, **callbacks).run(clips):
         assert first == sum(len(part) for part in found[clip])  # in order, nothing twice
@@ -57,13 +57,13 @@ def sample(model, clips, plan: SamplingPlan, scheduler=None, **callbacks) -> lis
 
 
 @torch.no_grad()
-def plain(model, clip: ClipConditions, plan: SamplingPlan, scheduler=None) -> torch.Tensor:
+def plain(model, clip: ClipConditions, plan: SamplingSettings, scheduler=None) -> torch.Tensor:
     """Steps outside, windows inside, one model call a branch, one solver for the clip."""
     scheduler = scheduler or make_scheduler()
-    scheduler.set_timesteps(plan.num_steps)
-    windows = WindowPlan(clip.num_frames, plan.window_size, plan.window_overlap, plan.window_shift)
+    scheduler.set_timesteps(plan.num_inference_steps)
+    windows = WindowPlan(clip.num_frames, WINDOW, plan.window_overlap, plan.window_shift)
     latents = frame_noise(clip.seed, 0, clip.num_frames, tuple(clip.reference_latents.shape)) * scheduler.init_noise_sigma
-    weights = torch.from_numpy(pyramid(plan.window_size))[:, None, None, None]
+    weights = torch.from_numpy(pyramid(WINDOW))[:, None, None, None]
     black = torch.zeros(clip.num_frames, 3, 8 * GRID, 8 * GRID)
     driven = clip.driven(0, clip.num_frames) if clip.driven else black
     audio = clip.audio(0, clip.num_frames) if clip.audio and plan.audio_scale else None
@@ -71,7 +71,7 @@ def plain(model, clip: ClipConditions, plan: SamplingPlan, scheduler=None) -> to
         total, weight = torch.zeros_like(latents), torch.zeros(clip.num_frames, 1, 1, 1)
         shown = scheduler.scale_model_input(latents, t)
         for start in windows.starts(step):
-            part = slice(start, start + plan.window_size)
+            part = slice(start, start + WINDOW)
 
             def call(frames, reference, heard, part=part, t=t, shown=shown):
                 return model(
@@ -81,7 +81,7 @@ def plain(model, clip: ClipConditions, plan: SamplingPlan, scheduler=None) -> to
 
             full = call(driven, clip.reference_latents[None], audio)
             noise, scale, audio_scale = full, plan.guidance.scale, plan.guidance.audio_scale
-            if plan.guidance.interval[0] * plan.num_steps <= step < plan.guidance.interval[1] * plan.num_steps:
+            if plan.guidance.interval[0] * plan.num_inference_steps <= step < plan.guidance.interval[1] * plan.num_inference_steps:
                 null = call(black, None, None)
                 if audio_scale is None:
                     noise = null + scale * (full - null)
@@ -95,12 +95,12 @@ def plain(model, clip: ClipConditions, plan: SamplingPlan, scheduler=None) -> to
 
 
 PLANS = {
-    "paper": SamplingPlan(STEPS),
-    "no guidance": SamplingPlan(STEPS, Guidance(1.0)),
-    "shift": SamplingPlan(STEPS, window_overlap=4, window_shift=3),
-    "no overlap, shift": SamplingPlan(STEPS, Guidance(1.0), window_overlap=0, window_shift=7),
-    "audio guidance": SamplingPlan(STEPS, Guidance(2.0, 3.0), audio_scale=1.5),
-    "interval": SamplingPlan(4, Guidance(3.0, interval=(0.25, 0.75))),
+    "paper": SamplingSettings(STEPS),
+    "no guidance": SamplingSettings(STEPS, guidance_scale=1.0),
+    "shift": SamplingSettings(STEPS, window_overlap=4, window_shift=3),
+    "no overlap, shift": SamplingSettings(STEPS, guidance_scale=1.0, window_overlap=0, window_shift=7),
+    "audio guidance": SamplingSettings(STEPS, audio_guidance_scale=3.0, audio_scale=1.5),
+    "interval": SamplingSettings(4, guidance_scale=3.0, guidance_interval=(0.25, 0.75)),
 }
 
 
@@ -114,20 +114,20 @@ def test_the_wave_equals_the_plain_loop(model, name: str, num_frames: int) -> No
 
 @pytest.mark.parametrize("sampler", ["unipc", "ddim", "euler"])
 def test_other_schedulers_follow_their_own_trajectory(model, sampler: str) -> None:
-    plan = SamplingPlan(4, window_overlap=4, window_shift=3)
+    plan = SamplingSettings(4, window_overlap=4, window_shift=3)
     (found,) = sample(model, [make_clip(33)], plan, make_scheduler(sampler))
     assert_near(found, plain(model, make_clip(33), plan, make_scheduler(sampler)))
 
 
 @pytest.mark.parametrize("batch", [2, 3, 7])
 def test_window_batch_changes_nothing(model, batch: int) -> None:
-    plan = SamplingPlan(STEPS, window_overlap=4, window_shift=3)
+    plan = SamplingSettings(STEPS, window_overlap=4, window_shift=3)
     one, many = (sample(model, [make_clip(60)], replace(plan, window_batch=b))[0] for b in (1, batch))
     assert_near(one, many)
 
 
 def test_a_batch_of_two_equals_two_of_one(model) -> None:
-    plan = SamplingPlan(STEPS, window_batch=3)
+    plan = SamplingSettings(STEPS, window_batch=3)
     clips = [(20, 1), (33, 2)]
     both = sample(model, [make_clip(*clip) for clip in clips], plan)
     for (frames, seed), together in zip(clips, both, strict=True):
@@ -135,7 +135,7 @@ def test_a_batch_of_two_equals_two_of_one(model) -> None:
 
 
 def test_the_same_seed_is_bitwise_the_same_and_another_is_not(model) -> None:
-    plan = SamplingPlan(STEPS)
+    plan = SamplingSettings(STEPS)
     one, again = (sample(model, [make_clip(20)], plan)[0] for _ in range(2))
     assert torch.equal(one, again)
     assert not torch.allclose(one, sample(model, [replace(make_clip(20), seed=4)], plan)[0])
@@ -151,7 +151,7 @@ def test_noise_of_a_frame_depends_on_seed_and_frame_alone() -> None:
 
 
 def test_ancestral_sampling_uses_the_learned_variance_and_noise_of_seed_and_frame(model) -> None:
-    plan = SamplingPlan(4, Guidance(1.0))
+    plan = SamplingSettings(4, guidance_scale=1.0)
     scheduler = make_scheduler("ancestral")
     one, again = (sample(model, [make_clip(24)], plan, make_scheduler("ancestral"))[0] for _ in range(2))
     assert torch.equal(one, again)
@@ -165,7 +165,7 @@ def test_first_frames_leave_before_the_last_are_begun_and_few_are_in_memory(mode
     asked, alive = [], []
     draw = torch.rand(3, 8 * GRID, 8 * GRID)
     clip = replace(make_clip(16), num_frames=200, driven=lambda a, b: asked.append((a, b)) or draw.expand(b - a, -1, -1, -1), audio=None)
-    denoiser = Denoiser(model, make_scheduler(), SamplingPlan(STEPS, Guidance(1.0)))
+    denoiser = Denoiser(model, make_scheduler(), SamplingSettings(STEPS, guidance_scale=1.0))
     for _, first, _latents in denoiser.run([clip]):
         alive.append(asked[-1][1] - first)
     assert [a for a, _ in asked[1:]] == [b for _, b in asked[:-1]]  # ascending, each frame once
@@ -173,7 +173,7 @@ def test_first_frames_leave_before_the_last_are_begun_and_few_are_in_memory(mode
 
 
 def test_audio_scale_zero_leaves_the_sound_out_bit_for_bit(model) -> None:
-    plan = SamplingPlan(STEPS, audio_scale=0.0)
+    plan = SamplingSettings(STEPS, audio_scale=0.0)
     one = sample(model, [make_clip(20)], plan)[0]
     loud = replace(make_clip(20), audio=lambda a, b: torch.full((b - a, 4, 6), float("nan")))
     assert torch.equal(one, sample(model, [loud], plan)[0])
@@ -181,7 +181,7 @@ def test_audio_scale_zero_leaves_the_sound_out_bit_for_bit(model) -> None:
 
 
 def test_without_a_driver_the_model_sees_black(model) -> None:
-    plan = SamplingPlan(STEPS)
+    plan = SamplingSettings(STEPS)
     one = sample(model, [make_clip(20, driven=False)], plan)[0]
     black = replace(make_clip(20), driven=lambda a, b: torch.zeros(b - a, 3, 8 * GRID, 8 * GRID))
     assert_near(one, sample(model, [black], plan)[0])
@@ -189,15 +189,15 @@ def test_without_a_driver_the_model_sees_black(model) -> None:
 
 def test_callbacks_see_every_step_and_may_change_latents(model) -> None:
     steps = []
-    sample(model, [make_clip(9)], SamplingPlan(STEPS), on_step_end=lambda segment, step, latents: steps.append((segment.first, step)))
+    sample(model, [make_clip(9)], SamplingSettings(STEPS), on_step_end=lambda segment, step, latents: steps.append((segment.first, step)))
     assert steps == [(0, 0), (0, 1), (0, 2)]
     count = []
-    plan = SamplingPlan(STEPS, window_batch=2)
-    denoiser = Denoiser(model, make_scheduler(), plan, on_evaluation=count.append)
+    plan = SamplingSettings(STEPS, window_batch=2)
+    denoiser = Denoiser(model, make_scheduler(), plan)
     clip = make_clip(40)
-    list(denoiser.run([clip]))
+    list(denoiser.run([clip], count.append))
     assert sum(count) == denoiser.evaluations([clip]) == STEPS * 4
-    zero = sample(model, [make_clip(9)], SamplingPlan(STEPS), on_step_end=lambda segment, step, latents: torch.zeros_like(latents))
+    zero = sample(model, [make_clip(9)], SamplingSettings(STEPS), on_step_end=lambda segment, step, latents: torch.zeros_like(latents))
     assert not zero[0].any()
 
 
@@ -211,22 +211,22 @@ def test_model_without_temporal_modules_sees_frames_alone(model) -> None:
     ).eval()  # fmt: skip
     frames = torch.rand(20, 3, 8 * GRID, 8 * GRID)
     clip = ClipConditions(20, torch.randn(4, GRID, GRID), lambda a, b: frames[a:b], None, 0)
-    wide, narrow = (sample(still, [clip], SamplingPlan(STEPS, window_size=size, window_overlap=0))[0] for size in (16, 1))
+    wide, narrow = (sample(still, [clip], SamplingSettings(STEPS, window_overlap=0), window_size=size)[0] for size in (16, 1))
     assert_near(wide, narrow)
 
 
 def test_step_cache_at_zero_changes_nothing_and_skips_more_the_higher_it_is(model) -> None:
     from inference.models.block_cache import BlockCache
 
-    plan = SamplingPlan(12)
+    plan = SamplingSettings(12)
     exact = sample(model, [make_clip(24)], plan)[0]
-    assert torch.equal(exact, sample(model, [make_clip(24)], replace(plan, cache_threshold=0.0))[0])
+    assert torch.equal(exact, sample(model, [make_clip(24)], replace(plan, step_cache=0.0))[0])
     errors, counts, calls = [], [], []
     tail = model.denoiser.transformer_blocks[1]
     handle = tail.register_forward_hook(lambda *_: calls.append(1))
     for threshold in (0.0, 0.2, 1.0):
         calls.clear()
-        found = sample(model, [make_clip(24)], replace(plan, cache_threshold=threshold))[0]
+        found = sample(model, [make_clip(24)], replace(plan, step_cache=threshold))[0]
         errors.append(((found - exact).abs().mean() / exact.abs().mean()).item())
         counts.append(len(calls))
     handle.remove()
@@ -239,6 +239,6 @@ def test_step_cache_at_zero_changes_nothing_and_skips_more_the_higher_it_is(mode
     assert torch.equal(cache.rest(first * 1.4), first * 3)
     assert cache.rest(first * 2) is None
     assert (cache.evaluated, cache.skipped) == (2, 1)
-    for wrong in ({"window_shift": 3}, {"window_batch": 2}, {"cache_threshold": 2.0}):
+    for wrong in ({"window_shift": 3}, {"window_batch": 2}, {"step_cache": 2.0}):
         with pytest.raises(ValueError, match="step_cache"):
-            replace(plan, **{"cache_threshold": 0.1, **wrong})
+            replace(plan, **{"step_cache": 0.1, **wrong})

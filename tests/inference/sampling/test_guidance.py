@@ -59,19 +59,44 @@ def test_presets_are_arguments_of_the_call() -> None:
     assert list(known) == ["paper", "balanced", "fast"]
     parameters = inspect.signature(MegActorSigmaPipeline.__call__).parameters
     for one in known.values():
-        assert set(one.arguments()) <= set(parameters)
-        assert one.sampler in SAMPLERS
+        settings = one.sampling.to_tree()
+        assert settings.pop("sampler") in SAMPLERS
+        assert set(settings) <= set(parameters)
     with pytest.raises(UserError, match="did you mean 'fast'"):
         preset("fsat")
 
 
-def test_call_and_prepare_take_the_same_settings() -> None:
+def test_the_calls_keywords_are_the_settings_with_the_same_defaults() -> None:
     import inspect
+    from dataclasses import asdict
 
     from inference.pipeline import MegActorSigmaPipeline
+    from inference.sampling.settings import SamplingSettings
 
-    call, prepare = (inspect.signature(f).parameters for f in (MegActorSigmaPipeline.__call__, MegActorSigmaPipeline.prepare))
-    assert {name: p.default for name, p in call.items() if name != "output_type"} == {name: p.default for name, p in prepare.items()}
+    call = {name: p.default for name, p in inspect.signature(MegActorSigmaPipeline.__call__).parameters.items()}
+    settings = asdict(SamplingSettings())
+    assert settings.pop("sampler") is None  # the pipeline's own
+    assert settings.items() <= call.items()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"num_inference_steps": 0}, "num_inference_steps is 0"),
+        ({"window_batch": 0}, "window_batch is 0"),
+        ({"audio_scale": -0.1}, "audio_scale is -0.1"),
+        ({"guidance_scale": 31.0}, "guidance_scale is 31.0"),
+        ({"guidance_interval": (0.5, 0.2)}, "two fractions"),
+        ({"step_cache": 2.0}, "step_cache is 2.0"),
+        ({"step_cache": 0.1, "window_shift": 3}, "window_shift 0"),
+        ({"sampler": "eulr"}, "did you mean 'euler'"),
+    ],
+)
+def test_settings_out_of_range_are_refused_when_they_are_made(wrong: dict, said: str) -> None:
+    from inference.sampling.settings import SamplingSettings
+
+    with pytest.raises(UserError, match=said):
+        SamplingSettings(**wrong)
 
 
 @pytest.mark.parametrize("mode", ["vae", "model"])

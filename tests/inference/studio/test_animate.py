@@ -1,6 +1,7 @@
 """Requests carried out: real files in, playable files out, nothing half-written, mistakes in one line."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,9 +27,7 @@ CLICK_S = 0.31
 
 @pytest.fixture(scope="module")
 def pipe():
-    pipe = tiny_pipeline()
-    pipe._landmarks = PlantedBackend()
-    return pipe
+    return tiny_pipeline(landmarks=PlantedBackend())
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +133,8 @@ def test_an_interruption_leaves_nothing(pipe, sources: Path, tmp_path: Path) -> 
 
 
 def test_a_video_may_be_the_portrait(pipe, sources: Path, tmp_path: Path) -> None:
-    animate(pipe, Request(str(sources / "you25.mp4"), str(tmp_path / "out.mp4"), driving=str(sources / "mute.mp4"), num_inference_steps=1))
+    portrait = str(sources / "you25.mp4")
+    animate(pipe, replace(request(sources, tmp_path / "out.mp4", driving="mute.mp4"), reference=portrait))
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(pipe, sources: Path, tmp_path:
 
 
 def test_no_face_is_one_line(sources: Path, tmp_path: Path) -> None:
-    blind = tiny_pipeline()
-    blind._landmarks = PlantedBackend(missing=range(100))
+    blind = tiny_pipeline(landmarks=PlantedBackend(missing=range(100)))
     with pytest.raises(UserError, match="no face"):
         animate(blind, request(sources, tmp_path / "out.mp4", driving="mute.mp4"))
 

@@ -1,18 +1,18 @@
 """What the app does, without a browser: previews follow the settings, nothing is looked for twice, mistakes are one line."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from curation.face_crop import warp
+from curation.landmarks import make_backend
+from inference.driving import ModelPicture, open_driver
 from inference.models.components import load_inference_config
 from inference.pipeline.folder import CLASS_NAME, FORMAT, PIPELINE_FILE
-from inference.studio.animate import read_driving, read_reference
+from inference.pipeline.inputs import model_picture
 from inference.studio.loading import LoadOptions, settings_of
 from inference.studio.preview import crop_overlay, preview_file
 from inference.studio.request import Request
@@ -48,6 +48,10 @@ def studio(model) -> Studio:
     return Studio(LoadOptions(model))
 
 
+def wanted(portrait: str, driver: str, **settings) -> Request:
+    return Request.from_tree({"reference": portrait, "driving": driver, "out": "preview", **settings})
+
+
 def parts(picture: np.ndarray) -> tuple[np.ndarray, ...]:
     assert picture.shape == (PREVIEW_PX, 4 * PREVIEW_PX, 3)
     return tuple(np.split(picture, 4, axis=1))
@@ -57,7 +61,7 @@ def test_the_preview_follows_the_amplitude(files, studio):
     portrait, driver = files
 
     def shown(frame: int, **settings):
-        return parts(studio.preview(Request(reference=portrait, driving=driver, out="preview", **settings), frame).picture)
+        return parts(studio.preview(wanted(portrait, driver, **settings), frame).picture)
 
     last = N_FRAMES - 1
     own, stilled = shown(last), shown(last, motion=0.0)
@@ -83,7 +87,7 @@ def test_landmarks_are_sought_once_a_file(files, model):
     studio = Studio(LoadOptions(model))
     calls = []
     for motion in (0.0, 0.5, 1.0):
-        studio.preview(Request(reference=portrait, driving=driver, out="preview", motion=motion), 3, lambda n, total: calls.append(n))
+        studio.preview(wanted(portrait, driver, motion=motion), 3, lambda n, total: calls.append(n))
     assert calls == list(range(1, N_FRAMES + 1))
 
 
@@ -100,32 +104,31 @@ def test_mistakes_are_one_line(files, studio, tmp_path):
         Request(reference=portrait, driving=str(tmp_path / "grey.png"), out="p"): "no face found in the driver",
         Request(reference=portrait, driving=str(tmp_path / "gone.mp4"), out="p"): "cannot be read",
         Request(reference=portrait, audio="speech.wav", out="p"): "no driver",
-        Request(reference=portrait, driving=driver, out="p", roll=3.0): r"motion roll is 3\.0; it must lie in 0\.\.2",
     }.items():
         with pytest.raises(UserError, match=message) as caught:
             studio.preview(request, 0)
         assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"^motion roll is 3\.0; it must lie in 0\.\.2") as caught:
+        wanted(portrait, driver, roll=3.0)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_preview_shows_the_models_crop(files, tmp_path):
     """The same pixels as the animation will be made from, whichever model makes it."""
-    request = Request(reference=files[0], driving=files[1], out="p", retarget="none")
+    request = wanted(*files, retarget="none")
     sizes = []
     for crop_scale in (1.4, 2.4):
         options = LoadOptions(model_folder(tmp_path / str(crop_scale), crop_scale))
         shown = parts(Studio(options).preview(request, 0).picture)
-        with read_driving(stand_in(options), request, read_reference(stand_in(options), files[0]), None) as driving:
+        with open_driver(files[0], files[1], request.options, picture_of(options)) as driving:
             np.testing.assert_array_equal(shown[1], warp(driving.footage.frame(0), driving.own_matrix, PREVIEW_PX))
             np.testing.assert_array_equal(shown[3], driving.driven_frames(0, 1)[0].transpose(1, 2, 0))
             sizes.append(np.ptp(driving.reference.crop_points_px[:, 1]))
     assert sizes[0] > 1.5 * sizes[1]
 
 
-def stand_in(options: LoadOptions) -> SimpleNamespace:
-    """What opening a portrait and a driver needs of a pipeline."""
-    from curation.landmarks import make_backend
-
-    return SimpleNamespace(settings=replace(settings_of(options), size_px=PREVIEW_PX), landmarks=make_backend("facemesh"))
+def picture_of(options: LoadOptions) -> ModelPicture:
+    return model_picture(settings_of(options), lambda: make_backend("facemesh"), PREVIEW_PX)
 
 
 def test_a_preview_needs_no_model_yet(files, tmp_path, monkeypatch):

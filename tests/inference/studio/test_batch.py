@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="the pipeline needs torch: install the [trai
 pytest.importorskip("diffusers", reason="the pipeline needs diffusers: install the [train] extra")
 
 import inference.studio.batch as batch
+from inference.driving import Amplitude
 from inference.output.video_writer import open_output
 from inference.studio.loading import LoadOptions
 from manifests import UserError
@@ -27,9 +28,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     from inference.driving.sound import ArraySound
 
-    pipe = tiny_pipeline()
+    pipe = tiny_pipeline(landmarks=PlantedBackend())
     pipe.save_pretrained(tmp_path / "model")
-    pipe._landmarks = PlantedBackend()
     monkeypatch.setattr(batch, "load", lambda options, say: pipe)
     Image.fromarray(np.full((128, 128, 3), 90, np.uint8)).save(tmp_path / "me.png")
     with open_output(tmp_path / "you.mp4", Fraction(25), 3, ArraySound(make_speech(0.12))) as writer:
@@ -116,7 +116,8 @@ def test_pair_lists_of_the_evaluation_are_taken_as_they_are(place: Path) -> None
         {**pair, "pair_id": "av", "signal": "video+audio"},
     )
     tasks = {task.id: task.request for task in batch.read_tasks(file, place / "out", {}, "")}
-    assert (tasks["v"].motion, tasks["v"].audio, tasks["a"].driving, tasks["a"].audio_scale) == (0.5, None, None, 2.0)
+    assert (tasks["v"].options.amplitude, tasks["v"].audio) == (Amplitude.of(0.5), None)
+    assert (tasks["a"].driving, tasks["a"].sampling.audio_scale) == (None, 2.0)
     assert run(place, file).done == 3
     assert [row["mode"] for row in results(place)] == ["V", "A", "A+V"]
 
