@@ -218,3 +218,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_a_planted_mistake_is_found(module: str, arguments: str) -> None:
     assert wrong_command(module, arguments)
     assert wrong_module("manifests.laod")
+
+
+def test_the_map_names_every_room_once() -> None:
+    """The first column of the tables of docs/architecture.md: every folder of curation, inference and training."""
+    cells = re.findall(r"^\| (`[^|]*) \|", (ROOT / "docs" / "architecture.md").read_text(), re.M)
+    named = sorted(name for cell in cells for name in re.findall(r"`(\w+/\w+)/`", cell))
+    rooms = sorted(
+        name_of(file.parent) for package in ("curation", "inference", "training") for file in (ROOT / package).glob("*/__init__.py")
+    )
+    assert named == rooms
