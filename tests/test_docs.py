@@ -169,6 +169,19 @@ def test_make_targets_exist(page: Path) -> None:
     assert not named - targets
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "docker").glob("*.Dockerfile")), ids=lambda file: file.name)
+def test_docker_files_make_what_exists(file: Path) -> None:
+    text = re.sub(r"\\\n", " ", file.read_text())
+    targets = set(re.findall(r"^([a-z.$()/A-Z][\w.$()/-]*):", (ROOT / "Makefile").read_text().replace("$(VENV)", ".venv"), re.M))
+    made = [target for line in re.findall(r"^RUN (.*)$", text, re.M) for target in re.findall(r"(?:^|&& *)make ([\w./-]+)", line)]
+    assert made
+    assert not set(made) - targets
+    assert not {word for word in re.findall(r"^(\w+)", text, re.M)} - {"FROM", "RUN", "WORKDIR", "COPY", "ENV", "ENTRYPOINT", "CMD"}
+    default = re.findall(r'^CMD \["(.*)"\]$', text, re.M)
+    assert set(default) <= targets
+    assert len(default) == 1
+
+
 def test_files_exist(page: Path) -> None:
     pattern = re.compile(rf"(?<![\w/.:-])((?:{PACKAGES}|configs|docs|tests|docker)/[\w/.*-]*)")
     named = {match.rstrip(".") for code in code_of(page.read_text()) for match in pattern.findall(code)}
