@@ -34,6 +34,26 @@ def inference_config(config: TrainingConfig) -> InferenceConfig:
     return replace(inference, grey_driver=inference.grey_driver or config.data.augment.grey_share == 1)
 
 
+def missing_variants(config: TrainingConfig, table: ClipTable) -> str | None:
+    """What to say where the share of driving variants cannot be kept; None where it can, or is 0.
+
+    Raises:
+        UserError: no clip has a variant, and `data.require_variants` is set.
+    """
+    data = config.data
+    n_with = sum(bool(clip.variants) for clip in table.clips)
+    if not data.variant_share or n_with == len(table):
+        return None
+    told = (
+        f"data.variant_share is {data.variant_share:g}, and {n_with or 'none'} of {len(table)} clips have a face-swapped or stylised "
+        "variant: without them the driver is always the target's own face. `python -m training augment` makes them; "
+        "--set data.variant_share=0 trains without"
+    )
+    if not n_with and data.require_variants:
+        raise UserError(told)
+    return told
+
+
 def train(
     config: TrainingConfig,
     manifest: str,
@@ -63,6 +83,7 @@ def train(
     own_cache = config.data.latent_cache == AUTO_CACHE
     opened = OpenManifest.read(manifest)
     table = open_clips(replace(config.data, latent_cache=None) if own_cache else config.data, inference, opened, config.stage)
+    without = missing_variants(config, table)
     record = {
         "config": configuration.to_tree(config),
         "inference": inference.to_tree(),
@@ -78,6 +99,8 @@ def train(
     accelerator.wait_for_everyone()
     say(f"{'continues' if continues else 'starts'} {out} on {_device_text(accelerator)}, from {start.text()}")
     say(f"data: {table.describe()} ({manifest})")
+    if without:
+        say(f"WARNING: {without}")
     if own_cache:
         config = with_own_cache(config, opened, out, accelerator, say)
         table = open_clips(config.data, inference, opened, config.stage)

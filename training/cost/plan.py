@@ -15,6 +15,8 @@ from training.loop.stages import NAMES, TRAINED
 from training.run import inference_config
 
 MEASURED_STEPS = 3
+# SDXL's U-Net at 512 px by torch's FlopCounterMode: 1.59 TFLOP; 10 of 25 steps (strength 0.4), each with and without the prompt.
+STYLISE_TFLOP = 1.59 * 10 * 2
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,23 @@ class Plan:
             f"{self.step_tflop:,.2f} TFLOP, {self.step_s:.3g} s ({config.batch_size / self.step_s:,.1f} samples/s)",
             f"{config.steps:,} steps: {duration(round(self.hours * 3600))}, {self.hours * self.devices:,.1f} device hours"
             + ("" if self.dollars is None else f", {self.dollars:,.2f} dollars at {self.dollars_per_hour:g} an hour and device"),
+            *self._variants(),
             "not counted: autoencoder and sound encoder (cache them), checkpoints, validation, sample videos",
         ]
         return "\n".join(lines)
+
+    def _variants(self) -> list[str]:
+        """What the driving variants cost that the data asks for; their network runs once a picture, whatever the number of steps."""
+        data = self.config.data
+        if not data.variant_share:
+            return []
+        rate = self.step_tflop / self.step_s  # of all devices
+        a_clip = data.cached_frames * STYLISE_TFLOP / rate
+        return [
+            f"driving variants ({data.variant_share:.0%} of the samples): {data.cached_frames} pictures a clip; stylised "
+            f"{STYLISE_TFLOP:.0f} TFLOP each, about {a_clip:.3g} s a clip, "
+            f"{duration(round(1000 * a_clip))} for 1,000 clips; a swap costs far less (training augment)"
+        ]
 
     def _fits(self) -> str:
         if self.memory_gb is None:

@@ -16,7 +16,7 @@ from curation import face_crop
 from manifests import LandmarkIndex, UserError
 from training.data.draws import draws
 
-VARIANT_COLUMNS = ("driven_swap_path", "driven_stylise_path")  # filled by `python -m training augment`
+VARIANT_KINDS = ("swap", "stylise")  # `python -m training augment` fills driven_KIND_path and driven_KIND_frames
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class TrainingClip:
 
     Attributes:
         variants: videos of the same frames, cut by the clip's first square, whose faces were swapped or stylised.
+        variant_frames: of each, the frames of the clip that were made; None where all were.
+        split: of the manifest.
     """
 
     clip_id: str
@@ -33,6 +35,13 @@ class TrainingClip:
     start_ms: int
     end_ms: int | None
     variants: tuple[str, ...] = ()
+    variant_frames: tuple[tuple[int, ...] | None, ...] = ()
+    split: str = "train"
+
+    def variant_has(self, variant: int, frames: Sequence[int]) -> bool:
+        """Whether a variant shows all of these frames."""
+        made = self.variant_frames[variant] if self.variant_frames else None
+        return made is None or set(frames) <= set(made)
 
 
 @dataclass(frozen=True)
@@ -144,13 +153,17 @@ def load_clips(manifest: str | os.PathLike | OpenManifest, where: str, split: st
 
 
 def _training_clip(row: dict) -> TrainingClip:
+    kinds = [kind for kind in VARIANT_KINDS if _is_text(row.get(f"driven_{kind}_path"))]
+    made = [row.get(f"driven_{kind}_frames") for kind in kinds]
     return TrainingClip(
         clip_id=row["clip_id"],
         identity=str(row["identity"]),
         video_path=row["video_path"],
         start_ms=int(row["start_ms"]),
         end_ms=None if pd.isna(row["end_ms"]) else int(row["end_ms"]),
-        variants=tuple(row[name] for name in VARIANT_COLUMNS if _is_text(row.get(name))),
+        variants=tuple(row[f"driven_{kind}_path"] for kind in kinds),
+        variant_frames=tuple(tuple(int(k) for k in frames) if isinstance(frames, list | np.ndarray) else None for frames in made),
+        split=str(row["split"]),
     )
 
 

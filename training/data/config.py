@@ -27,7 +27,8 @@ class DataConfig:
         latent_cache: folder that `python -m training cache-latents` filled; None reads the videos.
         cached_frames: that command keeps about so many frames of each clip and square, in runs as long as a sample of its stage.
         variant_share: share of the samples whose driven frames come from an offline variant (face swap, stylisation), where the clip has
-            one.
+            one of the sample's frames.
+        require_variants: a manifest without any variant ends the run (where `variant_share` is not 0), instead of a warning.
         max_skips: so many broken clips in a row for one sample end the training.
         media: bounds of the decoder.
     """
@@ -43,6 +44,7 @@ class DataConfig:
     latent_cache: str | None = None
     cached_frames: int = 64
     variant_share: float = 0.5
+    require_variants: bool = False
     max_skips: int = 32
     modality: ModalityConfig = field(default_factory=ModalityConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -123,6 +123,8 @@ class TrainingDataset(Dataset):
             wanted = "a frame" if self._num_frames == 1 else f"{self._num_frames} frames in a row"
             raise ClipError("too_short", f"it has not {wanted} with a face and a reference {data.min_gap_frames} frames away")
         variant = int(which * len(clip.variants)) if clip.variants and use_variant < data.variant_share else None
+        if variant is not None and not clip.variant_has(variant, chosen[1]):
+            variant = None
         return self._source.frames(clip, crop, chosen[0], chosen[1], self._stage > 1, variant)
 
     def _assemble(

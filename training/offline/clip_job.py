@@ -112,8 +112,14 @@ class RayClipWorker:
     def __call__(self, task: str) -> Tally:
         total = Tally()
         for tree in json.loads(task):
-            total.add(_one(self._folder, self._work, TrainingClip(**{**tree, "variants": tuple(tree["variants"])})))
+            total.add(_one(self._folder, self._work, _clip_of(tree)))
         return total
+
+
+def _clip_of(tree: dict[str, Any]) -> TrainingClip:
+    """From JSON, which has no tuples."""
+    frames = tuple(None if made is None else tuple(made) for made in tree["variant_frames"])
+    return TrainingClip(**{**tree, "variants": tuple(tree["variants"]), "variant_frames": frames})
 
 
 def _one(folder: Path, work: ClipWork, clip: TrainingClip) -> Tally:

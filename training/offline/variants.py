@@ -1,7 +1,8 @@
 """Offline variants of clips for the driving image: one video a clip, cut by its first square, whose faces were swapped or stylised.
 
-`python -m training augment` makes a new manifest beside copies of the landmarks: the same rows with two more columns,
-`driven_KIND_path` and `driven_KIND_problem`. The loader takes driven frames from a variant and everything else from the clip.
+`python -m training augment` makes a new manifest beside copies of the landmarks: the same rows with three more columns, `driven_KIND_path`,
+`driven_KIND_frames` and `driven_KIND_problem`. The loader takes driven frames from a variant and everything else from the clip. Only frames
+that a latent cache of the same `cached_frames` keeps are made, because each costs a pass of a large network.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from manifests.atomic import atomic_path, put
 from manifests.errors import did_you_mean
 from manifests.landmarks import LANDMARKS_DIR
 from manifests.schema import column_of
-from training.data.clips import ClipGeometry, ClipTable, TrainingClip, clip_geometry, load_clips
+from training.data.clips import VARIANT_KINDS, ClipGeometry, ClipTable, TrainingClip, clip_geometry, load_clips
 from training.data.draws import draws
+from training.data.latent_cache import chosen_frames
 from training.offline.clip_job import failures, is_done, run_clips
 from training.offline.geometry import GeometryBound, GeometryCheck
 from training.offline.stylise import SdxlStylist, StyliseConfig
 from training.offline.swap import EMBEDDER, SWAPPER, OnnxSwapper
 
-KINDS = ("swap", "stylise")
 _FRAMES_AT_ONCE = 16
 _GPU_MEMORY_MIB = {"swap": 2048, "stylise": 12_288}
 _RUN_FILE = "variants.json"
@@ -54,6 +55,8 @@ class VariantConfig:
         crop_scale: as in the inference configuration.
         crf: quality of x264.
         seed: of the draws of identities and prompts.
+        cached_frames, run_frames, frame_stride: which frames are made: those of the latent cache of a stage whose samples have `run_frames`
+            frames (`cached_frames`, `num_frames` and `frame_stride` of the training's data). cached_frames 0 makes all.
         stylise: the SDXL pipeline.
         bound: how far eyes and mouth may move.
         media: bounds of the decoder.
@@ -64,6 +67,9 @@ class VariantConfig:
     crop_scale: float = HEAD_SCALE
     crf: int = 17
     seed: int = 0
+    cached_frames: int = 64
+    run_frames: int = 16
+    frame_stride: int = 1
     stylise: StyliseConfig = field(default_factory=StyliseConfig)
     bound: GeometryBound = field(default_factory=GeometryBound)
     media: MediaLimits = field(default_factory=MediaLimits)
@@ -101,27 +107,32 @@ class VariantWork:
         self._reader.close()
 
     def make(self, clip: TrainingClip) -> float:
-        """Decodes the clip once, changes its frames, checks their geometry, writes the video."""
+        """Decodes the clip once, changes its frames, checks their geometry, writes the video; a frame that is not made repeats the last."""
         geometry = self.geometry(clip)
         matrix = face_crop.crop_matrix(geometry.squares[0], self._config.size_px)
         points = face_crop.transform_points(geometry.points_px, matrix)
         self._changer.begin(clip)
         n_frames = len(points)
-        seen = np.flatnonzero(geometry.seen)
-        looked_at = set(
-            seen[np.round(np.linspace(0, len(seen) - 1, min(len(seen), self._config.bound.checked_frames))).astype(int)].tolist()
-        )
+        made = frames_made(self._config, geometry)
+        if not len(made):
+            raise ClipError("too_short", f"it has not {self._config.run_frames} frames in a row with a face")
+        checked = np.intersect1d(made, np.flatnonzero(geometry.seen))
+        spread = np.round(np.linspace(0, len(checked) - 1, min(len(checked), self._config.bound.checked_frames))).astype(int)
+        looked_at, chosen = set(checked[spread].tolist()), set(made.tolist())
         before: list[np.ndarray] = []
         after: list[np.ndarray] = []
 
         def changed() -> Iterator[np.ndarray]:
+            last = np.zeros((self._config.size_px, self._config.size_px, 3), np.uint8)
             for start, pictures in self._chunks(clip, matrix, n_frames):
-                results = self._changer.change(pictures, points[start : start + len(pictures)])
-                for k, (original, result) in enumerate(zip(pictures, results, strict=True), start):
-                    if k in looked_at:
+                rows = [k for k in range(len(pictures)) if start + k in chosen]
+                results = dict(zip(rows, self._changer.change(pictures[rows], points[start:][rows]), strict=True)) if rows else {}
+                for k, original in enumerate(pictures):
+                    last = results.get(k, last)
+                    if start + k in looked_at:
                         before.append(original)
-                        after.append(result)
-                    yield result
+                        after.append(last)
+                    yield last
 
         target = variant_file(self._folder, clip.clip_id)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,10 +142,10 @@ class VariantWork:
             if written < n_frames:
                 raise ClipError("truncated", f"{written} of the {n_frames} frames with landmarks can be decoded")
             self._check.require_same(before, after)
-        return n_frames * 1000 / self._config.fps
+        return len(made) * 1000 / self._config.fps
 
     def geometry(self, clip: TrainingClip) -> ClipGeometry:
-        return clip_geometry(self._table.landmarks, clip.clip_id, self._config.crop_scale, 1, 0.0)
+        return geometry_of(self._table, clip, self._config)
 
     def face_of(self, clip: TrainingClip) -> tuple[np.ndarray, np.ndarray]:
         """The picture (S, S, 3) in the middle of a clip's seen frames, and its points (68, 2)."""
@@ -146,14 +157,14 @@ class VariantWork:
         return face_crop.warp(picture, matrix, self._config.size_px), face_crop.transform_points(geometry.points_px[frame], matrix)
 
     def other_identity(self, clip: TrainingClip, attempt: int) -> TrainingClip:
-        """A clip of somebody else, drawn by the clip's id.
+        """A training clip of somebody else, drawn by the clip's id: a face of the other splits must not be learnt from.
 
         Raises:
             UserError: there is nobody else.
         """
-        others = [other for other in self._table.clips if other.identity != clip.identity]
+        others = [other for other in self._table.clips if other.identity != clip.identity and other.split == "train"]
         if not others:
-            raise UserError("all clips show one identity: there is no other face to swap in")
+            raise UserError("no clip of split train shows another identity: there is no other face to swap in")
         number = int.from_bytes(hashlib.blake2b(clip.clip_id.encode(), digest_size=7).digest(), "big")
         return others[int(draws(self._config.seed, 0, number, "swap", attempt).integers(len(others)))]
 
@@ -219,15 +230,34 @@ class _Paint:
         return self._stylist.stylise(pictures, self._prompt, self._seed)
 
 
+def geometry_of(table: ClipTable, clip: TrainingClip, config: VariantConfig) -> ClipGeometry:
+    """The clip's landmarks and first square."""
+    return clip_geometry(table.landmarks, clip.clip_id, config.crop_scale, 1, 0.0)
+
+
 def variant_file(folder: Path, clip_id: str) -> Path:
     return folder / clip_id[:2] / f"{clip_id}.mp4"
 
 
-def variant_columns(kind: str) -> tuple[Column, Column]:
+def frames_made(config: VariantConfig, geometry: ClipGeometry) -> np.ndarray:
+    """(N,) the clip's frames that a variant shows, ascending; empty where the clip is too short."""
+    if not config.cached_frames:
+        return np.arange(len(geometry.times_ms))
+    return chosen_frames(geometry.seen, config.cached_frames, config.run_frames, config.frame_stride)
+
+
+def variant_columns(kind: str) -> tuple[Column, Column, Column]:
     """The columns that a kind adds to a manifest."""
     return (
         Column(
             f"driven_{kind}_path", pa.string(), "", f"video for the driving image, faces changed by {kind}; null where there is none", 1
+        ),
+        Column(
+            f"driven_{kind}_frames",
+            pa.list_(pa.int32()),
+            "frames",
+            f"the clip's frames that the {kind} video shows; null where it shows all",
+            1,
         ),
         Column(
             f"driven_{kind}_problem", pa.string(), "", f"why the clip has no {kind} variant; null where it has one or none was asked for", 1
@@ -277,8 +307,8 @@ def make_variants(
     Raises:
         UserError: no clips, weights that are missing, an OUT of another run.
     """
-    if kind not in KINDS:
-        raise UserError(f"kind is {kind!r}{did_you_mean(kind, KINDS)}")
+    if kind not in VARIANT_KINDS:
+        raise UserError(f"kind is {kind!r}{did_you_mean(kind, VARIANT_KINDS)}")
     home = Path(str(manifest).rpartition("/")[0] or ".") if str(manifest).endswith(".parquet") else Path(manifest)
     target = Path(out).absolute()
     if target == home.absolute():
@@ -293,7 +323,10 @@ def make_variants(
     tally = run_clips(folder, missing, VariantWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
     ids = {clip.clip_id for clip in table.clips}
     problems = {clip_id: f"{p['kind']}: {p['message']}" for clip_id, p in failures(folder).items() if clip_id in ids}
-    _write_manifest(manifest, home, target, kind, folder, problems)
+    made = {}
+    if config.cached_frames:
+        made = {clip.clip_id: frames_made(config, geometry_of(table, clip, config)).tolist() for clip in table.clips}
+    _write_manifest(manifest, home, target, kind, folder, problems, made)
     return VariantResult(target / manifests.store.MANIFEST_FILE, kind, tally.clips, len(table), problems)
 
 
@@ -313,8 +346,11 @@ def _require_same_run(target: Path, run: dict[str, Any]) -> None:
         put(file, json.dumps(run, indent=1).encode())
 
 
-def _write_manifest(manifest: str, home: Path, target: Path, kind: str, folder: Path, problems: dict[str, str]) -> None:
-    """The same rows with this kind's columns; the landmarks first, so that a manifest never stands without them."""
+def _write_manifest(
+    manifest: str, home: Path, target: Path, kind: str, folder: Path, problems: dict[str, str], made: dict[str, list[int]]
+) -> None:
+    """The same rows with this kind's columns; the landmarks first, so that a manifest never stands without them. `made`: clip id -> frames;
+    a clip that it lacks shows all."""
     (target / LANDMARKS_DIR).mkdir(parents=True, exist_ok=True)
     for file in sorted((home / LANDMARKS_DIR).glob("*.parquet")):
         copy = target / LANDMARKS_DIR / file.name
@@ -322,13 +358,14 @@ def _write_manifest(manifest: str, home: Path, target: Path, kind: str, folder: 
             with atomic_path(copy) as temporary:
                 shutil.copyfile(file, temporary)
     table = manifests.read_table(manifest)
-    path_column, problem_column = variant_columns(kind)
+    path_column, frames_column, problem_column = columns = variant_columns(kind)
     rows = table.to_pylist()
     for row in rows:
         file = variant_file(folder, row["clip_id"])
         row[path_column.name] = str(file) if file.is_file() else None
+        row[frames_column.name] = made.get(row["clip_id"]) if file.is_file() else None
         row[problem_column.name] = problems.get(row["clip_id"])
     known = {column.name for column in manifests.COLUMNS}
-    further = [column_of(f) for f in table.schema if f.name not in known | {path_column.name, problem_column.name}]
+    further = [column_of(f) for f in table.schema if f.name not in known | {column.name for column in columns}]
     run_config = manifests.run_config(manifest) | {f"augment_{kind}": json.loads((target / _RUN_FILE).read_text())}
-    manifests.write(rows, target / manifests.store.MANIFEST_FILE, run_config, (*further, path_column, problem_column))
+    manifests.write(rows, target / manifests.store.MANIFEST_FILE, run_config, (*further, *columns))

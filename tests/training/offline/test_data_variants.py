@@ -15,15 +15,21 @@ import manifests
 from curation import face_crop
 from curation.contracts import ClipError
 from curation.landmarks.arcface import alignment
+from curation.landmarks.sixty_eight import RIGID
 from curation.media import MediaReader
 from manifests.errors import UserError
-from tests.training.data_material import data_config, embedded, face_points, picture, write_manifest
+from tests.inference.driving.test_patches import talking
+from tests.training.data_material import data_config, embedded, face_points, picture, rewrite, write_manifest
 from training.cli import main
+from training.config import load_training_config
+from training.data.clips import load_clips
+from training.data.frames import VideoFrames
 from training.data.loader import make_loader, open_clips
-from training.offline.geometry import GeometryBound, part_shifts
+from training.offline.geometry import GeometryBound, difference, part_shifts
 from training.offline.stylise import StyliseConfig
 from training.offline.swap import OnnxSwapper, paste
-from training.offline.variants import VariantConfig, make_variants, variant_file
+from training.offline.variants import VariantConfig, VariantWork, make_variants, variant_file
+from training.run import missing_variants
 
 SIZE_PX = 128
 
@@ -99,7 +105,7 @@ def store(tmp_path, monkeypatch):
 
 
 def config(**settings):
-    return VariantConfig(size_px=SIZE_PX, **settings)
+    return VariantConfig(**{"size_px": SIZE_PX, "cached_frames": 0} | settings)
 
 
 def quiet(line):
@@ -187,6 +193,46 @@ def test_shifts_are_counted_by_part() -> None:
     shifts = part_shifts(before, after)
     assert shifts["mouth"] == pytest.approx([0, 0.2, np.inf])
     assert shifts["right eye"] == pytest.approx([0, 0, np.inf])
+
+
+def standing_still(points: np.ndarray) -> np.ndarray:
+    """The same head, whose eyes and mouth keep their median shape and place in it: speech and blinks are gone."""
+    base = points[:, RIGID].mean(axis=1, keepdims=True)
+    result = points - base
+    moving = np.setdiff1d(np.arange(36, 68), RIGID)
+    result[:, moving] = np.median(result[:, moving], axis=0)
+    return result + base
+
+
+def test_a_variant_that_lies_right_and_does_not_move_is_refused() -> None:
+    """Its points lie within the bound on place nearly everywhere, which is all that was asked for before."""
+    original, _ = talking()
+    bound, rng = GeometryBound(), np.random.default_rng(1)
+    noisy = original + rng.normal(0, 0.01 * np.linalg.norm(original[0, 45] - original[0, 36]), original.shape)
+    assert difference(original, noisy, bound) is None
+    still = standing_still(original) + rng.normal(0, 0.3, original.shape)
+    only_place = GeometryBound(max_opening_error=1.0, min_correlation=-1.0)
+    assert difference(original, still, only_place) is None
+    assert "the mouth" in difference(original, still, bound)
+    late = original.copy()
+    late[:, 48:] += np.roll(original[:, 48:] - original[:, RIGID].mean(1, keepdims=True), 6, axis=0) - (
+        original[:, 48:] - original[:, RIGID].mean(1, keepdims=True)
+    )
+    assert "correlation" in difference(original, late, GeometryBound(max_opening_error=1.0, max_shift=1.0))
+    assert difference(still, still + rng.normal(0, 0.3, original.shape), bound) is None  # a face at rest need not correlate
+
+
+@pytest.mark.parametrize(("eye", "points"), [("right eye", [37, 38, 40, 41]), ("left eye", [43, 44, 46, 47])])
+def test_an_eye_that_does_not_blink_is_refused(eye, points) -> None:
+    original, _ = talking()
+    upper, lower = points[:2], points[2:]
+    blinks = np.clip(np.sin(np.arange(100) / 4), 0.0, 1.0)[:, None]
+    original[:, upper, 1] += 3 * blinks
+    original[:, lower, 1] -= 3 * blinks
+    still = original.copy()
+    still[:, points] += np.median(original[:, points] - original[:, [30]], axis=0) - (original[:, points] - original[:, [30]])
+    assert difference(original, original, GeometryBound()) is None
+    assert f"the {eye} does not open and close" in difference(original, still, GeometryBound(max_opening_error=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -279,8 +325,68 @@ def test_mistakes_are_told_in_one_line(run, tmp_path, monkeypatch, capsys) -> No
 def test_one_identity_has_nobody_to_swap_with(tmp_path, store, monkeypatch) -> None:
     monkeypatch.setattr("training.offline.variants.GeometryCheck", SameFace)
     run = write_manifest(tmp_path / "run", 2, n_frames=20, identities=1)
-    result = make_variants(config(), "swap", str(run), str(tmp_path / "out"), executor="inprocess", say=quiet)
-    assert all("one identity" in problem for problem in result.problems.values())
+    with pytest.raises(UserError, match="no clip of split train shows another identity"):
+        make_variants(config(), "swap", str(run), str(tmp_path / "out"), executor="inprocess", say=quiet)
+
+
+def test_faces_are_taken_from_training_clips_alone(run, tmp_path) -> None:
+    held_out = write_manifest(tmp_path / "run", 6, n_frames=20, video=False)
+    rewrite(held_out, lambda rows: [row | {"split": "train" if k % 3 == 0 else "test"} for k, row in enumerate(rows)])
+    table = load_clips(str(held_out), "", "all", 25.0, needs_audio=False)
+    work = VariantWork.__new__(VariantWork)
+    work._config, work._table = config(), table
+    taken = {work.other_identity(clip, attempt).split for clip in table.clips for attempt in range(5)}
+    assert taken == {"train"}
+    assert {clip.split for clip in table.clips} == {"train", "test"}
+
+
+def test_only_the_frames_that_a_cache_keeps_are_made(run, store, tmp_path, monkeypatch) -> None:
+    """The others are never shown to the network, and never drawn as a variant."""
+    monkeypatch.setattr("training.offline.variants.GeometryCheck", SameFace)
+    swapped = []
+    swap = OnnxSwapper.swap
+    monkeypatch.setattr(OnnxSwapper, "swap", lambda self, *given: swapped.append(1) or swap(self, *given))
+    some = config(cached_frames=8, run_frames=4)
+    make_variants(some, "swap", str(run), str(tmp_path / "out"), executor="inprocess", say=quiet)
+    table = manifests.load(tmp_path / "out")
+    made = [set(frames) for frames in table.driven_swap_frames]
+    assert all(0 < len(frames) <= 12 for frames in made)
+    assert len(swapped) == sum(len(frames) for frames in made)
+    data = data_config(run, variant_share=1.0, num_frames=4, cached_frames=8)
+    clips = open_clips(data, embedded(), tmp_path / "out", 3)
+    for clip, frames in zip(clips.clips, made, strict=True):
+        assert clip.variant_frames == (tuple(sorted(frames)),)
+        assert clip.variant_has(0, sorted(frames)[:4])
+        assert not clip.variant_has(0, [max(set(range(30)) - frames)])
+    asked = []
+
+    class Noting(VideoFrames):
+        def frames(self, clip, crop, reference, targets, with_audio, variant):
+            asked.append((variant, clip.variant_has(0, targets)))
+            return super().frames(clip, crop, reference, targets, with_audio, variant)
+
+    loader = make_loader(data, embedded(), clips, seed=0, stage=1, batch_size=8, source=Noting(data, embedded(), clips))
+    list(itertools.islice(loader, 4))
+    assert {(variant == 0) == has for variant, has in asked} == {True}
+    assert {has for _, has in asked} == {True, False}
+
+
+def test_a_share_of_variants_that_nobody_made_is_said_or_refused(run) -> None:
+    clips = open_clips(data_config(run), embedded(), str(run), 1)
+    for profile, share, answer in (
+        ("embedded", 0.5, "none of 3 clips have"),
+        ("paper", 0.5, None),
+        ("paper", 0.0, ""),
+        ("embedded", None, ""),
+    ):
+        overrides = () if share is None else (f"data.variant_share={share}",)
+        loaded = load_training_config(profile, 1, overrides)
+        if answer is None:
+            with pytest.raises(UserError, match=r"variant_share is 0.5, and none of 3.*training augment.*variant_share=0 trains without"):
+                missing_variants(loaded, clips)
+        else:
+            assert answer in (missing_variants(loaded, clips) or "")
+            assert bool(answer) == bool(missing_variants(loaded, clips))
 
 
 # --- stylisation ------------------------------------------------------------------------------------------------------------------------
