@@ -12,27 +12,18 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import cv2
 import numpy as np
 
+from benchmarks.rows import Row, print_rows
 from curation.contracts import Clip
 from curation.media import MediaReader
 
 N_FRAMES = 300
 N_RANDOM = 12
 SIZES_PX = ((256, 256), (512, 512), (1280, 720))
-
-
-class Row(NamedTuple):
-    """One line of the table: `achieved` and `floor` in `unit`."""
-
-    what: str
-    achieved: float
-    floor: float
-    unit: str = "frames/s"
 
 
 def synthesise(path: Path, size_px: tuple[int, int], key_every: int) -> Path:
@@ -169,7 +160,8 @@ def measure(path: Path, name: str, repeats: int) -> list[Row]:
         for _ in range(repeats):  # in turns, so that a busy moment of the machine does not hit one of them alone
             for what, do in work.items():
                 best[what] = max(best[what], per_second(do, reader.child_pid))
-    return [Row(f"{name}, {what}", best[what], best[what.partition(":")[0] + ": bare"]) for what in work if not what.endswith(": bare")]
+    measured = [what for what in work if not what.endswith(": bare")]
+    return [Row(f"{name}, {what}", best[what], best[what.partition(":")[0] + ": bare"], "frames/s") for what in measured]
 
 
 def rows() -> list[Row]:
@@ -194,10 +186,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
                 for key_every in (250, 12, 1):
                     name = f"{size_px[0]}x{size_px[1]} px, key frame every {key_every}"
                     table += measure(synthesise(Path(folder) / "clip.mp4", size_px, key_every), name, repeats)
-    width = max(len(row.what) for row in table)
-    print(f"{'':{width}} {'achieved':>10} {'floor':>10}")
-    for row in table:
-        print(f"{row.what:{width}} {row.achieved:10.1f} {row.floor:10.1f} {row.unit}")
+    print_rows(table)
     return table
 
 

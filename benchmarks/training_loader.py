@@ -14,13 +14,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 import manifests
 from benchmarks.decode import N_FRAMES, synthesise
+from benchmarks.rows import Row, print_rows
 from curation.media import MediaReader
 from inference.models.components import InferenceConfig, load_inference_config
 from training.config import TrainingConfig
@@ -28,15 +28,6 @@ from training.data.config import DataConfig
 from training.data.dataset import TrainingDataset
 from training.data.frames import VideoFrames
 from training.data.loader import make_loader, open_clips, worker_context
-
-
-class Row(NamedTuple):
-    """One line of the table: `achieved` and `floor` in `unit`."""
-
-    what: str
-    achieved: float
-    floor: float
-    unit: str = "samples/s"
 
 
 class Plan(VideoFrames):
@@ -141,7 +132,7 @@ def measure(
     for _ in range(repeats):
         best_floor = max(best_floor, floor_rate(plan, n, batch, workers))
         best_loader = max(best_loader, loader_rate(data, inference, manifest, stage, n, batch, workers))
-    return Row(name, best_loader, best_floor)
+    return Row(name, best_loader, best_floor, "samples/s")
 
 
 def main(argv: Sequence[str] | None = None) -> list[Row]:
@@ -172,10 +163,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
                 table.append(measure(f"{label}, stage {stage}", *shared))
                 if arguments.cache:
                     table.append(measure(f"{label}, stage {stage}, latent cache", *shared, Path(folder) / "cache" / label / str(stage)))
-    width = max(len(row.what) for row in table)
-    print(f"{'':{width}} {'achieved':>10} {'floor':>10} {'of floor':>9}")
-    for row in table:
-        print(f"{row.what:{width}} {row.achieved:10.1f} {row.floor:10.1f} {row.achieved / row.floor:9.1%} {row.unit}")
+    print_rows(table)
     return table
 
 

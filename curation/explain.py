@@ -21,7 +21,7 @@ from manifests.errors import UserError
 from manifests.tables import records, to_frame, to_table
 from manifests.version import code_version
 
-N_PICTURED = 4
+N_PICTURED = 4  # frames: as many as the picture has panels
 
 
 def explain_clip(out_dir: Path, name: str, saved_run: dict[str, Any], picture: Path | None = None) -> tuple[str, Path | None]:

@@ -6,7 +6,7 @@ import hashlib
 from json.encoder import encode_basestring_ascii
 from typing import Literal
 
-TEST_SHARE = 0.1
+TEST_SHARE = 0.1  # of the identities, by the hash of their names
 
 
 def _digest(*parts: str | int | None, size: int) -> bytes:

@@ -10,9 +10,9 @@ import numpy as np
 
 from curation.dwpose.session import OnnxNetwork
 
-SIZE_PX = 640
-STRIDES = (8, 16, 32)
-PAD_GREY = 114
+SIZE_PX = 640  # side of YOLOX-l's input as it was published
+STRIDES = (8, 16, 32)  # input px a cell of each of the three output grids
+PAD_GREY = 114  # of 255: what YOLOX was trained to see beyond the picture
 PERSON = 0  # of the 80 classes of COCO
 
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from curation.dwpose.session import OnnxNetwork
 
-WIDTH_PX, HEIGHT_PX = 288, 384
-N_POINTS = 133
+WIDTH_PX, HEIGHT_PX = 288, 384  # input of dw-ll_ucoco_384
+N_POINTS = 133  # of a whole body in the COCO-WholeBody order
 FACE = slice(23, 91)
-SHOULDERS = (5, 6)
+SHOULDERS = (5, 6)  # rows of the 133 points
 PADDING = 1.25  # of a person's box
 BINS_PER_PX = 2  # of SimCC
 _MEAN_RGB = np.array([123.675, 116.28, 103.53], np.float32)

@@ -35,8 +35,8 @@ from manifests.errors import UserError
 from manifests.places import Place, is_url, one_line, place
 from manifests.tables import to_frame, to_table
 
-MAX_AUTO_SHARD_CLIPS = 128
-AUTO_SHARDS = 64
+MAX_AUTO_SHARD_CLIPS = 128  # bounds what a killed worker has to do again
+AUTO_SHARDS = 64  # enough to keep tens of workers busy to the end
 
 
 @dataclass(frozen=True)

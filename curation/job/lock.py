@@ -1,4 +1,8 @@
-"""One run at a time in one directory."""
+"""One run at a time in one directory.
+
+On a disk this is one call of flock, which also ends with its process; `filelock` would add a package for it, and has nothing for object
+stores, where a lease takes its place.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from manifests import UserError
 from manifests.atomic import put
 from manifests.places import Place, is_url
 
-RENEW_S = 5.0
+RENEW_S = 5.0  # seconds between two writes of a lease: a fourth of what makes it lost
 PATIENCE_S = 20.0  # a lease that was not renewed for so long has lost its holder
 
 

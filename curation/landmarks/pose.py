@@ -42,7 +42,7 @@ _RIGHT_HALF_CM = {
 # fmt: on
 
 _MIN_POINTS = 9  # of the 13 rigid ones; any nine span all three dimensions
-_MIN_CONFIDENCE = 0.3
+_MIN_CONFIDENCE = 0.3  # of a point, in 0..1: points below are mostly guesses behind hair, hands or the edge of the picture
 
 
 def _template_cm() -> np.ndarray:

@@ -13,7 +13,7 @@ from curation.landmarks.mesh import MeshFace, Roi, point_box
 
 _SAME_FACE_IOU = 0.4  # of two landmark boxes
 SMALL = 0.15  # of the frame's longer side: beside a face smaller than this, a look at the whole frame may miss another
-_MAX_LOOKS_BETWEEN_SEARCHES = 64
+_MAX_LOOKS_BETWEEN_SEARCHES = 64  # vain searches double the gap up to here, so that clips without a second face cost little
 
 
 @dataclass(eq=False)

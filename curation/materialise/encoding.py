@@ -13,7 +13,7 @@ from curation.contracts import AUDIO_RATE_HZ
 from curation.materialise.settings import FPS, MaterialiseSettings
 
 _SAMPLES_PER_FRAME = AUDIO_RATE_HZ // FPS
-_AAC_BITS_PER_S = 64_000
+_AAC_BITS_PER_S = 64_000  # speech in mono at 16 kHz loses nothing that is heard
 # Players assume BT.709 from 720 lines on and BT.601 below, and not all read the label: (matrix, its label, primaries, transfer).
 _HD_HEIGHT_PX = 720
 _BT601, _BT709 = ("ITU601", 6, 6, 6), ("ITU709", 1, 1, 1)

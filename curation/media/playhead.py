@@ -18,7 +18,7 @@ _INTERLEAVE_S = 10.0  # how far pictures may run ahead of their sound in the fil
 _RETRY_S = (0.0, 1.0, 5.0, 20.0, math.inf)  # seeks that land too late are repeated from further ahead, at last from the file's beginning
 # MPEG program streams give few time stamps and raw streams none, so that only decoding from the beginning numbers the frames rightly.
 _NO_SEEKING = frozenset({"mpeg", "mpegvideo", "m4v", "h264", "hevc", "av1", "obu"})
-_MAX_STEP_BACK_S = 1.0
+_MAX_STEP_BACK_S = 1.0  # time stamps that go back less are a muxer's jitter, more a damaged file
 
 
 class Playhead:

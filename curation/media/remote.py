@@ -17,7 +17,7 @@ from curation.media.limits import MediaLimits
 from manifests import UserError
 from manifests.places import one_line, place
 
-_CHUNK_BYTES = 8 << 20
+_CHUNK_BYTES = 8 << 20  # a read: large enough that a store's latency counts little
 
 
 class LocalCopy:

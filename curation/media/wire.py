@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 _HEADER = struct.Struct("<II")
-_MAX_TEXT_BYTES = 1 << 26
-_MAX_PAYLOAD_BYTES = 1 << 31
+_MAX_TEXT_BYTES = 1 << 26  # 64 MiB: more comes from a child that writes garbage
+_MAX_PAYLOAD_BYTES = 1 << 31  # 2 GiB: 18 hours of sound at 16 kHz
 
 
 def send(channel: socket.socket, message: dict[str, Any], payload: bytes | memoryview = b"") -> None:

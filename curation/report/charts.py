@@ -13,9 +13,9 @@ from curation.report.rundata import RunData, fold_sources
 from curation.wording import clean, number, percent
 from manifests import Rule
 
-N_BINS = 30
-MAX_SERIES = 7
-MAX_DOTS = 2_000
+N_BINS = 30  # of about 11 px each
+MAX_SERIES = 7  # as many as the page has colours; further sources are folded into one
+MAX_DOTS = 2_000  # beyond, dots hide each other and the page grows
 TAIL = 0.002  # share of the values at either end that may lie in an open bin, so that one outlier does not squash the chart
 
 

@@ -16,8 +16,8 @@ from curation.wording import clean, duration, number, percent
 from manifests.filters import ALL_SOURCES
 from manifests.tables import records
 
-MOST_SOURCES = 30
-MOST_FAILURES = 50
+MOST_SOURCES = 30  # rows that are still read
+MOST_FAILURES = 50  # rows that are still read; the manifest has all
 STAGES = (("decode_ms", "decode"), ("landmarks_ms", "landmarks"), ("sync_ms", "lip sync"))
 COLUMNS = ("duration_ms", *(column for column, _ in STAGES))
 # Null for other reasons than a scorer that did not run.

@@ -21,9 +21,9 @@ from manifests import UserError
 from manifests.landmarks import LANDMARKS_DIR
 from manifests.tables import records
 
-MOST_TILES = 18
+MOST_TILES = 18  # each takes a decoded picture
 THUMB_PX = 256  # longer side; shown at about 180 CSS pixels, so it is sharp on dense screens
-JPEG_QUALITY = 72
+JPEG_QUALITY = 72  # of 100: no artefacts are seen at this size
 BUDGET_S = 45.0  # for all pictures of a report; slower storage gives fewer pictures, not a report that never ends
 
 NUMBERS = (

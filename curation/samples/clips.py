@@ -16,7 +16,7 @@ from curation.samples.render import render_clip
 from curation.samples.truth import SampleTruth
 from manifests import UserError
 
-_TRUNCATED_S, _TRUNCATED_SHARE = 2.0, 0.55
+_TRUNCATED_S, _TRUNCATED_SHARE = 2.0, 0.55  # length of the clip that is cut off, and the share of its bytes that stays
 
 
 def open_studio() -> tuple[Portrait, np.ndarray]:

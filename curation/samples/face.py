@@ -14,7 +14,7 @@ from curation.samples.portrait import HEAD_BOX, TEXTURE_SCALE, Portrait, fill_po
 from curation.samples.splines import ThinPlate
 
 PATCH = (172, 70, 282, 202)  # x0, y0, x1, y1 of all that an expression moves
-_GRID_STEP_PX = 3
+_GRID_STEP_PX = 3  # the warp is smooth: it is computed on every third pixel
 
 # Inner and outer edge of the lips as photographed (a smile that shows the teeth), left to right.
 _INNER_UPPER = np.array([
@@ -37,7 +37,7 @@ _TEETH = np.array([
     [239.5, 143.6], [240, 141.0], [222, 140.0],
 ])  # fmt: skip
 _SEAM_UP, _SEAM_DOWN = np.array([0.0, 0.12]), np.array([0.0, 0.22])  # closed lips show a line of shadow
-_MOUTH_CENTRE_X = 223.9
+_MOUTH_CENTRE_X = 223.9  # portrait px
 _U = np.linspace(-1, 1, 13)  # position along the lips, corner to corner
 
 # (upper lid's margin, lower lid's margin), outer edge of the picture first.
@@ -51,7 +51,7 @@ _LIDS = (
         np.array([[236, 104.5], [239, 105.9], [242, 106.5], [245, 106.8], [249, 106.9], [253, 106.1], [257.5, 104.2]]),
     ),
 )
-_LASHES_PX, _LID_PX = 2.0, 6.5
+_LASHES_PX, _LID_PX = 2.0, 6.5  # above the upper lid's margin: where the lashes begin, and the skin that a blink stretches
 
 # Mesh vertices that go down with the jaw, and what share of its way.
 _JAW = {
@@ -63,7 +63,7 @@ _STILL = (
     2, 98, 327, 129, 358, 4, 6, 168, 33, 133, 145, 159, 362, 263, 374, 386, 10, 67, 297, 117, 346, 123, 352, 50, 280, 147, 376, 58, 288,
     132, 361,
 )  # fmt: skip
-_BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
+_BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)  # mesh vertices that go with the brows
 _STILL_NECK = np.array([[200, 193], [224, 195], [246, 192], [188, 182], [253, 178]], float)
 _LOWER_LANDMARKS = frozenset([*range(3, 14), *range(55, 60), 65, 66, 67])  # of the 68: jaw, lower lip; they follow the lower warp
 

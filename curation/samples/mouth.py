@@ -13,7 +13,7 @@ import numpy as np
 
 from curation.samples.phonemes import Phone
 
-REST_WIDTH_PX = 35.5
+REST_WIDTH_PX = 35.5  # of closed lips at rest, corner to corner, portrait px
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MouthTrack:
     jaw_px: np.ndarray
 
 
-_SPREAD, _NEUTRAL, _ROUND = 39.0, 35.0, 25.0
+_SPREAD, _NEUTRAL, _ROUND = 39.0, 35.0, 25.0  # width of the lips, portrait px: as in `ee`, at rest, as in `oo`
 VISEMES: dict[str, Viseme] = {
     "AA": Viseme(11.5, 34.5, 0.0, 1.0, 0.7), "AE": Viseme(10.0, 38.0, 0.0, 1.0, 0.8), "AH": Viseme(8.0, 35.0, 0.0, 1.0, 0.5),
     "AX": Viseme(4.5, 35.0, 0.0, 0.6, 0.3), "AO": Viseme(9.0, 28.0, 0.7, 1.0, 1.0), "EH": Viseme(7.5, 37.5, 0.0, 1.0, 0.8),

@@ -16,7 +16,7 @@ import numpy as np
 from curation.samples.splines import ThinPlate
 from manifests import UserError
 
-PORTRAIT_SIZE_PX = 512
+PORTRAIT_SIZE_PX = 512  # side of scikit-image's astronaut
 TEXTURE_SCALE = 3  # texture pixels a portrait pixel, for the head
 PLATE_SCALE = 2  # the same for the plate, which has nothing as fine as an eye
 HEAD_BOX = (124, 0, 332, 262)  # x0, y0, x1, y1 of the part of the portrait that the head layer covers
@@ -36,7 +36,7 @@ _NECK = np.array([
 ], float)  # fmt: skip
 _JAW_SIDES = np.array([[181, 137], [183, 146], [185, 156], [186, 166], [268, 138.5], [265, 148], [260, 158], [256, 168]])
 _FACE_CENTRE = np.array([224.0, 150.0])
-_DEEPEST_PX = 58.0
+_DEEPEST_PX = 58.0  # portrait px: the surface is cut off there, where the mesh says nothing of the head's back
 _HAIR_CENTRE = np.array([226.0, 92.0])
 _COLLAR_TOP_Y = 188.0  # below this line the head layer is black cloth and may fade out unseen
 

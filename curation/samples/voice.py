@@ -14,9 +14,9 @@ from curation.samples.phonemes import Phone
 
 STEP_S = 0.005  # control rate of the voice's parameters
 GRAIN = 1024  # samples: 64 ms, ten time constants of the narrowest resonance
-UPPER_FORMANTS_HZ = (4150.0, 5300.0, 6600.0)
-BANDWIDTHS_HZ = (80.0, 110.0, 160.0, 250.0, 350.0, 500.0)
-NASAL_POLE_HZ, NASAL_ZERO_HZ = 290.0, 900.0
+UPPER_FORMANTS_HZ = (4150.0, 5300.0, 6600.0)  # the fourth to sixth, which differ between speakers rather than sounds
+BANDWIDTHS_HZ = (80.0, 110.0, 160.0, 250.0, 350.0, 500.0)  # of the six formants
+NASAL_POLE_HZ, NASAL_ZERO_HZ = 290.0, 900.0  # what the open nose adds to nasals, and takes away
 
 
 def synthesise(phones: list[Phone], *, pitch_hz: float = 200.0, formant_scale: float = 1.0, seed: int = 0) -> np.ndarray:

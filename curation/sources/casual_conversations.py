@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,29 @@ _V2_NAME = re.compile(r"([0-9]{1,6})_.+\.mp4", re.IGNORECASE)
 
 
 @dataclass
-class CasualConversations1(Source):
+class _Annotated(Source):
+    """What both versions share: a folder whose index is looked for when the source is made."""
+
+    root: str
+    _log: IndexLog = field(default_factory=IndexLog, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._index()
+
+    def report(self) -> IndexReport:
+        return self._log.report()
+
+    @abstractmethod
+    def _index(self) -> Place:
+        """The file of annotations.
+
+        Raises:
+            UserError: it is nowhere.
+        """
+
+
+@dataclass
+class CasualConversations1(_Annotated):
     """Every file that `CC_annotations/CasualConversations.json` lists, below `root`.
 
     Args:
@@ -28,12 +51,6 @@ class CasualConversations1(Source):
 
     name = "ccv1"
     licence = "Casual Conversations data user agreement (Meta)"
-
-    root: str
-    _log: IndexLog = field(default_factory=IndexLog, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._index()
 
     def clips(self) -> Iterator[Clip]:
         self._log = IndexLog()
@@ -60,9 +77,6 @@ class CasualConversations1(Source):
                 seen.add(path)
                 yield self._clip(path, person)
 
-    def report(self) -> IndexReport:
-        return self._log.report()
-
     def _clip(self, name: str, person: str) -> Clip:
         path = place(self.root) / name
         if not (path.exists() if is_url(path) else os.path.lexists(path)):
@@ -74,7 +88,7 @@ class CasualConversations1(Source):
 
 
 @dataclass
-class CasualConversations2(Source):
+class CasualConversations2(_Annotated):
     """Every video that `annotations/CasualConversationsV2.json` lists, found by its name anywhere below `root`.
 
     Args:
@@ -83,12 +97,6 @@ class CasualConversations2(Source):
 
     name = "ccv2"
     licence = "Casual Conversations v2 data user agreement (Meta)"
-
-    root: str
-    _log: IndexLog = field(default_factory=IndexLog, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._index()
 
     def clips(self) -> Iterator[Clip]:
         self._log = IndexLog()
@@ -109,9 +117,6 @@ class CasualConversations2(Source):
                 path = str(place(self.root) / name)
                 self._log.lacks(path)
             yield Clip(self.name, name, f"ccv2:{person}", path, licence=self.licence)
-
-    def report(self) -> IndexReport:
-        return self._log.report()
 
     def _index(self) -> Place:
         return index_folder(self.root, "annotations", "CCv2_annotations", ".", holds=V2_INDEX) / V2_INDEX

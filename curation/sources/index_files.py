@@ -22,7 +22,7 @@ from manifests.places import Place, place
 Box: TypeAlias = tuple[float, float, float, float]
 
 MAX_MS = 100 * 3_600_000  # no recording is longer; keeps absurd numbers out of the manifest
-MAX_COORDINATE_PX = 1e5
+MAX_COORDINATE_PX = 1e5  # no picture is wider; keeps absurd boxes out of the manifest
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _SPACE = re.compile(r"\s*")

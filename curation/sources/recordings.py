@@ -20,7 +20,7 @@ from curation.contracts import Clip
 
 _KEY = r"^youtube:(?P<id>[A-Za-z0-9_-]{11})(?P<cut>@(?:(?P<from>[0-9]+)-(?P<to>[0-9]+)|\?))?/"
 _BOX = ["face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px"]
-_SAME_FACE_IOU = 0.5
+_SAME_FACE_IOU = 0.5  # of two crops of one recording; faces side by side overlap less
 
 # Of two copies the one that shows the face larger and carries sound is worth more; other sources follow in alphabetical order.
 PREFERENCE = ("hdtf", "multitalk", "talkinghead1kh", "voxceleb1", "voxceleb2")

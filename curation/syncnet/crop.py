@@ -6,10 +6,10 @@ import numpy as np
 
 from curation.syncnet.filters import median_filter
 
-CROP_PX = 224
-CROP_SCALE = 0.4
-PAD_VALUE = 110
-SMOOTHING_TAPS = 13
+CROP_PX = 224  # this and what follows as `syncnet_python` crops
+CROP_SCALE = 0.4  # share of the box that is added on each side
+PAD_VALUE = 110  # grey of 255 beyond the picture
+SMOOTHING_TAPS = 13  # frames of the median over the boxes
 
 
 def centre_and_half(boxes_px: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from curation.syncnet.tracks import overlap
 from manifests.errors import UserError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".m4v"})
-_SAME_FACE_IOU = 0.3
+_SAME_FACE_IOU = 0.3  # of a detector's box and the landmarks' box; the two are cut differently, so no more is asked
 _FOLDS = 5
 
 

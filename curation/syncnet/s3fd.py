@@ -13,14 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 SCALE = 0.25  # of the picture that the detector sees
-MIN_SCORE = 0.9
-_MEAN_RGB = (123.0, 117.0, 104.0)
+MIN_SCORE = 0.9  # this and what follows as `syncnet_python` detects faces
+_MEAN_RGB = (123.0, 117.0, 104.0)  # of the pictures it was trained on, subtracted
 _STRIDES = (4, 8, 16, 32, 64, 128)
 _ANCHOR_PX = tuple(4 * stride for stride in _STRIDES)
 _CENTRE_VARIANCE, _SIZE_VARIANCE = 0.1, 0.2
-_MAX_CANDIDATES = 5000
-_MAX_KEPT = 750
-_FIRST_IOU, _FINAL_IOU = 0.3, 0.1
+_MAX_CANDIDATES = 5000  # boxes before the first suppression
+_MAX_KEPT = 750  # boxes after it
+_FIRST_IOU, _FINAL_IOU = 0.3, 0.1  # above these, two boxes are one face: over the picture, then over what was kept
 _TAPPED_BEFORE = (16, 23, 30)  # the features before these are heads' inputs, after normalisation
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-MIN_IOU = 0.5
-MAX_GAP_FRAMES = 25
+MIN_IOU = 0.5  # of two boxes of one face on neighbouring frames, as `syncnet_python` tracks
+MAX_GAP_FRAMES = 25  # 1 s without the face ends a track, as there
 
 
 @dataclass(eq=False)

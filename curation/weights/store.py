@@ -1,4 +1,8 @@
-"""Where weights lie and how they get there: verified before use, downloaded to a temporary name that a later call continues."""
+"""Where weights lie and how they get there: verified before use, downloaded to a temporary name that a later call continues.
+
+`pooch` knows digests and a cache too, but begins a download anew that was cut off (weights are gigabytes), and has neither several sources
+in order, nor several directories, nor pinned digests where nobody published one.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,8 @@ from curation.weights.table import USES, Model, load_table
 from manifests.atomic import flush, put
 from manifests.errors import UserError, did_you_mean
 
-CHUNK_BYTES = 1 << 20
-TIMEOUT_S = 30.0
+CHUNK_BYTES = 1 << 20  # a read of a download
+TIMEOUT_S = 30.0  # of silence; then the next source is tried
 ENVIRONMENT = "MEGACTOR_MODELS"
 
 

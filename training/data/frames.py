@@ -22,8 +22,8 @@ from inference.models.components import InferenceConfig, build_audio_encoder
 from training.data.clips import ClipGeometry, ClipTable, TrainingClip, clip_geometry
 from training.data.config import DataConfig
 
-_GEOMETRIES_KEPT = 64
-_PICTURES_AT_ONCE = 16
+_GEOMETRIES_KEPT = 64  # clips whose landmarks a worker keeps: some MB in all
+_PICTURES_AT_ONCE = 16  # at source size: bounds the memory of a request
 
 
 class FaceParts(NamedTuple):

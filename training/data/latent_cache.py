@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 CACHE_FILE = "cache.json"
 FORMAT = 2
-_ENCODE_AT_ONCE = 16
-_FILES_KEPT = 256
+_ENCODE_AT_ONCE = 16  # pictures a pass of the encoder: bounds its memory
+_FILES_KEPT = 256  # memory maps of a worker, the least used one is closed first
 
 
 def cache_settings(data: DataConfig, inference: InferenceConfig) -> dict[str, Any]:

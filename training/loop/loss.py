@@ -13,7 +13,7 @@ from inference.models.schedule import BITS, SCHEDULE, DiffusionSchedule
 from training.data.modality import MODALITIES
 
 BIN = 1.0 / 255.0  # half a bin of the discretised likelihood at t = 0
-SMALLEST_PROBABILITY = 1e-12
+SMALLEST_PROBABILITY = 1e-12  # keeps the logarithm of a bin's probability finite in float32
 QUARTILES = 4
 _SIMPLE, _BOUND, _COUNT = range(3)  # columns of `LossSums`
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from curation.live_line import LiveLine
 from curation.wording import duration, number
 
-RECENT_STEPS = 50
+RECENT_STEPS = 50  # that the rate is taken from: long enough to hold a checkpoint, short enough to follow a change
 
 
 class Progress:

@@ -55,8 +55,8 @@ class Validation:
         )
 
     def _losses(self, trainer: Trainer) -> dict[str, float]:
-        """Every rank takes every so-manieth batch; a rank that has none left repeats one that then counts nothing, because sharded models
-        need all ranks in every forward."""
+        """The ranks share the batches: rank r of n takes batches r, r + n, r + 2 n …; one that has none left repeats one, which then counts
+        nothing, because sharded models need all ranks in every forward."""
         rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
         sums = torch.zeros(self.num_timesteps, 3, dtype=torch.float64, device=trainer.device)
         for first in range(0, len(self.batches), world):

@@ -19,8 +19,8 @@ from training.loop.run_folder import Log, read_run
 from training.loop.stages import NAMES
 
 REPORT_FILE = "report.html"
-MAX_VIDEO_BYTES = 8_000_000
-MAX_EVENTS = 50
+MAX_VIDEO_BYTES = 8_000_000  # of a video within the page; larger ones are named
+MAX_EVENTS = 50  # newest that are listed
 PHASES = ("data", "forward", "backward", "optimiser")
 
 
