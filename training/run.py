@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from training.data.batch import TrainingBatch
     from training.data.clips import ClipTable, OpenManifest
-    from training.loop.trainer import Trainer
-    from training.watch.observers import Observer
+    from training.loop.trainer import Observer, Trainer
 
 VALIDATION_SEED = 20_260_101  # of its draws: fixed, so that curves of runs with other seeds can be compared
 AUTO_CACHE = "auto"  # of data.latent_cache: in the run's folder

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -47,11 +47,16 @@ from training.loop.tensors import (
     whole,
 )
 
-if TYPE_CHECKING:
-    from training.watch.observers import Observer
-
 Batches = Callable[[int], Iterator[TrainingBatch]]
 """From a global sample index: this rank's micro-batches from there on."""
+
+
+class Observer(Protocol):
+    """Called every `every_steps` optimiser steps (0 = not between) and after the last; `training.watch` has them."""
+
+    every_steps: int
+
+    def __call__(self, trainer: Trainer) -> None: ...
 
 
 class Trainer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,12 +16,6 @@ from training.watch.sensitivity import sensitivity
 
 if TYPE_CHECKING:
     from training.loop.trainer import Trainer
-
-
-class Observer(Protocol):
-    every_steps: int
-
-    def __call__(self, trainer: Trainer) -> None: ...
 
 
 @dataclass
