@@ -147,11 +147,11 @@ def test_commands_and_their_options_exist(page: Path) -> None:
     assert not [problem for problem in wrong if problem]
 
 
-@pytest.mark.parametrize("package", PACKAGES.split("|"))
-def test_commands_named_by_the_code_exist(package: str) -> None:
-    """Help texts and messages name commands too."""
+@pytest.mark.parametrize("place", [*PACKAGES.split("|"), "Makefile"])
+def test_commands_named_by_the_code_exist(place: str) -> None:
+    """Help texts and messages name commands too, and make runs them."""
     wrong = {}
-    for file in (ROOT / package).rglob("*.py"):
+    for file in (ROOT / place).rglob("*.py") if (ROOT / place).is_dir() else [ROOT / place]:
         for module, rest in re.findall(rf"python -m ((?:{PACKAGES})[\w.]*)([^`\n|#;\"'()]*)", file.read_text()):
             if problem := wrong_command(module.rstrip("."), "" if "{" in rest else rest):
                 wrong[name_of(file)] = problem

@@ -50,7 +50,7 @@ def examine(need_gpu: bool, folder: Path = Path()) -> list[Finding]:
     """
     devices = _devices()
     lacking = FAIL if need_gpu else NOTE
-    checks: list[tuple[str, Callable[[], Finding | tuple[str, str]]]] = [
+    checks: list[tuple[str, Callable[[], tuple[str, str]]]] = [
         ("python", _python),
         ("driver", lambda: _driver(devices, lacking)),
         ("torch", lambda: _torch(devices, lacking)),
