@@ -35,10 +35,10 @@ def load(cls: type[T], files: Sequence[Path | str] = (), overrides: Sequence[str
 
 def read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text()) or {}
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} must hold a mapping of keys at its top level")
@@ -68,6 +68,9 @@ def build(cls: type[T], tree: Mapping[str, Any], at: str = "") -> T:
             renamed = getattr(cls, "RENAMED", {}).get(key)
             hint = f"; it is now {renamed}" if renamed else did_you_mean(str(key), names)
             raise UserError(f"unknown configuration key {_join(at, key)!r}{hint}")
+    for field in dataclasses.fields(cls):
+        if field.init and field.default is field.default_factory is dataclasses.MISSING and field.name not in tree:
+            raise UserError(f"{at or cls.__name__} lacks {field.name!r}")
     values = {name: _convert(hints[name], tree[name], _join(at, name)) for name in names if name in tree}
     try:
         return cls(**values)
@@ -119,6 +122,10 @@ def _convert(kind: Any, value: Any, at: str) -> Any:
             raise UserError(f"{at} needs a mapping of keys, not {value!r}")
         return {str(key): _convert(args[1], item, _join(at, key)) for key, item in value.items()}
     if kind is Any:
+        return value
+    if origin is typing.Literal:
+        if value not in args:
+            raise UserError(f"{at} is {value!r}; it must be one of {', '.join(map(str, args))}")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

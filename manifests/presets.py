@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from manifests.config_files import config_file
+from manifests.configuration import build, read_yaml
 from manifests.errors import UserError, did_you_mean
 
 PRESETS_FILE = config_file("curation", "presets.yaml")
@@ -128,44 +129,11 @@ def preset(name: str, presets_file: str | os.PathLike | None = None) -> Preset:
 
 
 def _read(file: Path) -> dict[str, Preset]:
-    import yaml
-
-    try:
-        with file.open(encoding="utf-8") as stream:
-            content = yaml.safe_load(stream)
-    except OSError as error:
-        raise UserError(f"cannot read presets file {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"presets file {file} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"presets file {file} must map names to presets")
-    try:
-        return {str(name): _parse(str(name), body) for name, body in content.items()}
-    except UserError as error:
-        raise UserError(f"presets file {file}: {error}") from error
-
-
-def _parse(name: str, body: Any) -> Preset:
-    _check_keys(f"preset {name}", body, {"description", "source", "note", "rules"}, {"rules"})
-    if not isinstance(body["rules"], list):
-        raise UserError(f"preset {name}: rules must be a list")
-    rules = []
-    for number, rule in enumerate(body["rules"], 1):
-        _check_keys(f"preset {name}, rule {number}", rule, {field.name for field in fields(Rule)}, {"reason", "column", "op"})
+    presets = {}
+    for name, body in read_yaml(file).items():
+        tree = {"description": "", "source": "", **body, "name": str(name)} if isinstance(body, Mapping) else body
         try:
-            rules.append(Rule(**rule))
+            presets[str(name)] = build(Preset, tree, f"preset {name}")
         except UserError as error:
-            raise UserError(f"preset {name}, {error}") from error
-    about = {key: str(body.get(key) or "") for key in ("description", "source", "note")}
-    return Preset(name, rules=tuple(rules), **about)
-
-
-def _check_keys(where: str, body: Any, known: set[str], needed: set[str]) -> None:
-    if not isinstance(body, dict):
-        raise UserError(f"{where}: must be a mapping, not {body!r}")
-    for key in body:
-        if key not in known:
-            raise UserError(f"{where}: unknown key {key!r}{did_you_mean(str(key), known)}")
-    for key in sorted(needed):
-        if key not in body:
-            raise UserError(f"{where}: lacks {key!r}")
+            raise UserError(f"{file}: {error}") from error
+    return presets

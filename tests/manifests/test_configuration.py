@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
@@ -58,3 +59,24 @@ def test_mistakes_are_named(override, message):
 )
 def test_the_nearest_name_or_a_short_list_is_suggested(name, known, said):
     assert did_you_mean(name, known) == said
+
+
+@dataclass(frozen=True)
+class Needs:
+    name: str
+    mode: Literal["fast", "slow"] = "fast"
+
+
+def test_what_is_needed_and_what_may_be_chosen_is_said():
+    assert configuration.build(Needs, {"name": "a", "mode": "slow"}) == Needs("a", "slow")
+    with pytest.raises(UserError, match=r"^part lacks 'name'$"):
+        configuration.build(Needs, {}, "part")
+    with pytest.raises(UserError, match=r"^mode is 'quick'; it must be one of fast, slow$"):
+        configuration.build(Needs, {"name": "a", "mode": "quick"})
+
+
+def test_a_file_in_another_encoding_is_refused_in_one_line(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_bytes("name: Zoë".encode("latin-1"))
+    with pytest.raises(UserError, match="is not valid YAML"):
+        configuration.read_yaml(file)

@@ -114,7 +114,7 @@ def test_apply_command_writes_new_verdicts(manifest, tmp_path):
         (["apply", "{run}", "--preset", "paper", "--set", "head_turnd=3"], "did you mean 'head_turned'"),
         (["apply", "{run}", "--preset", "paper", "--set", "head_turned"], "REASON=VALUE"),
         (["apply", "{run}", "--preset", "paper", "--set", "head_turned=[3"], "head_turned"),
-        (["apply", "{run}", "--preset", "paper", "--presets-file", "{tmp}/none.yaml"], "cannot read presets file"),
+        (["apply", "{run}", "--preset", "paper", "--presets-file", "{tmp}/none.yaml"], "cannot read the configuration"),
         (["apply", "{run}", "--preset", "paper", "--out", "{tmp}/no/where.parquet"], "cannot write"),
         (["diff", "{run}", "{tmp}"], "no manifest in"),
     ],

@@ -56,23 +56,26 @@ RULE = "- {reason: a, column: fps, op: '>', value: 1}"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[1, 2]", "must map names to presets"),
-        ("a: [", "is not YAML"),
-        ("!!python/object/apply:os.getcwd []", "is not YAML"),
-        ("p: 3", "preset p: must be a mapping"),
+        ("[1, 2]", "must hold a mapping of keys"),
+        ("a: [", "is not valid YAML"),
+        ("!!python/object/apply:os.getcwd []", "is not valid YAML"),
+        ("p: 3", "preset p needs a mapping"),
         ("p: {description: x}", "lacks 'rules'"),
         ("p: {rules: []}", "needs 1 to 36 rules, has 0"),
         ("p:\n  rules:\n" + f"    {RULE}\n" * 37, "needs 1 to 36 rules, has 37"),
-        (f"p:\n  ruels: 3\n  rules:\n    {RULE}", r"unknown key 'ruels'; did you mean 'rules'\?"),
-        ("p: {rules: [{reason: a, column: fps}]}", "rule 1: lacks 'op'"),
+        (f"p:\n  ruels: 3\n  rules:\n    {RULE}", r"unknown configuration key 'preset p\.ruels'; did you mean 'rules'\?"),
+        ("p: {rules: [{reason: a, column: fps}]}", r"rules\[0\] lacks 'op'"),
         ("p: {rules: [{reason: a, column: fps, op: '>', valeu: 3}]}", "did you mean 'value'"),
-        ("p: {rules: [{reason: a, column: fps, op: '=>', value: 3}]}", "unknown op '=>'"),
+        ("p: {rules: [{reason: a, column: fps, op: '=>', value: 3}]}", r"rules\[0\]\.op is '=>'; it must be one of >, >="),
         ("p: {rules: [{reason: a, column: fps, op: '>', value: '3'}]}", "needs a number, not '3'"),
         ("p: {rules: [{reason: a, column: fps, op: '>', value: true}]}", "needs a number, not True"),
         ("p: {rules: [{reason: a, column: fps, op: '>', value: .nan}]}", "needs a number, not nan"),
         ("p: {rules: [{reason: a, column: fps, op: in, value: 3}]}", "needs a list"),
         ("p: {rules: [{reason: a, column: fps, op: is_true, value: 3}]}", "takes no value"),
-        ("p: {rules: [{reason: a, column: fps, op: '>', value: 3, missing: maybe}]}", "reject or ignore"),
+        (
+            "p: {rules: [{reason: a, column: fps, op: '>', value: 3, missing: maybe}]}",
+            "missing is 'maybe'; it must be one of",
+        ),
         ("p: {rules: [{reason: 'a:b', column: fps, op: '>', value: 3}]}", "must be a word"),
         ("p: {rules: [{reason: a, column: fps, op: '==', value: x, abs: true}]}", "needs a number"),
     ],
@@ -87,7 +90,7 @@ def test_a_faulty_file_is_answered_in_one_line_that_names_it(tmp_path, text, mes
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(manifests.UserError, match=r"cannot read presets file .*none\.yaml"):
+    with pytest.raises(manifests.UserError, match=r"cannot read the configuration .*none\.yaml"):
         manifests.load_presets(tmp_path / "none.yaml")
 
 
