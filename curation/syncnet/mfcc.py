@@ -1,7 +1,8 @@
 """The sound features that SyncNet was trained on: `python_speech_features.mfcc` with its defaults, in NumPy.
 
 25 ms rectangular window, 10 ms step, pre-emphasis 0.97, 512-point power spectrum, 26 mel filters from 0 to 8 kHz, log, orthonormal DCT-II,
-13 cepstra, sine lifter 22, and the first cepstrum replaced by the log of the frame's energy. Samples are taken at the scale of int16.
+13 cepstra, sine lifter 22, and the first cepstrum replaced by the log of the frame's energy. Samples are taken at the scale of int16. The
+package itself is the tests' peer: it frames a whole recording at once, which hours of sound do not fit in memory for.
 """
 
 from __future__ import annotations

@@ -41,3 +41,11 @@ def write_face_clip(path: Path, *, seed: int, n_frames: int = 25, size_px: int =
             chunk.sample_rate, chunk.pts, chunk.time_base = 16000, start, Fraction(1, 16000)
             container.mux(sound.encode(chunk))
         container.mux(sound.encode(None))
+
+
+def face_clips(folder: Path, n_clips: int) -> Path:
+    """`folder` with so many clips of a face, and one file that is no video."""
+    for seed in range(n_clips):
+        write_face_clip(folder / f"{seed:02d}.mp4", seed=seed)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    return folder

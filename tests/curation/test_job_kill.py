@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import manifests
-from tests.curation.clip_files import write_face_clip
+from tests.curation.clip_files import face_clips
 
 ROOT = Path(__file__).resolve().parents[2]
 N_CLIPS = 40
@@ -22,11 +22,7 @@ N_CLIPS = 40
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("clips")
-    for seed in range(N_CLIPS):
-        write_face_clip(folder / f"{seed:02d}.mp4", seed=seed)
-    (folder / "broken.mp4").write_bytes(b"no video")
-    return folder
+    return face_clips(tmp_path_factory.mktemp("clips"), N_CLIPS)
 
 
 @pytest.fixture(scope="module")
