@@ -25,6 +25,7 @@ from curation.syncnet.clip import score_crops
 from curation.syncnet.network import CROP_PX, Embedder, SyncNet
 from curation.syncnet.pipeline import landmark_boxes, s3fd_boxes, score_video
 from curation.syncnet.s3fd import S3FD, FaceDetector
+from curation.syncnet.weights import require_device
 
 SIZES_PX = ((512, 512), (1280, 720), (1920, 1080))
 
@@ -85,7 +86,9 @@ def main() -> None:
     parser.add_argument("videos", nargs="*", help="default: drawn clips")
     parser.add_argument("--frames", type=int, default=100, help="of a drawn clip (more than 50)")
     parser.add_argument("--sizes", default="", help="of drawn clips, e.g. 512x512,1920x1080")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; of both networks")
     arguments = parser.parse_args()
+    require_device(arguments.device)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     torch.manual_seed(0)
@@ -98,7 +101,7 @@ def main() -> None:
         if not videos:
             sizes = [tuple(map(int, text.split("x"))) for text in arguments.sizes.split(",")] if arguments.sizes else SIZES_PX
             videos = [draw_clip(folder / f"{w}x{h}.mp4", (w, h), arguments.frames) for w, h in sizes]
-        embedder, detector = Embedder(syncnet), FaceDetector(s3fd)
+        embedder, detector = Embedder(syncnet, arguments.device), FaceDetector(s3fd, arguments.device)
         for video in videos:
             measure(video, folder, embedder, detector, syncnet_peer.missing())
 

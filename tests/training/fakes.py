@@ -108,7 +108,7 @@ class FakeBatches:
 def make_trainer(
     run_dir: Path, stage: int = 1, model=None, batches=None, say=lambda line: None, observers=(), fresh=frozenset(), **changes
 ):
-    """A trainer on the CPU; continues what is in `run_dir`."""
+    """A trainer on the CPU (on the GPU with hardware_device="cuda"); continues what is in `run_dir`."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
@@ -117,7 +117,7 @@ def make_trainer(
 
     config, inference = tiny_config(stage, **changes), tiny_inference()
     AcceleratorState._reset_state(True)
-    accelerator = Accelerator(cpu=True, mixed_precision=config.hardware.precision)
+    accelerator = Accelerator(cpu=config.hardware.device != "cuda", mixed_precision=config.hardware.precision)
     micro, _ = config.accumulation(accelerator.num_processes)
     if model is None:
         model = build_model(config, inference, Start("random"))

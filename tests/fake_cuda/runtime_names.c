@@ -1,0 +1,30 @@
+/* The rest of the runtime's names that torch looks up when it loads, and never calls here; without the header, whose types differ. */
+#define UNUSED(name) int name() { return 0; }
+UNUSED(cudaDeviceGetDefaultMemPool)
+UNUSED(cudaMemPoolSetAttribute)
+UNUSED(cudaMemPoolGetAttribute)
+UNUSED(cudaMemPoolSetAccess)
+UNUSED(cudaMemPoolTrimTo)
+UNUSED(cudaFreeAsync)
+UNUSED(cudaIpcGetMemHandle)
+UNUSED(cudaHostRegister)
+UNUSED(cudaHostUnregister)
+UNUSED(cudaGetSymbolAddress)
+UNUSED(cudaMemcpyToSymbol)
+UNUSED(cudaMemcpyPeerAsync)
+UNUSED(cudaKernelSetAttributeForDevice)
+UNUSED(cudaLibraryGetKernel)
+UNUSED(cudaLibraryLoadData)
+UNUSED(cudaLibraryUnload)
+UNUSED(__cudaLaunchKernel)
+UNUSED(cudaLaunchHostFunc)
+UNUSED(cudaStreamCreate)
+UNUSED(cudaStreamGetPriority)
+UNUSED(cudaProfilerStart)
+UNUSED(cudaProfilerStop)
+UNUSED(cudaDeviceGetGraphMemAttribute)
+UNUSED(cudaDeviceSetGraphMemAttribute)
+UNUSED(cudaStreamAddCallback)
+const char *cudaGetErrorString(int error) { return "stub error"; }
+const char *cudaGetErrorName(int error) { return "stub"; }
+int __cudaGetKernel(void **kernel, const void *function) { *kernel = (void *)function; return 0; }
