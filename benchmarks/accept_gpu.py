@@ -72,7 +72,8 @@ def accept(journal: Journal, machine: Machine, parts: list[str], again: bool) ->
                 journal.add(step.name, Result(SKIPPED, why=[step.lacking]))
                 print(f"{SKIPPED:8} {step.name:40} {step.lacking}", flush=True)
                 continue
-            print(f"{'':8} {step.name:40} ...", end="\r", flush=True)
+            if sys.stdout.isatty():
+                print(f"{'':8} {step.name:40} ...", end="\r", flush=True)
             result = run(step, machine.folder)
             journal.add(step.name, result)
             print(f"{result.state:8} {step.name:40} {result.seconds:6.0f} s  {lines_of(result.figures)[:160]}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -25,6 +26,7 @@ class Step:
     demands: what is wrong with these figures, one line each; none is well.
     lacking: why this machine cannot run it; it is then skipped, not failed.
     environment: beside the process's own.
+    folder: that it fills; what an earlier try left there is removed first.
     """
 
     name: str
@@ -33,12 +35,15 @@ class Step:
     demands: Callable[[Figures], list[str]] = field(default=lambda figures: [])
     lacking: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 def run(step: Step, folder: Path) -> Result:
     """Runs the step; ended from outside, it takes its process and that one's children along."""
     log = folder / "logs" / f"{step.name.replace('/', '-')}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
+    if step.folder is not None and step.folder.exists():
+        shutil.rmtree(step.folder)
     began = time.monotonic()
     with log.open("w", encoding="utf-8") as words:
         words.write(" ".join(step.command) + "\n")

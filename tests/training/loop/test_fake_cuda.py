@@ -1,5 +1,5 @@
-"""The trainer's step at the paper's size on a GPU that is not there: stages 1 to 3, no tensor of two devices meets, what crosses is bounded,
-and the memory is what `plan` says."""
+"""The trainer's step at the paper's size on a GPU that is not there: no tensors of two devices meet, what crosses is bounded, and the memory is
+what `plan` says."""
 
 import pytest
 
