@@ -21,7 +21,7 @@ DATA_WAIT = 0.02  # of a step, at the most, from the latent cache
 MFU_GOALS = {1: 0.45, 2: 0.45, 3: 0.40}  # said beside what is measured; not reaching them fails nothing
 TINY_MODEL = (
     "inference_overrides=[model.num_layers=2,model.num_attention_heads=2,model.attention_head_dim=16,model.first_reference_block=1,"
-    "model.temporal_heads=2,model.sample_size=8,size_px=64]"
+    "model.temporal_heads=2]"
 )
 
 
