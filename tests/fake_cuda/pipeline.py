@@ -16,6 +16,7 @@ from inference.models import SCHEDULE, MegActorModel
 from inference.models.components import TrainingRecord, load_inference_config
 from inference.pipeline import MegActorSigmaPipeline
 from inference.sampling.samplers import SAMPLERS
+from inference.sampling.settings import SamplingSettings
 from tests.fake_cuda.networks import sd_vae
 from tests.fake_cuda.watch import Watch
 
@@ -60,9 +61,8 @@ def facts_of(name: str, frames: int, steps: int) -> dict[str, Any]:
             torch.zeros(1, 3, side, side, dtype=torch.uint8),
             torch.zeros(1, frames, 3, side, side, dtype=torch.uint8),
             torch.zeros(1, frames, *audio),
+            SamplingSettings(num_inference_steps=steps, guidance_scale=2.0),
             seeds=[0],
-            num_inference_steps=steps,
-            guidance_scale=2.0,
         )
     return watch.facts() | {
         "sampler": name,

@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from inference.sampling.samplers import SAMPLERS, make_scheduler
+from inference.sampling.settings import SamplingSettings
 from tests.inference.animation_parts import SIZE_PX, SIZES, tiny_pipeline
 
 
 def frames_of(pipe, sampler: str = "dpmsolver++") -> torch.Tensor:
     generator = torch.Generator().manual_seed(3)
-    pipe.scheduler = make_scheduler(sampler)
     return pipe.generate(
         torch.randint(0, 256, (1, 3, SIZE_PX, SIZE_PX), generator=generator, dtype=torch.uint8),
         torch.randint(0, 256, (1, 20, 3, SIZE_PX, SIZE_PX), generator=generator, dtype=torch.uint8),
         torch.randn(1, 20, 20, 80, generator=generator),
+        SamplingSettings(num_inference_steps=4, sampler=sampler),
         seeds=[5],
-        num_inference_steps=4,
     )
 
 

@@ -1,5 +1,5 @@
-"""The trainer's step at the paper's size on a GPU that is not there: no tensors of two devices meet, what crosses is bounded, and the memory is
-what `plan` says."""
+"""The trainer's step at the paper's size on a GPU that is not there: no tensors of two devices meet, what crosses is bounded, and the
+memory is what `plan` says."""
 
 import pytest
 
@@ -10,6 +10,7 @@ from tests.fake_cuda import stub
 PARAMETERS = {1: 0.896e9, 2: 0.996e9, 3: 1.405e9}
 
 
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_a_step_at_full_size(stage) -> None:
     """Online: the VAE encodes on the device. One clip in the micro-batch: time here goes with the number of operations, not with sizes."""
