@@ -42,10 +42,18 @@ def draw_voice(male: float, age: float, rng: np.random.Generator) -> Voice:
 
 
 def draw_speech(duration_s: float, voice: Voice, rng: np.random.Generator) -> list[Phone]:
-    """Random words of the lexicon in phrases of three to seven, with breaths between them: gapless phonemes from 0 to `duration_s`."""
+    """Random words of the lexicon in phrases of three to seven, with breaths between them: gapless phonemes from 0 to `duration_s`.
+
+    No word comes again before all have been said: "lips lips lips" fits its own sound at several offsets.
+    """
     words = sorted(LEXICON)
-    n_phrases = int(duration_s) + 2
-    phrases = [" ".join(words[i] for i in rng.integers(len(words), size=rng.integers(3, 8))) for _ in range(n_phrases)]
+    n_words = 8 * (int(duration_s) + 2)
+    said = [words[i] for _ in range(-(-n_words // len(words))) for i in rng.permutation(len(words))]
+    phrases = []
+    while said:
+        length = int(rng.integers(3, 8))
+        phrases.append(" ".join(said[:length]))
+        said = said[length:]
     return speak(phrases, duration_s=duration_s, rng=rng, rate=voice.rate)
 
 
