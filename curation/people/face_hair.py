@@ -108,9 +108,12 @@ def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> RidingStran
     normal = unit(np.cross(b - a, c - a))
     low, high = _BEARD_LENGTH_DM[person.beard]
     length = rng.uniform(low, high) * rng.uniform(0.6, 1.1, count) * np.clip(0.3 + at(share[:, None], corners, weights)[:, 0], 0.3, 1)
-    # The moustache is combed aside, the rest down; all stands off the skin a little.
-    aside = np.where(base[:, 1] > 6.66, np.sign(base[:, 0]) * 0.8, 0.25 * np.sign(base[:, 0]))
-    comb = unit(np.stack([aside, np.full(count, -1.0), np.full(count, 0.1)], axis=1) + rng.normal(0, 0.25, (count, 3)))
+    # The moustache is short and combed aside, off the lips; the rest falls; all stands off the skin a little.
+    moustache = (base[:, 1] > 6.64) & (np.abs(base[:, 0]) < 0.34)
+    length = np.where(moustache, np.minimum(length, 0.055), length)
+    aside = np.where(moustache, np.sign(base[:, 0]) * 1.4, 0.25 * np.sign(base[:, 0]))
+    down = np.where(moustache, -0.35, -1.0)
+    comb = unit(np.stack([aside, down, np.full(count, 0.1)], axis=1) + rng.normal(0, 0.25, (count, 3)))
     comb = unit(comb - (comb * normal).sum(axis=1, keepdims=True) * normal)
     steps = np.array([0.0, 0.4, 1.0])
     out, down = (0.75 * steps * (1.25 - 0.55 * steps))[:, None], (0.8 * steps)[:, None]

@@ -52,7 +52,7 @@ STYLES = {
     "afro": Style(5500, 8, (0.25, 0.6), "free", 1.0, 0.05, 0.3, 0.035, 4.5, 0.2),
     "bob": Style(5500, 15, (1.9, 2.6), "parted", 0.3, 0.9, 0.2, clump=0.6),
     "long": Style(5500, 18, (3.0, 4.6), "parted", 0.3, 0.9, 0.22, clump=0.6),
-    "tied": Style(5000, 11, (1.3, 1.5), "back", 0.1, 0.0, 0.07, clump=0.5),
+    "tied": Style(5000, 12, (2.0, 2.2), "back", 0.1, 0.0, 0.08, clump=0.3),
 }
 AHEAD = np.array([0.0, 0.0, 1.0])
 _KNOT_DM = np.array([0.0, 7.75, -0.62])  # where tied hair meets
@@ -61,6 +61,7 @@ _BODY_DM = (  # neck, shoulders, chest: from where to where, radius
     ((-1.5, 5.5, 0.15), (1.5, 5.5, 0.15), 0.42),
     ((0.0, 5.2, 0.3), (0.0, 4.2, 0.45), 0.95),
 )
+_KNOT_RADIUS_DM = 0.3
 _N_THETA, _N_PHI = 96, 64
 
 
@@ -98,7 +99,7 @@ def grow(person: Person, rest_dm: np.ndarray, normals: np.ndarray, scalp_dm: np.
         points_dm=points,
         radius_dm=(style.radius_dm * taper * rng.uniform(0.7, 1.2, (style.count, 1))).astype(np.float32),
         rgb=_colours(person, rng, root),
-        shine=np.full(style.count, rng.uniform(0.5, 1.0) * (0.35 if style.flow == "free" else 1.0), np.float32),
+        shine=np.full(style.count, rng.uniform(0.3, 0.65) * (0.35 if style.flow == "free" else 1.0), np.float32),
         shade=shade.astype(np.float32),
         share=np.round(np.clip((points[..., 1] - 4.7) / 1.5, 0, 1) * 16) / 16,
     )
@@ -121,7 +122,7 @@ class _Skull:
     def __init__(self, rest_dm: np.ndarray):
         head = load_head()
         triangles = skin_triangles()
-        keep = (head.ears[triangles].max(axis=1) < 0.3) & (head.positions_dm[triangles][..., 1].min(axis=1) > 6.3)
+        keep = (head.ears[triangles].max(axis=1) < 0.3) & (head.positions_dm[triangles][..., 1].min(axis=1) > 5.9)
         corners = rest_dm[triangles[keep]]
         samples = np.array([[i, j, 6 - i - j] for i in range(7) for j in range(7 - i)]) / 6
         surface = np.einsum("sk,tkc->tsc", samples, corners).reshape(-1, 3)
@@ -129,11 +130,16 @@ class _Skull:
         table = np.zeros((_N_PHI, _N_THETA), np.float32)
         row, column = self._cell(surface)
         np.maximum.at(table, (np.round(row).astype(int), np.round(column).astype(int) % _N_THETA), distance)
-        filled = np.where(table > 0, table, np.median(table[table > 0]))
-        weight = cv2.GaussianBlur(np.tile((table > 0).astype(np.float32), (1, 3)), (0, 0), 1.2)
-        wide = cv2.GaussianBlur(np.tile(np.where(table > 0, table, 0), (1, 3)), (0, 0), 1.2) / np.maximum(weight, 1e-3)
-        self.table = np.where(weight > 1e-2, wide, np.tile(filled, (1, 3)))[:, _N_THETA : 2 * _N_THETA]
-        self.table[:2] = self.table[2].mean()  # directions about the pole lie close together and see few samples
+        known = np.tile((table > 0).astype(np.float32), (1, 3))
+        values = np.tile(table, (1, 3))
+        self.table = np.zeros_like(values)
+        for sigma in (1.2, 4.0, 16.0):  # directions that no sample met take the mean of those around
+            weight = cv2.GaussianBlur(known, (0, 0), sigma)
+            mean = cv2.GaussianBlur(values, (0, 0), sigma) / np.maximum(weight, 1e-6)
+            self.table = np.where((self.table == 0) & (weight > 0.02), mean, self.table)
+        self.table = self.table[:, _N_THETA : 2 * _N_THETA]
+        top = self.table[2:5]
+        self.table[:2] = top[top > 0].mean()  # about the pole directions lie close together
 
     def _cell(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         d = unit(points - SKULL_CENTRE_DM)
@@ -152,12 +158,13 @@ class _Skull:
         """How far above the scalp points (..., 3) are, dm."""
         return np.linalg.norm(points - SKULL_CENTRE_DM, axis=-1) - self.radius(points)
 
-    def push(self, points: np.ndarray, above: np.ndarray) -> np.ndarray:
-        """Points (S, 3), those lower than `above` (S,) moved out to it."""
+    def push(self, points: np.ndarray, above: np.ndarray, tight: bool) -> np.ndarray:
+        """Points (S, 3), those lower than `above` (S,) moved out to it; tight: those higher moved in to it too."""
         d = points - SKULL_CENTRE_DM
         distance = np.linalg.norm(d, axis=1)
         need = self.radius(points) + above
-        factor = np.where((distance < need) & (points[:, 1] > 6.35), need / np.maximum(distance, 1e-6), 1.0)
+        moved = (tight & (points[:, 1] > 6.1)) | ((distance < need) & (points[:, 1] > 6.35))
+        factor = np.where(moved, need / np.maximum(distance, 1e-6), 1.0)
         return SKULL_CENTRE_DM + d * factor[:, None]
 
 
@@ -209,7 +216,9 @@ def _grow(
         heading = unit(keep * heading + (1 - keep) * flow(p) + 0.35 * gravity + 0.1 * rough + rng.normal(0, 0.05, (count, 3)))
         q = p + heading * step[:, None]
         above = 0.015 + layer * min(1.0, 0.4 + k / n)
-        q = skull.push(q, above)
+        q = skull.push(q, above, tight=style.flow == "back")
+        if style.flow == "back":
+            done |= np.linalg.norm(q - _KNOT_DM, axis=1) < _KNOT_RADIUS_DM
         q = _off_body(q)
         if not fringe:
             q = _off_face(q)

@@ -1,8 +1,8 @@
 """The 68 points of the iBUG mark-up on the mesh: places that ride on its surface.
 
 Which place of a contour a point takes is a convention; the project's is that of its FaceMesh backend (`curation.landmarks.sixty_eight`). So
-the places on brows, nose, outer lips and jaw are those of the surface whose projection lies nearest to that network's points (median of 36
-people, 180 pictures, yaw within 20 degrees, both halves of the face together; other people measure the agreement). Lids and inner lips are
+the places on brows, nose, outer lips and jaw are those of the surface whose projection lies nearest to that network's points (median of 30
+people, 150 pictures, yaw within 25 degrees, both halves of the face together; other people measure the agreement). Lids and inner lips are
 not left to a network: they lie on the edge of the lid where the lashes grow, and on the line where the lips touch, so that a shut eye and
 a closed mouth have no gap.
 
@@ -23,15 +23,15 @@ from curation.people.head import PARTS, load_head
 # Places on the base mesh, dm, of the person's right half and the middle.
 # fmt: off
 _ON_SKIN_DM = {
-    0: (-0.697, 7.255, 0.817), 1: (-0.699, 7.122, 0.794), 2: (-0.666, 6.855, 0.786), 3: (-0.624, 6.702, 0.810), 4: (-0.554, 6.564, 0.891),
-    5: (-0.477, 6.496, 1.100), 6: (-0.316, 6.329, 1.263), 7: (-0.231, 6.263, 1.334), 8: (0.0, 6.205, 1.438),
-    17: (-0.559, 7.413, 1.233), 18: (-0.500, 7.476, 1.306), 19: (-0.408, 7.510, 1.382), 20: (-0.279, 7.515, 1.451),
+    0: (-0.706, 7.263, 0.733), 1: (-0.703, 7.129, 0.733), 2: (-0.667, 6.845, 0.750), 3: (-0.624, 6.702, 0.810), 4: (-0.553, 6.567, 0.925),
+    5: (-0.479, 6.491, 1.090), 6: (-0.315, 6.332, 1.268), 7: (-0.232, 6.255, 1.324), 8: (0.0, 6.197, 1.429),
+    17: (-0.559, 7.413, 1.233), 18: (-0.499, 7.471, 1.307), 19: (-0.408, 7.510, 1.382), 20: (-0.279, 7.509, 1.451),
     21: (-0.141, 7.497, 1.503),
-    27: (0.0, 7.266, 1.513), 28: (0.0, 7.202, 1.534), 29: (0.0, 7.067, 1.608), 30: (0.0, 7.008, 1.649),
-    31: (-0.123, 6.870, 1.568), 32: (-0.058, 6.824, 1.555), 33: (0.0, 6.832, 1.608),
-    36: (-0.452, 7.282, 1.346), 39: (-0.178, 7.277, 1.383),
-    48: (-0.267, 6.614, 1.421), 49: (-0.145, 6.692, 1.547), 50: (-0.071, 6.706, 1.591), 51: (0.0, 6.685, 1.601),
-    57: (0.0, 6.532, 1.562), 58: (-0.067, 6.527, 1.543), 59: (-0.196, 6.575, 1.466),
+    27: (0.0, 7.266, 1.513), 28: (0.0, 7.202, 1.534), 29: (0.0, 7.067, 1.608), 30: (0.0, 6.992, 1.658),
+    31: (-0.114, 6.861, 1.530), 32: (-0.058, 6.824, 1.555), 33: (0.0, 6.827, 1.603),
+    36: (-0.450, 7.289, 1.349), 39: (-0.177, 7.276, 1.382),
+    48: (-0.264, 6.613, 1.420), 49: (-0.150, 6.692, 1.543), 50: (-0.071, 6.709, 1.590), 51: (0.0, 6.692, 1.598),
+    57: (0.0, 6.514, 1.560), 58: (-0.067, 6.521, 1.541), 59: (-0.197, 6.573, 1.466),
 }
 _LID_X_DM = {37: -0.383, 38: -0.230, 40: -0.267, 41: -0.364}
 _UPPER_LID = (37, 38)

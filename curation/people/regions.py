@@ -66,4 +66,6 @@ def beard_share(person: Person) -> np.ndarray:
         "moustache": moustache,
         "goatee": np.maximum.reduce([moustache, chin, ring]),
     }[person.beard]
-    return np.clip(share, 0, 1) * (head.lips < 0.25) * (head.ears < 0.2)
+    # Clear of the lips by a millimetre or two: hair over them would hide the mouth's opening.
+    lips_dm = np.linalg.norm(head.positions_dm[:, None] - head.positions_dm[head.lips > 0.3], axis=2).min(axis=1)
+    return np.clip(share, 0, 1) * _step(0.015, 0.04, lips_dm) * (head.ears < 0.2)

@@ -23,7 +23,7 @@ _GENTLE = {  # strong targets: their share of the deviation
 }  # fmt: skip
 # What people have that the base mesh has not: a flatter, wider head and a deeper nose. With it a turn of the head moves nose and eyes
 # against the outline as much as in photographs: the face mesh read yaw 1.11 times as large without.
-_USUAL = {"head/head-scale-depth": -0.6, "head/head-scale-horiz": 0.3, "nose/nose-scale-depth": 0.1}
+_USUAL = {"head/head-scale-depth": -0.9, "head/head-scale-horiz": 0.3, "nose/nose-scale-depth": 0.1}
 _OUTLINES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 _TONGUE_BY_DM = np.array([0.0, -0.06, -0.12])  # at rest it would fill the opening of the mouth
 _UNLIKE_SIDES = 0.03  # deviation between the two sides of a face
