@@ -81,6 +81,18 @@ def _correlation(rows: pd.DataFrame, planted: str, read: str) -> float:
     return float(both[planted].corr(both[read])) if len(both) > 2 and both[planted].std() > 1e-6 else float("nan")
 
 
+def _at_equal_pose(rows: pd.DataFrame, planted: str, read: str) -> float:
+    """Partial correlation given the head's pose: what face networks read of lips and lids changes with pitch and yaw too."""
+    both = rows[[planted, read, "yaw_deg", "pitch_deg"]].dropna()
+    if len(both) < 20:
+        return float("nan")
+    yaw, pitch = (both[name] / 10 for name in ("yaw_deg", "pitch_deg"))
+    pose_terms = np.stack([np.ones(len(both)), yaw, pitch, yaw**2, pitch**2, yaw * pitch], axis=1)
+    left = both[[planted, read]].to_numpy(float)
+    left = left - pose_terms @ np.linalg.lstsq(pose_terms, left, rcond=None)[0]
+    return float(np.corrcoef(left.T)[0, 1]) if (left.std(axis=0) > 1e-6).all() else float("nan")
+
+
 def _slope(rows: pd.DataFrame) -> float:
     both = rows[["yaw_deg", "yaw_read_deg"]].dropna()
     return float(np.polyfit(both["yaw_deg"], both["yaw_read_deg"], 1)[0]) if len(both) > 2 else float("nan")
@@ -106,6 +118,8 @@ MEASURES = {
 WHOLE_CLIP_MEASURES = {
     "lip gap r": lambda rows: _correlation(rows, "lip_gap", "lip_gap_read"),
     "lid gap r": lambda rows: _correlation(rows, "lid_gap", "lid_gap_read"),
+    "lip gap r at equal pose": lambda rows: _at_equal_pose(rows, "lip_gap", "lip_gap_read"),
+    "lid gap r at equal pose": lambda rows: _at_equal_pose(rows, "lid_gap", "lid_gap_read"),
     "yaw r": lambda rows: _correlation(rows, "yaw_deg", "yaw_read_deg"),
     "yaw slope": _slope,
 }
