@@ -89,10 +89,10 @@ def _photograph(name: str, rng: np.random.Generator) -> np.ndarray:
     folder = Path(found.submodule_search_locations[0], "data") if found and found.submodule_search_locations else Path()
     path = next((folder / f"{name}{ending}" for ending in (".png", ".jpg") if (folder / f"{name}{ending}").is_file()), None)
     if path is None:
-        raise UserError(f"the background {name} needs scikit-image's pictures: run `make setup` (or `pip install --no-deps scikit-image`)")
+        raise UserError(f"the background {name} needs scikit-image's pictures: run `make setup` (or pip install 'megactor-sigma-open[samples]')")
     read = cv2.imread(str(path))
     if read is None:
-        raise UserError(f"{path} is no picture: install scikit-image anew (`pip install --no-deps --force-reinstall scikit-image`)")
+        raise UserError(f"{path} is no picture: install scikit-image anew")
     picture = cv2.cvtColor(read, cv2.COLOR_BGR2RGB)
     height, width = picture.shape[:2]
     side = int(min(height, width) * rng.uniform(0.6, 1.0))
