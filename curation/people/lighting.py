@@ -89,7 +89,7 @@ def _photograph(name: str, rng: np.random.Generator) -> np.ndarray:
     folder = Path(found.submodule_search_locations[0], "data") if found and found.submodule_search_locations else Path()
     path = next((folder / f"{name}{ending}" for ending in (".png", ".jpg") if (folder / f"{name}{ending}").is_file()), None)
     if path is None:
-        raise UserError(f"the background {name} needs scikit-image's pictures: run `make setup` (or pip install 'megactor-sigma-open[samples]')")
+        raise UserError(f"the background {name} needs scikit-image: run `make setup` (or pip install 'megactor-sigma-open[samples]')")
     read = cv2.imread(str(path))
     if read is None:
         raise UserError(f"{path} is no picture: install scikit-image anew")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifests import UserError
+
 YOUNGEST, OLDEST = 18.0, 80.0  # years
 SEXES = ("female", "male")
 BEARDS = ("none", "shadow", "stubble", "moustache", "goatee", "full")
@@ -108,7 +110,13 @@ class Person:
 
 
 def generator(seed: int, stage: str) -> np.random.Generator:
-    """The random draws of one stage of one person or scene."""
+    """The random draws of one stage of one person or scene.
+
+    Raises:
+        UserError: a seed below 0.
+    """
+    if seed < 0:
+        raise UserError(f"the seed of a person or a scene is 0 or above, not {seed}")
     return np.random.default_rng([seed, *stage.encode()])
 
 

@@ -138,6 +138,12 @@ def test_a_size_that_cannot_be_is_refused(size):
         Studio(Person.from_seed(0), Scene.from_seed(0), size)
 
 
+def test_a_seed_below_zero_is_refused():
+    for draw in (Person.from_seed, Scene.from_seed):
+        with pytest.raises(UserError, match="0 or above, not -1"):
+            draw(-1)
+
+
 def test_without_numba_one_line_names_the_extra():
     code = (
         "import sys; sys.modules['numba'] = None\n"
