@@ -1,7 +1,7 @@
 """The driver of an animation: footage, a picture or a stored motion becomes warped eye and mouth patches. Its names load on first use."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inference.driving.amplitude import Amplitude
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"inference.driving.{_HOMES[name]}"), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -55,7 +55,7 @@ class Footage(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray, None, None]:
         """Every frame in order, (H, W, 3) uint8, valid until the next."""
         ...
 
@@ -112,6 +112,6 @@ class Sound(Protocol):
         """(n,) float32 mono at 16 kHz, what the model hears; cut or filled with silence to `duration_s`."""
         ...
 
-    def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Iterator[np.ndarray]:
+    def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Generator[np.ndarray, None, None]:
         """(channels, n) float32 pieces that follow each other from time 0 on, what people hear; cut at `duration_s`."""
         ...

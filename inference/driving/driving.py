@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -157,7 +157,7 @@ class Driving:
         self.boxes = RegionBoxes(eyes if EYES in shown_regions else eyes * 0, mouth if MOUTH in shown_regions else mouth * 0)
         self.report = self._report(motion.n_degenerate)
         self._store: PatchStore | None = None
-        self._decoding: Iterator[np.ndarray] | None = None
+        self._decoding: Generator[np.ndarray, None, None] | None = None
         self._first_use = np.empty(0, np.int64)
         self._n_stored = 0
 
@@ -200,10 +200,10 @@ class Driving:
         out = np.zeros((stop - start, self.size_px, self.size_px, 3), np.uint8)
         shown = self._shown[start:stop]
         if self.options.regions != "none" and stop > start and shown.max() >= 0:
-            self._decode_until(int(shown.max()) + 1)
+            store = self._decode_until(int(shown.max()) + 1)
             for picture, source in zip(out, shown, strict=True):
                 if source >= 0:
-                    self._store.paste(source, picture)
+                    store.paste(source, picture)
         return np.ascontiguousarray((greyed(out) if self.options.grey else out).transpose(0, 3, 1, 2))
 
     def shown_frame(self, index: int) -> int | None:
@@ -225,9 +225,9 @@ class Driving:
             self._store = None
         self._n_stored = 0
 
-    def _decode_until(self, stop: int) -> None:
-        """Decodes the driver's frames before `stop` and keeps the patches of those that are shown."""
-        if self._store is None:
+    def _decode_until(self, stop: int) -> PatchStore:
+        """Decodes the driver's frames before `stop` and keeps the patches of those that are shown: all of them are in the store then."""
+        if self._store is None or self._decoding is None:
             in_use = self._shown >= 0
             self._first_use = np.full(self.n_frames, -1)  # of each of the driver's frames
             self._first_use[self._shown[in_use][::-1]] = np.flatnonzero(in_use)[::-1]
@@ -241,6 +241,7 @@ class Driving:
             if frame >= 0:
                 self._store.write(self._n_stored, warp(rgb, self.matrices[frame], self.size_px))
             self._n_stored += 1
+        return self._store
 
     def _require_faces(self) -> None:
         missing = np.flatnonzero(~self.seen)

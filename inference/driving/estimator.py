@@ -48,7 +48,7 @@ def estimate_motion(points_px: np.ndarray, estimator: str = "similarity", smooth
     if estimator not in ESTIMATORS:
         raise ValueError(f"unknown estimator {estimator!r}: one of {', '.join(ESTIMATORS)}")
     rigid = np.asarray(points_px, np.float64)[:, RIGID]  # (F, N, 2)
-    seen = np.isfinite(rigid).all(axis=(1, 2))
+    seen = np.asarray(np.isfinite(rigid).all(axis=(1, 2)))
     usable = seen.copy()
     usable[seen] = _spread(rigid[seen]) > _MIN_SPREAD
     if not usable.any():

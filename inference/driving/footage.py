@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from curation.contracts import Clip, ClipError, LandmarkBackend
+from curation.contracts import Clip, ClipError, Faces, LandmarkBackend, MediaInfo
 from curation.media import MediaReader
 from inference.driving.contracts import MAX_FPS
 from inference.driving.picture import read_picture
@@ -28,22 +28,25 @@ class VideoFootage:
 
     def __init__(self, path: str | Path, backend: LandmarkBackend, progress: Callable[[int, int], None] | None = None):
         self.name = str(path)
-        self.notes: tuple[str, ...] = ()
         self._clip = Clip("driving", self.name, "", self.name)
         self._single: MediaReader | None = None  # single frames are asked for again and again: its decoder stays
         try:
             with MediaReader() as reader:
-                self._locate(reader, backend, progress)
+                info = reader.probe(self.name)
+                own_fps = exact_rate(info.fps)
+                self.fps = min(own_fps, Fraction(MAX_FPS))
+                self.n_frames, faces, self.audio = self._located(reader, info, backend, progress)
         except ClipError as error:
             raise UserError(f"{path}: {error.message}") from None
-
-    def _locate(self, reader: MediaReader, backend: LandmarkBackend, progress: Callable[[int, int], None] | None) -> None:
-        info = reader.probe(self.name)
-        self.fps = exact_rate(info.fps)
-        if self.fps > MAX_FPS:
-            self.notes += (f"{self.name}: {float(self.fps):.4g} frames a second, {MAX_FPS} are used",)
-            self.fps = Fraction(MAX_FPS)
         self.width_px, self.height_px = info.width_px, info.height_px
+        self.points_px, self.n_faces = faces.points_px, faces.n_faces
+        faster = f"{self.name}: {float(own_fps):.4g} frames a second, {MAX_FPS} are used"
+        self.notes: tuple[str, ...] = (faster,) if own_fps > MAX_FPS else ()
+
+    def _located(
+        self, reader: MediaReader, info: MediaInfo, backend: LandmarkBackend, progress: Callable[[int, int], None] | None
+    ) -> tuple[int, Faces, np.ndarray | None]:
+        """Frames, the face on each, and the sound, of one pass over the file."""
         tracker = backend.track(self._clip, info)
         expected = round(info.duration_ms / 1000 * self.fps)
         n = 0
@@ -53,11 +56,9 @@ class VideoFootage:
                 n += 1
                 if progress is not None:
                     progress(n, max(n, expected))
-            self.audio = stream.audio
-        faces = tracker.finish()
-        self.n_frames, self.points_px, self.n_faces = n, faces.points_px, faces.n_faces
+            return n, tracker.finish(), stream.audio
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray, None, None]:
         n = 0
         try:
             with MediaReader() as reader, reader.read(self._clip, sample_hz=float(self.fps), audio=False) as stream:
@@ -100,9 +101,9 @@ class StillFootage:
         self.fps, self.n_frames = Fraction(fps), n_frames
         self.points_px = np.tile(points.astype(np.float32), (n_frames, 1, 1))
         self.n_faces = np.full(n_frames, n_faces, np.int16)
-        self.audio = None
+        self.audio: np.ndarray | None = None
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray, None, None]:
         for _ in range(self.n_frames):
             yield self._rgb
 

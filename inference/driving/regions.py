@@ -71,10 +71,10 @@ def region_boxes(points_px: np.ndarray, size_px: int | tuple[int, int]) -> Regio
     points = np.asarray(points_px, np.float64)
     if points.ndim != 3 or points.shape[1:] != (N_POINTS, 2):
         raise ValueError(f"points_px has shape {points.shape}; it needs (frames, {N_POINTS}, 2)")
-    height, width = (size_px, size_px) if np.ndim(size_px) == 0 else size_px
+    height, width = size_px if isinstance(size_px, tuple) else (size_px, size_px)
     if height < 1 or width < 1:
         raise ValueError(f"size_px is {size_px}; a picture has at least one pixel")
-    seen = np.isfinite(points).all(axis=(1, 2))
+    seen = np.asarray(np.isfinite(points).all(axis=(1, 2)))
     points = np.where(seen[:, None, None], points, 0.0)
     unit = interocular(points)[:, None]  # (F, 1)
     eyes_tight = np.stack([_point_box(points[:, RIGHT_EYE]), _point_box(points[:, LEFT_EYE])], axis=1)  # (F, 2, 4)
@@ -91,8 +91,8 @@ def chin_boxes(points_px: np.ndarray, regions: RegionBoxes, size_px: int | tuple
     """(F, 4) int64: the mouth and what moves with it, down to the chin; where the eyes must teach nothing (Eq. 2 and the masked loss).
     Arguments as `region_boxes`, and what that gave."""
     points = np.asarray(points_px, np.float64)
-    height, width = (size_px, size_px) if np.ndim(size_px) == 0 else size_px
-    seen = np.isfinite(points).all(axis=(1, 2))
+    height, width = size_px if isinstance(size_px, tuple) else (size_px, size_px)
+    seen = np.asarray(np.isfinite(points).all(axis=(1, 2)))
     points = np.where(seen[:, None, None], points, 0.0)
     tight = _point_box(np.concatenate([points[:, LIPS], points[:, CHIN]], axis=1))
     grown = _grown(tight, CHIN_MARGINS * interocular(points)[:, None], np.array([width, height, width, height]))
@@ -127,7 +127,7 @@ def clip_patches(points_px: np.ndarray, rule: str = "clip") -> np.ndarray:
         raise ValueError(f"unknown rule of patches {rule!r}: one of {', '.join(PATCH_RULES)}")
     if points.ndim != 3 or points.shape[1:] != (N_POINTS, 2):
         raise ValueError(f"points_px has shape {points.shape}; it needs (frames, {N_POINTS}, 2)")
-    seen = np.isfinite(points).all(axis=(1, 2))
+    seen = np.asarray(np.isfinite(points).all(axis=(1, 2)))
     patches = np.zeros((len(points), 3, 4), np.int64)
     if not seen.any():
         return patches
@@ -151,13 +151,13 @@ def clip_patches(points_px: np.ndarray, rule: str = "clip") -> np.ndarray:
 def placed(patches: np.ndarray, regions: RegionBoxes, size_px: int | tuple[int, int]) -> RegionBoxes:
     """Patches (F, 3, 4) as they are cut: within the picture, the eyes' without a pixel of the mouth's region and the mouth's without one of
     the eyes', so that what is not shown stays hidden wherever a patch was moved to."""
-    height, width = (size_px, size_px) if np.ndim(size_px) == 0 else size_px
+    height, width = size_px if isinstance(size_px, tuple) else (size_px, size_px)
     inside = np.clip(patches, 0, [width, height, width, height])
     eyes, mouth = inside[:, :2], inside[:, 2]
     eyes = np.stack([_cut_off(eyes[:, eye], regions.eyes[:, eye], regions.mouth) for eye in range(2)], axis=1)
     for eye in range(2):
         mouth = _cut_off(mouth, regions.mouth, regions.eyes[:, eye])
-    seen = (regions.mouth.any(axis=1) | regions.eyes.any(axis=(1, 2)))[:, None]
+    seen = np.asarray(regions.mouth.any(axis=1) | regions.eyes.any(axis=(1, 2)))[:, None]
     return RegionBoxes(_or_empty(eyes, seen), _or_empty(mouth, seen[:, 0]))
 
 

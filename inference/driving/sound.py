@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -70,7 +70,7 @@ class ArraySound:
     def waveform(self, duration_s: float | None = None) -> np.ndarray:
         return _fitted(self._samples, duration_s)
 
-    def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Iterator[np.ndarray]:
+    def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Generator[np.ndarray, None, None]:
         import av
 
         def resampled() -> Iterator[np.ndarray]:
@@ -99,7 +99,7 @@ class FileSound:
     def waveform(self, duration_s: float | None = None) -> np.ndarray:
         return _fitted(self._waveform, duration_s)
 
-    def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Iterator[np.ndarray]:
+    def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Generator[np.ndarray, None, None]:
         yield from _cut(self._placed(rate_hz, channels), round(duration_s * rate_hz))
 
     def _open_once(self) -> None:

@@ -13,7 +13,7 @@ metadata      format, fps ("30000/1001"), width_px, height_px
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 
@@ -50,12 +50,13 @@ def save_template(footage: Footage, path: str | Path, lossless: bool = False, wi
     if not np.isfinite(footage.points_px).all(axis=(1, 2)).any():
         raise UserError(f"{footage.name}: no face found; a template would be empty")
     boxes = _roomy_boxes(footage)
-    parts, lengths = [], []
+    parts: list[bytes] = []
+    lengths: list[int] = []
     for rectangles, rgb in zip(boxes, footage.frames(), strict=True):
         for x0, y0, x1, y1 in rectangles:
             parts.append(_encoded(rgb[y0:y1, x0:x1], lossless) if x1 > x0 else b"")
             lengths.append(len(parts[-1]))
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "points_px": np.ascontiguousarray(footage.points_px, np.float32),
         "n_faces": np.asarray(footage.n_faces, np.int16),
         "boxes_px": boxes.astype(np.int32),
@@ -133,7 +134,7 @@ class TemplateFootage:
             "sound of another length": self.audio is not None and abs(len(self.audio) / AUDIO_RATE_HZ - n / float(self.fps)) > 1.0,
         }  # fmt: skip
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray, None, None]:
         for index in range(self.n_frames):
             yield self.frame(index)
 

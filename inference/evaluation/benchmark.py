@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from inference.evaluation.export import export_pairs
+from inference.evaluation.export import WHERE, export_pairs
 from inference.evaluation.methods import VIDEO_SUFFIXES
 from inference.evaluation.pairs import PAIRS_FILE, Pair, PairList, read_pairs
 from manifests import UserError
@@ -42,9 +42,8 @@ def find_pairs(
     if folder.suffix != ".parquet" and (folder.is_file() or (folder / PAIRS_FILE).is_file()):
         return read_pairs(folder)
     if folder.suffix == ".parquet" or (folder / MANIFEST_FILE).is_file() or (folder / LEDGER_DIR).is_dir():
-        options = {} if where is None else {"where": where}
         bench = Path(out) / BENCH_DIR
-        export_pairs(folder, protocol, bench, size_px=size_px, longest_ms=longest_ms, say=say, **options)
+        export_pairs(folder, protocol, bench, where=where or WHERE, size_px=size_px, longest_ms=longest_ms, say=say)
         return read_pairs(bench)
     return pairs_of_folder(folder, identity, say)
 
@@ -63,9 +62,19 @@ def pairs_of_folder(folder: Path, identity: str | None = None, say: Callable[[st
         raise UserError(f"{folder} holds two videos called {twice[0]!r}; their stems are the pair ids")
     pairs = []
     for video in videos:
-        given = {"reference": video.name, "driver": video.name, "audio": video.name, "real": video.name}
-        who = _identity(video.stem, identity)
-        pairs.append(Pair(pair_id=video.stem, protocol="paper-like", identity=who, reference_identity=who, **given))
+        who, name = _identity(video.stem, identity), video.name
+        pairs.append(
+            Pair(
+                pair_id=video.stem,
+                protocol="paper-like",
+                identity=who,
+                reference_identity=who,
+                reference=name,
+                driver=name,
+                audio=name,
+                real=name,
+            )
+        )
     people = len({pair.identity for pair in pairs})
     rule = "digits at the end left out" if identity is None else f"by {identity!r}"
     say(f"{len(pairs)} videos of {people} identities by their names ({rule}); --identity takes another rule")

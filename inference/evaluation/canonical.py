@@ -189,14 +189,14 @@ class Canonicaliser:
             found: list[Faces] = []
 
             def faces() -> Faces:
-                found.append(self._pass(clip, info, None)[1])
+                found.append(_tracked(self._pass(clip, info, None)[1]))
                 return found[0]
 
             matrix, crop = choose(info, faces)
             frames, tracked, audio = self._pass(clip, info, matrix, track=not found)
         except ClipError as error:
             raise AnswerError(error.kind, error.message) from error
-        seen = found[0] if found else tracked
+        seen = found[0] if found else _tracked(tracked)
         canonical = replace(seen, points_px=transform_points(seen.points_px, matrix).astype(np.float32))
         record = {"source_fps": info.fps, "source_px": [info.width_px, info.height_px], "crop": crop}
         return CanonicalClip(np.stack(frames), audio, canonical, matrix, info, record)
@@ -215,6 +215,11 @@ class Canonicaliser:
                     frames.append(warp(frame.rgb, matrix, self.size_px))
             audio = stream.audio
         return frames, tracker.finish() if tracker else None, audio
+
+
+def _tracked(faces: Faces | None) -> Faces:
+    assert faces is not None  # the pass was asked for them
+    return faces
 
 
 def check_settings(size_px: int, longest_ms: int) -> None:

@@ -43,8 +43,18 @@ def pairs(manifest: str, protocol: str, out: str, where: str, size_px: int, clip
     """Cut a benchmark from the test split of MANIFEST (a run's directory)."""
     from inference.evaluation.export import export_pairs
 
-    options = {"where": where, "size_px": size_px, "seed": seed, "clips_per_identity": clips_per_identity, "longest_ms": longest_ms}
-    click.echo(export_pairs(manifest, protocol, out, say=say, **options))
+    written = export_pairs(
+        manifest,
+        protocol,
+        out,
+        where=where,
+        size_px=size_px,
+        seed=seed,
+        clips_per_identity=clips_per_identity,
+        longest_ms=longest_ms,
+        say=say,
+    )
+    click.echo(written)
 
 
 @cli.command()
@@ -83,7 +93,7 @@ def run(
     resamples: int,
     device: str,
     models_dir: str | None,
-    **form,
+    **form: Any,
 ) -> None:
     """Score the method folders PREDICTIONS; writes OUT/report.html, table.md, summary.csv, table.tex, pairs.parquet."""
     from inference.evaluation.benchmark import find_pairs
@@ -94,8 +104,17 @@ def run(
 
     settings = Settings(metrics=metrics or None, metric_settings=settings_for(device, models_dir), **form)
     check_settings(settings.size_px, settings.longest_ms)
-    choice = {"protocol": protocol, "where": where, "identity": identity, "size_px": settings.size_px, "longest_ms": settings.longest_ms}
-    evaluation = evaluate(predictions, find_pairs(real, out, say=say, **choice), out, settings, say=say)
+    found = find_pairs(
+        real,
+        out,
+        protocol=protocol,
+        where=where,
+        identity=identity,
+        size_px=settings.size_px,
+        longest_ms=settings.longest_ms,
+        say=say,
+    )
+    evaluation = evaluate(predictions, found, out, settings, say=say)
     failed = sum(row["status"] == "failed" for row in evaluation.rows)
     say(f"{len(evaluation.rows)} rows, {failed} failed")
     _write(Path(out), resamples)

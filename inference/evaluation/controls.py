@@ -73,5 +73,5 @@ def _through_h264(frames: np.ndarray) -> np.ndarray:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     file.seek(0)
-    with av.open(file) as container:  # our own bytes: no child process needed
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    with av.open(file, "r") as coded:  # our own bytes: no child process needed
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in coded.decode(video=0)])

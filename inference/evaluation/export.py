@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -172,7 +172,7 @@ class _Cutter:
 
 
 @contextmanager
-def _mono_wave(path: Path):
+def _mono_wave(path: Path) -> Iterator[wave.Wave_write]:
     with wave.open(str(path), "wb") as stream:
         stream.setnchannels(1)
         stream.setsampwidth(2)

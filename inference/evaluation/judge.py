@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -147,12 +148,12 @@ class Judge:
         answer_key = key_of(self._answer_digest(task), self._digest(task.target), self._canonicaliser.settings, len(pair.answer))
         if pair.answer.frames is pair.target.frames:  # a control that shows the real pictures
             answer_key = real_key
-        for metric in self._features:
-            store = f"{metric.name}-{key_of(metric.version, metric.fingerprint)}"
-            self._store.get(store, answer_key, lambda m=metric: m.features(pair.answer.frames))
+        for kind in self._features:
+            store = f"{kind.name}-{key_of(kind.version, kind.fingerprint)}"
+            self._store.get(store, answer_key, partial(kind.features, pair.answer.frames))
             if pair.is_real:
-                self._store.get(store, real_key, lambda m=metric: m.features(pair.target.frames))
-                row["features"][metric.name] = {"store": store, "answer": answer_key, "real": real_key}
+                self._store.get(store, real_key, partial(kind.features, pair.target.frames))
+                row["features"][kind.name] = {"store": store, "answer": answer_key, "real": real_key}
         return row
 
     def _target(self, path: str) -> CanonicalClip:
@@ -173,7 +174,8 @@ class Judge:
         return self._last_still[1]
 
     def _key(self, task: Task) -> str:
-        metrics = [[metric.name, metric.version, metric.fingerprint] for metric in [*self._metrics, *self._features]]
+        metrics = [[metric.name, metric.version, metric.fingerprint] for metric in self._metrics]
+        metrics += [[kind.name, kind.version, kind.fingerprint] for kind in self._features]
         return key_of(
             ROW_VERSION,
             self._answer_digest(task),

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -85,7 +86,7 @@ def _chosen(df: pd.DataFrame, seed: int, clips_per_identity: int) -> list[pd.Ser
     return [row for _, row in kept.iterrows()]
 
 
-def _self(row: pd.Series, longest_ms: int, left_out: list[str], gap_ms: int = 0, **options) -> Iterator[PlannedPair]:
+def _self(row: pd.Series, longest_ms: int, left_out: list[str], gap_ms: int = 0, **options: Any) -> Iterator[PlannedPair]:
     length_ms = min(int(row["duration_ms"]) - gap_ms, longest_ms)
     if length_ms < SHORTEST_MS:
         left_out.append(f"{row['clip_id']} ({row['source_key']}): {row['duration_ms'] / 1000:.1f} s is too short")
@@ -97,19 +98,19 @@ def _self(row: pd.Series, longest_ms: int, left_out: list[str], gap_ms: int = 0,
     yield PlannedPair(row=row, reference_row=row, reference_ms=0, start_ms=gap_ms, length_ms=length_ms, **options)
 
 
-def _paper_like(row, chosen, seed, longest_ms, left_out) -> Iterator[PlannedPair]:
+def _paper_like(row: pd.Series, chosen: list[pd.Series], seed: int, longest_ms: int, left_out: list[str]) -> Iterator[PlannedPair]:
     yield from _self(row, longest_ms, left_out)
 
 
-def _strict(row, chosen, seed, longest_ms, left_out) -> Iterator[PlannedPair]:
+def _strict(row: pd.Series, chosen: list[pd.Series], seed: int, longest_ms: int, left_out: list[str]) -> Iterator[PlannedPair]:
     yield from _self(row, longest_ms, left_out, gap_ms=STRICT_GAP_MS)
 
 
-def _audio_only(row, chosen, seed, longest_ms, left_out) -> Iterator[PlannedPair]:
+def _audio_only(row: pd.Series, chosen: list[pd.Series], seed: int, longest_ms: int, left_out: list[str]) -> Iterator[PlannedPair]:
     yield from _self(row, longest_ms, left_out, signal="audio")
 
 
-def _cross(row, chosen, seed, longest_ms, left_out) -> Iterator[PlannedPair]:
+def _cross(row: pd.Series, chosen: list[pd.Series], seed: int, longest_ms: int, left_out: list[str]) -> Iterator[PlannedPair]:
     others = sorted(
         (other for other in chosen if other["identity"] != row["identity"]), key=lambda o: _draw(seed, row["clip_id"], o["clip_id"])
     )
@@ -120,7 +121,7 @@ def _cross(row, chosen, seed, longest_ms, left_out) -> Iterator[PlannedPair]:
         yield PlannedPair(**{**vars(pair), "reference_row": others[0], "name": f"{row['clip_id']}-as-{others[0]['clip_id']}"})
 
 
-def _amplitude_sweep(row, chosen, seed, longest_ms, left_out) -> Iterator[PlannedPair]:
+def _amplitude_sweep(row: pd.Series, chosen: list[pd.Series], seed: int, longest_ms: int, left_out: list[str]) -> Iterator[PlannedPair]:
     settings = [{"motion": value} for value in MOTION_SWEEP] + [{"audio_scale": value} for value in AUDIO_SWEEP if value != 1.0]
     for parameters in settings:
         (name, value), *_ = parameters.items()

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -70,7 +71,7 @@ def _players(table: Table, rows: Sequence[dict[str, Any]], out: Path) -> list[tu
     for column in table.columns:
         if column.better == "as real":
             continue
-        measured = sorted((row for row in answered if row.get(column.name) is not None), key=lambda row, n=column.name: row[n])
+        measured = sorted((row for row in answered if row.get(column.name) is not None), key=itemgetter(column.name))
         if len(measured) < 2:
             continue
         best, worst = (measured[0], measured[-1]) if column.better == "lower" else (measured[-1], measured[0])

@@ -84,10 +84,17 @@ def mean_interval(
 
 
 def paired_interval(
-    ours: Sequence[float] | np.ndarray, theirs: Sequence[float] | np.ndarray, identities: Sequence[Hashable], **options: float
+    ours: Sequence[float] | np.ndarray,
+    theirs: Sequence[float] | np.ndarray,
+    identities: Sequence[Hashable],
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
     """`mean_interval` of the clip-wise differences ours − theirs; clips that one of both lacks (NaN) are left out."""
-    return mean_interval(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float), identities, **options)
+    difference = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    return mean_interval(difference, identities, confidence=confidence, resamples=resamples, seed=seed)
 
 
 def sign_flip_p(

@@ -36,7 +36,8 @@ class Attention(nn.Module):
         return self._project(x_MND, self.to_q, self.to_k, self.to_v)
 
     def keys_values(self, context_MND: torch.Tensor) -> KeysValues:
-        return self._project(context_MND, self.to_k, self.to_v)
+        k, v = self._project(context_MND, self.to_k, self.to_v)
+        return k, v
 
     def forward(self, x_MND: torch.Tensor, context_MND: torch.Tensor | None = None) -> torch.Tensor:
         if context_MND is None:
@@ -52,7 +53,7 @@ class Attention(nn.Module):
         if self.fused and len(linears) > 1:
             weight = torch.cat([linear.weight for linear in linears])
             bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
-            flat = functional.linear(x_MND, weight, bias).chunk(len(linears), dim=-1)
+            flat = list(functional.linear(x_MND, weight, bias).chunk(len(linears), dim=-1))
         else:
             flat = [linear(x_MND) for linear in linears]
         return tuple(x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in flat)
@@ -66,7 +67,7 @@ class SpatialAttention(Attention):
     attention does not change when every key is duplicated, so that equals dropping them, needs no mask and keeps the shapes.
     """
 
-    def forward(
+    def forward(  # type: ignore[override]  # a network of its own: nobody calls it as an `Attention`
         self,
         x_BFND: torch.Tensor,
         reference: KeysValues | None = None,

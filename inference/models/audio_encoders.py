@@ -74,7 +74,8 @@ class WhisperStateEncoder:
         digest = hashlib.sha256()
         for name in sorted(tensors):
             digest.update(name.encode() + tensors[name].float().contiguous().numpy().tobytes())
-        return cls(encoder.to(device), digest.hexdigest()[:16])
+        torch.nn.Module.to(encoder, device)  # past the wrapper of transformers, whose types ask for another argument
+        return cls(encoder, digest.hexdigest()[:16])
 
     @torch.no_grad()
     def encode(self, waveform: torch.Tensor) -> torch.Tensor:

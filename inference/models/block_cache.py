@@ -34,7 +34,7 @@ class BlockCache:
             first: (B, F, N, D), what the first block has added.
         """
         sample = first[:, :, ::EVERY_TOKEN]
-        if self._rest is not None and self._first.shape == sample.shape:
+        if self._rest is not None and self._first is not None and self._first.shape == sample.shape:
             change = (sample - self._first).abs().mean() / self._first.abs().mean()
             if change.item() < self.threshold:
                 self.skipped += 1

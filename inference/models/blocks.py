@@ -87,7 +87,7 @@ class DenoisingBlock(ModulatedBlock):
         x = x + gate * self.attn1(modulate(self.norm1(x), shift, scale), reference, reference_present, mask)
         if self.temporal is not None:
             x = self.temporal(x, grid, frame_positions_FD)
-        if audio_BFTC is not None:
+        if audio_BFTC is not None and self.audio is not None and audio_gain_BF11 is not None:
             heard = self.audio(self.norm_audio(x).flatten(0, 1), audio_BFTC.flatten(0, 1)).unflatten(0, x.shape[:2])
             x = x + audio_gain_BF11.to(heard.dtype) * heard
         return x + ff_gate * self.ff(modulate(self.norm2(x), ff_shift, ff_scale))

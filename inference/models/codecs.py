@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
 from inference.models.config import PX_PER_CELL
 from inference.models.shapes import ShapeError, require_multiple
 from inference.models.weight_files import WeightsFileError
 
+T = TypeVar("T", AutoencoderKL, AutoencoderTiny)
 TILE_PX = 512  # images up to this side are never tiled, so training latents are whole
 
 
@@ -21,9 +23,13 @@ class LatentCodec(Protocol):
     Leading dimensions are free: (B, F, …) for clips. With a `generator` an encoder that has a posterior draws from it; without, its mean.
     """
 
-    latent_channels: int
-    channel_weights: tuple[float, ...] | None
-    """How much an error of each channel is worth in the picture, mean 1; None where that is not known."""
+    @property
+    def latent_channels(self) -> int: ...
+
+    @property
+    def channel_weights(self) -> tuple[float, ...] | None:
+        """How much an error of each channel is worth in the picture, mean 1; None where that is not known."""
+        ...
 
     def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor: ...
 
@@ -42,9 +48,10 @@ class VaeCodec:
         self._vae.tile_sample_min_size = TILE_PX
         self._vae.tile_latent_min_size = TILE_PX // PX_PER_CELL
         self._vae.enable_tiling()
-        self.latent_channels = vae.config.latent_channels
+        config: Any = vae.config  # diffusers types it as a dictionary; it has attributes too
+        self.latent_channels: int = config.latent_channels
         self.channel_weights = None
-        self.scale = vae.config.scaling_factor
+        self.scale: float = config.scaling_factor
 
     @property
     def module(self) -> AutoencoderKL:
@@ -77,7 +84,8 @@ class TinyPreviewCodec:
 
     def __init__(self, vae: AutoencoderTiny):
         self._vae = vae.eval().requires_grad_(False)
-        self.latent_channels = vae.config.latent_channels
+        config: Any = vae.config
+        self.latent_channels: int = config.latent_channels
         self.channel_weights = None
 
     @classmethod
@@ -113,17 +121,18 @@ def _checked_latents(latents: torch.Tensor, channels: int) -> torch.Tensor:
     return latents.flatten(0, -4)
 
 
-def _load_autoencoder(kind: type[AutoencoderKL | AutoencoderTiny], folder: str | Path, dtype: torch.dtype):
+def _load_autoencoder(kind: type[T], folder: str | Path, dtype: torch.dtype) -> T:
     """From a local folder in safetensors; every tensor of the network must be there and no other."""
     if not Path(folder).is_dir():
         raise WeightsFileError(f"no folder with an autoencoder at {folder}")
     try:
-        vae, info = kind.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             str(folder), torch_dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError) as error:
         raise WeightsFileError(f"{folder} holds no {kind.__name__} in safetensors: {' '.join(str(error).split())[:300]}") from error
+    info: dict[str, Any] = loaded[1]  # with `output_loading_info` it is a pair
     wrong = sorted({*info["missing_keys"], *info["unexpected_keys"]})
     if wrong:
         raise WeightsFileError(f"{folder}: {len(wrong)} tensors are missing or unknown, such as {wrong[0]!r}")
-    return vae
+    return loaded[0]

@@ -66,10 +66,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            kind = {"int": int, "bool": bool, "str": str}[str(field.type)]
+            kind: type = {"int": int, "bool": bool, "str": str}[str(field.type)]
             if type(value) is not kind:
                 raise ModelConfigError(f"{field.name} is {value!r}; it needs {'an integer' if kind is int else f'a {kind.__name__}'}")
-            if kind is int and value < (0 if field.name == "first_reference_block" else 1):
+            if isinstance(value, int) and not isinstance(value, bool) and value < (0 if field.name == "first_reference_block" else 1):
                 raise ModelConfigError(f"{field.name} is {value}; it must be positive")
         if self.reference_timestep not in ("same", "zero"):
             raise ModelConfigError(f"reference_timestep is {self.reference_timestep!r}; it must be 'same' or 'zero'")

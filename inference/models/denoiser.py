@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers.models.normalization import AdaLayerNormSingle
@@ -45,6 +45,7 @@ class DenoisingTransformer(nn.Module):
     """Predicts noise and variance interpolation for every frame of a clip; one timestep a clip."""
 
     gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable[..., Any]  # diffusers' `enable_gradient_checkpointing` sets it
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -56,6 +57,11 @@ class DenoisingTransformer(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.empty(2, config.width))
         self.proj_out = nn.Linear(config.width, config.patch_size**2 * 2 * config.latent_channels)
 
+    @property
+    def blocks(self) -> list[DenoisingBlock]:
+        """`transformer_blocks` by their type."""
+        return cast("list[DenoisingBlock]", list(self.transformer_blocks))
+
     def reference_keys(self, features: Sequence[torch.Tensor]) -> tuple[KeysValues, ...]:
         """Keys and values of the reference, projected once a clip by this network's own matrices; reuse them over frames and windows, and
         over sampling steps if `reference_timestep` is "zero".
@@ -66,7 +72,7 @@ class DenoisingTransformer(nn.Module):
         Returns:
             For each reading block (k, v), each (B, H, N, d).
         """
-        blocks = [self.transformer_blocks[index] for index in self.sizes.reference_blocks]
+        blocks = [self.blocks[index] for index in self.sizes.reference_blocks]
         if len(features) != len(blocks):
             raise ShapeError(f"reference_features has {len(features)} tensors; it needs {len(blocks)}, one for each block that reads them")
         shapes = Shapes()
@@ -129,7 +135,7 @@ class DenoisingTransformer(nn.Module):
                 x,
                 modulation,
                 grid,
-                reference[index - config.first_reference_block] if reads else None,
+                reference[index - config.first_reference_block] if reference is not None and reads else None,
                 reference_present if reads else None,
                 mask_with_reference if reads else region_mask,
                 positions,
@@ -146,7 +152,7 @@ class DenoisingTransformer(nn.Module):
                     x = x + rest
                     break
                 after_first = x
-        if after_first is not None:
+        if block_cache is not None and after_first is not None:
             block_cache.keep(x - after_first)
 
         shift, scale = (self.scale_shift_table + embedded_timestep[:, None]).chunk(2, dim=1)
@@ -155,7 +161,17 @@ class DenoisingTransformer(nn.Module):
         x = x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
         return x if config.prediction == "epsilon" else _as_noise(config.prediction, x, latents, timesteps)
 
-    def _check(self, latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask) -> tuple[int, int]:
+    def _check(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        driven: torch.Tensor,
+        reference: Sequence[KeysValues] | None,
+        reference_present: torch.Tensor | None,
+        audio: torch.Tensor | None,
+        audio_gain: torch.Tensor | None,
+        region_mask: RegionMask | None,
+    ) -> tuple[int, int]:
         """Raises `ShapeError` for what does not fit; returns the token grid (h, w)."""
         config, shapes = self.sizes, Shapes()
         shapes.check("latents", latents, "B", "F", config.latent_channels, "h", "w")

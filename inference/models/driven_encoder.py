@@ -31,7 +31,8 @@ class DrivenEncoder(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """(B, F, 3, H, W) in 0…1, black outside the patches → (B, F, C, H/8, W/8). A black frame is "no driving"."""

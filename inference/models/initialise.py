@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -25,7 +27,7 @@ def initialise_randomly(driven_encoder: DrivenEncoder, reference: ReferenceTrans
     for transformer in (reference, denoiser):
         weight = transformer.pos_embed.proj.weight
         nn.init.xavier_uniform_(weight.view(weight.shape[0], -1))
-        nn.init.zeros_(transformer.pos_embed.proj.bias)
+        nn.init.zeros_(cast("torch.Tensor", transformer.pos_embed.proj.bias))
         embedder = transformer.adaln_single.emb.timestep_embedder
         for linear in (embedder.linear_1, embedder.linear_2, transformer.adaln_single.linear):
             nn.init.normal_(linear.weight, std=0.02)
@@ -34,7 +36,7 @@ def initialise_randomly(driven_encoder: DrivenEncoder, reference: ReferenceTrans
             if name.endswith("scale_shift_table"):
                 nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
     zero(denoiser.proj_out)
-    for block in denoiser.transformer_blocks:
+    for block in denoiser.blocks:
         if block.audio is not None:
             zero(block.audio.to_out)
         if block.temporal is not None:

@@ -29,7 +29,7 @@ class CheckpointError(UserError):
     """A checkpoint that does not hold exactly this model's tensors."""
 
 
-class MegActorModel(ModelMixin, ConfigMixin):
+class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name `config_name`, as in every model of diffusers
     """MegActor-Σ's mixed-modal diffusion transformer (arXiv 2408.14975), initialised at random; see `initialise_from_pixart`.
 
     The arguments are the fields of `ModelConfig`. `compile_repeated_blocks(fullgraph=True)`, `enable_gradient_checkpointing()` and
@@ -37,8 +37,8 @@ class MegActorModel(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
-    _no_split_modules = ("DenoisingBlock", "ReferenceBlock")
-    _repeated_blocks = ("DenoisingBlock", "ReferenceBlock")
+    _no_split_modules = ("DenoisingBlock", "ReferenceBlock")  # type: ignore[assignment]  # diffusers types its default, None
+    _repeated_blocks = ["DenoisingBlock", "ReferenceBlock"]  # noqa: RUF012  as diffusers has it
 
     @register_to_config
     def __init__(
@@ -140,7 +140,9 @@ class MegActorModel(ModelMixin, ConfigMixin):
             kwargs.setdefault("recompile_limit", 200)
         super().compile_repeated_blocks(*args, **kwargs)
 
-    def save_pretrained(self, save_directory: str | Path, max_shard_size: int | str = "5GB", **kwargs: Any) -> None:
+    def save_pretrained(  # type: ignore[override]  # fewer ways to write than diffusers has
+        self, save_directory: str | Path, max_shard_size: int | str = "5GB", **kwargs: Any
+    ) -> None:
         """Writes `config.json`, safetensors shards and a model card; the folder appears whole or not at all."""
         with replace_folder(Path(save_directory), "config.json") as folder:
             super().save_pretrained(folder, max_shard_size=max_shard_size, **kwargs)
@@ -148,18 +150,20 @@ class MegActorModel(ModelMixin, ConfigMixin):
             write_model_card(folder, self.sizes, counts, str(self.dtype).removeprefix("torch."))
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]  # never None
         """As diffusers' `from_pretrained` (`torch_dtype`, `device_map`, `subfolder`, …), but strict: safetensors only, and a tensor that is
         missing, unknown or of another shape is a `CheckpointError`."""
         kwargs.setdefault("local_files_only", Path(pretrained_model_name_or_path).is_dir())
-        model, info = super().from_pretrained(
+        loaded: Any = super().from_pretrained(
             str(pretrained_model_name_or_path), **{**kwargs, "use_safetensors": True, "output_loading_info": True}
         )
+        model, info = loaded  # with `output_loading_info` it is a pair
         for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
             if info.get(problem):
                 named = ", ".join(str(key) for key in sorted(info[problem])[:5])
                 raise CheckpointError(f"{pretrained_model_name_or_path}: {len(info[problem])} {problem.replace('_', ' ')}: {named}")
-        return (model, info) if kwargs.get("output_loading_info") else model
+        found: Any = (model, info) if kwargs.get("output_loading_info") else model
+        return found
 
 
 def _per_frame(name: str, value: float | torch.Tensor, num_clips: int, num_frames: int, like: torch.Tensor) -> torch.Tensor:

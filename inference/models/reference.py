@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from diffusers.models.embeddings import PatchEmbed
 from diffusers.models.normalization import AdaLayerNormSingle
@@ -29,6 +32,7 @@ class ReferenceTransformer(nn.Module):
     layer, are not built: they would never receive a gradient."""
 
     gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable[..., Any]  # diffusers' `enable_gradient_checkpointing` sets it
 
     def __init__(self, config: ModelConfig):
         super().__init__()

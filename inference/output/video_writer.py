@@ -10,10 +10,10 @@ import shutil
 import tempfile
 import wave
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from inference.driving.contracts import Sound
 from manifests import UserError
 from manifests.atomic import atomic_path
 from manifests.version import DISTRIBUTION, code_version
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
 
 AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 AAC_RATE_HZ = 48_000  # for sound of any other rate
@@ -132,29 +136,25 @@ class Mp4Writer:
 
     def abandon(self) -> None:
         if self._track is not None:
-            self._track.blocks.close()
-        if self._container is not None:
-            container, self._container = self._container, None
-            import contextlib
-
-            with contextlib.suppress(Exception):  # closing half a file may fail; it is thrown away
-                container.close()
+            self._track.close()
+        with suppress(Exception):  # closing half a file may fail; it is thrown away. A whole one is closed already
+            self._container.close()
 
 
 class _AacTrack:
-    def __init__(self, container: Any, sound: Sound, duration_s: float):
+    def __init__(self, container: OutputContainer, sound: Sound, duration_s: float):
         self._container = container
         self._rate_hz = sound.rate_hz if sound.rate_hz in AAC_RATES_HZ else AAC_RATE_HZ
         channels = min(2, sound.channels)
         self._layout = "mono" if channels == 1 else "stereo"
         self._stream = container.add_stream("aac", rate=self._rate_hz, layout=self._layout)
         self._stream.bit_rate = AAC_BITS_A_CHANNEL * channels
-        self.blocks = sound.blocks(self._rate_hz, channels, duration_s)
+        self._blocks = sound.blocks(self._rate_hz, channels, duration_s)
         self._samples = 0
 
     def encode_until(self, time_s: float) -> None:
         while self._samples < time_s * self._rate_hz:
-            block = next(self.blocks, None)
+            block = next(self._blocks, None)
             if block is None:
                 return
             self._encode(block)
@@ -162,6 +162,10 @@ class _AacTrack:
     def finish(self) -> None:
         self.encode_until(float("inf"))
         self._container.mux(self._stream.encode())
+
+    def close(self) -> None:
+        """Lets go of the sound's file."""
+        self._blocks.close()
 
     def _encode(self, block: np.ndarray) -> None:
         import av
@@ -179,7 +183,8 @@ class GifWriter:
     def __init__(self, path: Path, fps: Fraction, metadata: dict[str, Any] | None):
         import av
 
-        self._fps, self._count, self._stream = Fraction(fps), 0, None
+        self._fps, self._count = Fraction(fps), 0
+        self._stream: VideoStream | None = None
         self._container = av.open(str(path), "w", format="gif", options={"loop": "0"})
         self._container.metadata["comment"] = json.dumps(metadata or {}, sort_keys=True)
 
@@ -188,14 +193,15 @@ class GifWriter:
         from PIL import Image
 
         if self._stream is None:
-            self._stream = self._container.add_stream("gif", rate=self._fps)
-            self._stream.height, self._stream.width = rgb.shape[:2]
-            self._stream.pix_fmt = "pal8"
+            self._stream = stream = self._container.add_stream("gif", rate=self._fps)
+            stream.height, stream.width = rgb.shape[:2]
+            stream.pix_fmt = "pal8"
         picture = Image.fromarray(rgb).quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
         colours = np.asarray(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
         palette = np.zeros((256, 4), np.uint8)
         palette[:, 0], palette[: len(colours), 1:] = 255, colours  # alpha, red, green, blue
-        frame = av.VideoFrame.from_ndarray((np.asarray(picture), palette), format="pal8")
+        indexed: Any = (np.asarray(picture), palette)  # PyAV takes the pair, its types do not say so
+        frame = av.VideoFrame.from_ndarray(indexed, format="pal8")
         frame.pts, frame.time_base = self._count, 1 / self._fps
         self._container.mux(self._stream.encode(frame))
         self._count += 1
@@ -234,7 +240,7 @@ class PngWriter:
         if not self._count:
             raise OSError("not one frame came")
         if self._sound is not None:
-            self._write_sound(self._folder / "sound.wav")
+            _write_wav(self._folder / "sound.wav", self._sound, self._duration_s)
         if self._path.exists():
             self._path.rename(self._work / "old")
         self._folder.rename(self._path)
@@ -242,14 +248,15 @@ class PngWriter:
     def abandon(self) -> None:
         shutil.rmtree(self._work, ignore_errors=True)
 
-    def _write_sound(self, path: Path) -> None:
-        channels = min(2, self._sound.channels)
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(channels)
-            file.setsampwidth(2)
-            file.setframerate(self._sound.rate_hz)
-            for block in self._sound.blocks(self._sound.rate_hz, channels, self._duration_s):
-                file.writeframes((np.clip(block, -1, 1) * 32767).round().astype("<i2").T.tobytes())
+
+def _write_wav(path: Path, sound: Sound, duration_s: float) -> None:
+    channels = min(2, sound.channels)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(sound.rate_hz)
+        for block in sound.blocks(sound.rate_hz, channels, duration_s):
+            file.writeframes((np.clip(block, -1, 1) * 32767).round().astype("<i2").T.tobytes())
 
 
 def _even(rgb: np.ndarray) -> np.ndarray:

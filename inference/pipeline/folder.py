@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inference.models.components import InferenceConfig, TrainingRecord
 from manifests import configuration
@@ -18,6 +18,8 @@ from manifests.atomic import atomic_path
 from manifests.errors import UserError
 
 if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
+
     from inference.models.megactor import MegActorModel
 
 FORMAT = 1
@@ -30,7 +32,7 @@ def save_pipeline(
     transformer: MegActorModel,
     config: InferenceConfig,
     record: TrainingRecord,
-    scheduler: Any | None = None,
+    scheduler: SchedulerMixin | None = None,
     max_shard_size: int | str = "5GB",
 ) -> None:
     """Writes a pipeline's folder; `pipeline.json` comes last, so a folder that has it is whole.

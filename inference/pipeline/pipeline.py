@@ -69,7 +69,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
     transformer: MegActorModel
     scheduler: SchedulerMixin
     vae: AutoencoderKL | None
-    _optional_components = ("vae",)
+    _optional_components = ["vae"]  # noqa: RUF012  as diffusers has it
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         self._codec: LatentCodec = VaeCodec(vae) if vae is not None else build_codec(self.settings)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # fewer ways to load than diffusers has
         cls,
         pretrained_model_name_or_path: str | Path,
         torch_dtype: torch.dtype = torch.float32,
@@ -121,7 +121,9 @@ class MegActorSigmaPipeline(DiffusionPipeline):
                 vae = codec.module if isinstance(codec, VaeCodec) else None
         return cls(transformer, make_scheduler(), vae, settings, record).to(device)
 
-    def save_pretrained(self, save_directory: str | Path, max_shard_size: int | str = "5GB") -> None:
+    def save_pretrained(  # type: ignore[override]  # one way to write
+        self, save_directory: str | Path, max_shard_size: int | str = "5GB"
+    ) -> None:
         """Writes the folder that `from_pretrained` reads; the VAE stays where it is and is named by its path."""
         save_pipeline(save_directory, self.transformer, self.settings, self.record, self.scheduler, max_shard_size)
 
@@ -132,7 +134,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         if mode not in ("vae", "model"):
             raise UserError(f"offload is {mode!r}; it must be vae or model")
         device = torch.device(device)
-        self.transformer.to(device)
+        torch.nn.Module.to(self.transformer, device)
         if self.vae is not None:
             self._codec = OffloadedCodec(VaeCodec(self.vae), self.vae, device, self.transformer if mode == "model" else None)
 

@@ -9,11 +9,10 @@ latents alone, predictions are merged in ascending order of windows before the s
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from inference.models.attention import KeysValues
@@ -59,8 +58,9 @@ class Segment:
     audio: torch.Tensor | None  # (n, T, Ca)
     scheduler: Any
     level: int = 0  # solver steps taken
-    prediction: torch.Tensor | None = None  # weighted sum over windows, (n, C or 2C, h, w) float32
-    weight: torch.Tensor | None = None  # (n,)
+    sums: tuple[torch.Tensor, torch.Tensor] | None = (
+        None  # over windows: of weighted predictions, (n, C or 2C, h, w) float32; of weights, (n,)
+    )
     scaled: torch.Tensor | None = None  # what the model is shown at this level
 
     @property
@@ -190,7 +190,7 @@ class Denoiser:
         windows = {id(job): self._window(job) for job in jobs}
         latents = torch.stack([windows[id(job)][0] for job, _ in rows])
         driven = torch.stack([self._driven(windows[id(job)][1], branch, latents) for job, branch in rows])
-        audio, audio_gain = self._audio(rows, windows, latents)
+        audio, audio_gain = self._audio(rows, {job: sound for job, (_, _, sound) in windows.items()}, latents.shape[1])
         reference, reference_present = self._reference(rows)
         output = self.model.denoiser(
             latents,
@@ -215,15 +215,19 @@ class Denoiser:
         track = job.track
         if job.step == 0:
             self._open(track, job.start + track.windows.size)
-        latents, driven, audio = [], [], []
+        latents: list[torch.Tensor] = []
+        driven: list[torch.Tensor] = []
+        audio: list[torch.Tensor] = []
         for segment, inside, _ in track.parts(job.start):
             if segment.scaled is None:
                 scaled = segment.scheduler.scale_model_input(segment.latents, self.timesteps[job.step])
                 segment.scaled = scaled.to(self.dtype)
             latents.append(segment.scaled[inside])
-            driven.append(None if segment.driven is None else segment.driven[inside])
-            audio.append(None if segment.audio is None else segment.audio[inside])
-        return tuple(None if parts[0] is None else torch.cat(parts) for parts in (latents, driven, audio))
+            if segment.driven is not None:
+                driven.append(segment.driven[inside])
+            if segment.audio is not None:
+                audio.append(segment.audio[inside])
+        return torch.cat(latents), _joined(driven), _joined(audio)
 
     def _driven(self, features: torch.Tensor | None, branch: Branch, latents: torch.Tensor) -> torch.Tensor:
         if features is not None and branch.driven:
@@ -233,17 +237,19 @@ class Denoiser:
             self._black = self.model.driven_encoder(latents.new_zeros(1, 1, 3, height, width))[0]
         return self._black.expand(latents.shape[1], -1, -1, -1)
 
-    def _audio(self, rows, windows, latents: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _audio(
+        self, rows: Sequence[tuple[Job, Branch]], sounds: Mapping[int, torch.Tensor | None], num_frames: int
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Audio windows and Eq. 3's gain; rows without sound have gain 0, and where no row has any, the layers are left out."""
         scale = self.settings.audio_scale
-        heard = [branch.audio and scale != 0 and windows[id(job)][2] is not None for job, branch in rows]
-        if not any(heard):
+        heard = [sounds[id(job)] if branch.audio and scale != 0 else None for job, branch in rows]
+        like = next((sound for sound in heard if sound is not None), None)
+        if like is None:
             return None, None
-        like = next(windows[id(job)][2] for (job, _), hears in zip(rows, heard, strict=True) if hears)
         silent = torch.zeros_like(like)
-        audio = torch.stack([windows[id(job)][2] if hears else silent for (job, _), hears in zip(rows, heard, strict=True)])
-        gain = torch.tensor([scale if hears else 0.0 for hears in heard], dtype=self.dtype, device=self.device)
-        return audio, gain[:, None].expand(-1, latents.shape[1])
+        audio = torch.stack([silent if sound is None else sound for sound in heard])
+        gain = torch.tensor([0.0 if sound is None else scale for sound in heard], dtype=self.dtype, device=self.device)
+        return audio, gain[:, None].expand(-1, num_frames)
 
     def _reference(self, rows: Sequence[tuple[Job, Branch]]) -> tuple[tuple[KeysValues, ...] | None, torch.Tensor | None]:
         if not any(branch.reference for _, branch in rows):
@@ -252,7 +258,7 @@ class Denoiser:
         if all(row is keys[0] for row in keys):
             joined = tuple((k.expand(len(rows), -1, -1, -1), v.expand(len(rows), -1, -1, -1)) for k, v in keys[0])
         else:
-            joined = tuple(tuple(torch.cat(parts) for parts in zip(*block, strict=True)) for block in zip(*keys, strict=True))
+            joined = tuple((torch.cat([k for k, _ in block]), torch.cat([v for _, v in block])) for block in zip(*keys, strict=True))
         if all(branch.reference for _, branch in rows):
             return joined, None
         return joined, torch.tensor([branch.reference for _, branch in rows], device=self.device)
@@ -293,13 +299,12 @@ class Denoiser:
     def _merge(self, job: Job, prediction: torch.Tensor) -> None:
         track = job.track
         for segment, inside, outside in track.parts(job.start):
-            if segment.prediction is None:
+            if segment.sums is None:
                 count = segment.latents.shape[0]
-                segment.prediction = prediction.new_zeros(count, *prediction.shape[1:])
-                segment.weight = prediction.new_zeros(count)
-            weights = self._weights[outside]
-            segment.prediction[inside] += weights[:, None, None, None] * prediction[outside]
-            segment.weight[inside] += weights
+                segment.sums = prediction.new_zeros(count, *prediction.shape[1:]), prediction.new_zeros(count)
+            weights, (total, weight) = self._weights[outside], segment.sums
+            total[inside] += weights[:, None, None, None] * prediction[outside]
+            weight[inside] += weights
         track.next_window[job.step] += 1
 
     def _advance(self, track: Track) -> Iterator[tuple[int, int, torch.Tensor]]:
@@ -321,13 +326,15 @@ class Denoiser:
 
     def _solve(self, track: Track, segment: Segment) -> None:
         step, scheduler = segment.level, segment.scheduler
-        prediction = segment.prediction / segment.weight[:, None, None, None]
+        assert segment.sums is not None  # every window that covers it has been evaluated
+        total, weight = segment.sums
+        prediction = total / weight[:, None, None, None]
         arguments = {}
         if self._takes_generator:
             arguments["generator"] = step_generators(track.clip.seed, segment.first, segment.latents.shape[0], step)
         segment.latents = scheduler.step(prediction, self.timesteps[step], segment.latents, **arguments).prev_sample.float()
         segment.level += 1
-        segment.prediction = segment.weight = segment.scaled = None
+        segment.sums = segment.scaled = None
         if self._on_step_end is not None:
             changed = self._on_step_end(segment, step, segment.latents)
             segment.latents = segment.latents if changed is None else changed
@@ -350,9 +357,14 @@ class Denoiser:
         return scheduler
 
 
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor | None:
+    """None where no segment has any."""
+    return torch.cat(parts) if parts else None
+
+
 def pad_frames(frames_of: FramesOf, num_frames: int) -> FramesOf:
     """The same frames with the last one repeated beyond the clip's end."""
-    last: list[np.ndarray | torch.Tensor] = []
+    last: list[torch.Tensor] = []
 
     def padded(first: int, end: int) -> torch.Tensor:
         parts = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from manifests.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from diffusers import SchedulerMixin
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 # name -> class in diffusers, settings beyond the schedule's
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {

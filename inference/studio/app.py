@@ -19,6 +19,7 @@ from inference.studio.session import Studio
 from manifests import UserError
 
 if TYPE_CHECKING:
+    from inference.pipeline.animation import Progress
     from inference.studio.loading import LoadOptions
 
 MISTAKES = (UserError, ClipError)
@@ -122,7 +123,7 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                 }
             )
 
-        def show(values: dict, progress=gr.Progress()):  # noqa: B008  gradio's own convention
+        def show(values: dict, progress: Any = gr.Progress()) -> dict:  # noqa: B008  gradio's own convention
             if not (values[portrait] and values[driver]):
                 return {picture: None, notes: "", frame: gr.Slider()}
             try:
@@ -140,10 +141,10 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                 frame: gr.Slider(maximum=max(1, shown.n_frames - 1)),
             }
 
-        def animate(values: dict, progress=gr.Progress()):  # noqa: B008
+        def animate(values: dict, progress: Any = gr.Progress()) -> dict:  # noqa: B008
             out = Path(tempfile.mkdtemp(prefix="megactor-")) / "animation.mp4"
 
-            def on_progress(done) -> None:
+            def on_progress(done: Progress) -> None:
                 progress(done.done / max(1, done.total), desc=f"{done.frames_out} frames out")
 
             try:
@@ -159,7 +160,22 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
             ]
             return {result: str(out), told: "\n".join(f"- {line}" for line in lines)}
 
-        inputs = {portrait, driver, sound, motion, translation, roll, zoom, audio_scale, regions, retarget, preset, seed, frame, output}
+        inputs: set[Any] = {
+            portrait,
+            driver,
+            sound,
+            motion,
+            translation,
+            roll,
+            zoom,
+            audio_scale,
+            regions,
+            retarget,
+            preset,
+            seed,
+            frame,
+            output,
+        }
         shown_in = [picture, notes, frame]
         settings = [s.change for s in (translation, roll, zoom, regions, retarget)]
         motion.input(lambda value: (value, value, value), motion, [translation, roll, zoom], queue=False)

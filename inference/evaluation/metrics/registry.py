@@ -43,7 +43,7 @@ class Metrics:
     @property
     def names(self) -> list[str]:
         """Of the metrics that run."""
-        return [metric.name for metric in [*self.clip, *self.features]]
+        return [*(metric.name for metric in self.clip), *(metric.name for metric in self.features)]
 
 
 def load_metrics(names: Iterable[str] | None = None, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Metrics:
@@ -66,7 +66,10 @@ def load_metrics(names: Iterable[str] | None = None, settings: Mapping[str, Mapp
         except UnavailableError as error:
             found.unavailable[name] = str(error)
             continue
-        (found.features if isinstance(metric, FeatureMetric) else found.clip).append(metric)
+        if isinstance(metric, FeatureMetric):
+            found.features.append(metric)
+        else:
+            found.clip.append(metric)
     return found
 
 
