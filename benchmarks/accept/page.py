@@ -30,7 +30,9 @@ def lines_of(figures: dict[str, Any]) -> str:
     """What is worth a line of a table; the rest stays in the JSON."""
     found = []
     inner = figures.get("figures")
-    flat = figures | (inner if isinstance(inner, dict) else {})
+    flat = dict(figures)
+    for name, value in inner.items() if isinstance(inner, dict) else ():  # benchmarks.training names its measurements
+        flat |= value if isinstance(value, dict) else {name: value}
     for name, unit in UNITS.items():
         value = flat.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and (value or name != "skipped"):
