@@ -79,7 +79,7 @@ def build() -> Path:
     return folder
 
 
-def run(module: str, *arguments: str, timeout_s: float = 900) -> dict[str, Any]:
+def run(module: str, *arguments: str, timeout_s: float = 290) -> dict[str, Any]:
     """What `python -m tests.fake_cuda.MODULE` prints as its last line, as JSON; its own words if it fails."""
     folder = build()
     environment = os.environ | {

@@ -9,7 +9,6 @@ from tests.fake_cuda import stub
 STEPS = 2
 
 
-@pytest.mark.timeout(1000)
 def test_sixteen_frames_with_guidance_stay_on_the_device() -> None:
     (found,) = stub.run("pipeline", "--frames", "16", "--steps", str(STEPS))
     said = "\n".join(found["lines"])
