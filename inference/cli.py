@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from curation.command_line import run_command, say
+from inference.evaluation.cli import run as evaluate
 from manifests import UserError
 
 
@@ -181,6 +182,9 @@ def find_model(model: str | None) -> None:
     from inference.studio.loading import find_model as find
 
     click.echo(find(model))
+
+
+cli.add_command(evaluate, "evaluate")  # as `python -m inference.evaluation run`
 
 
 def _load_options(options: dict[str, Any]) -> Any:

@@ -28,7 +28,7 @@ ROOMS = {
         "pipeline": {"models", "driving", "sampling"},
         "studio": {"models", "driving", "sampling", "output", "pipeline"},
         "evaluation": {"models", "driving", "output", "studio"},
-        "cli": {"driving", "output", "studio"},
+        "cli": {"driving", "output", "studio", "evaluation"},
         "__main__": {"cli"},
     },
     "training": {

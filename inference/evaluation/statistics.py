@@ -1,7 +1,7 @@
 """How sure a comparison is. The unit is the identity: clips of one person are not independent, frames of one clip even less.
 
 Differences between two methods are paired (same pairs, same identities), so that what makes a clip hard drops out. Every draw comes from
-the seed that the caller gives.
+the seed that the caller gives. No library: scipy's bootstrap knows no clusters, and Holm's correction alone is not worth statsmodels.
 """
 
 from __future__ import annotations
