@@ -14,7 +14,8 @@ from training.data.config import DataConfig
 CONFIGS = config_file("training")
 DEVICES = ("auto", "cpu", "cuda")
 INITS = ("pretrained", "random")
-PRECISIONS = ("no", "bf16")
+PRECISIONS = ("no", "bf16", "fp16")
+PICTURES_AT_ONCE = 8  # through the autoencoder in a step: fills a GPU, and at 512 px takes less memory than a micro-batch's activations
 SCHEDULES = ("cosine", "constant")
 # Settings that change neither the weights nor the curves: a run may be continued with other values of these.
 OPERATIONAL = ("init", "hardware", "checkpoints", "logging", "videos", "validation.every_steps", "data.audio_cache", "data.media")
@@ -26,19 +27,25 @@ class HardwareConfig:
 
     Attributes:
         device: cuda, cpu, or auto (cuda where there is one; the choice is printed).
-        precision: bf16 (autocast; weights, optimiser and loss stay float32) or no (float32).
-        micro_batch: samples that a device takes at once; `batch_size` is made of micro-batches over all devices and accumulation.
-            0 = batch_size divided by the devices.
+        precision: bf16 or fp16 (autocast; weights, optimiser and loss stay float32; fp16, for GPUs before Ampere, scales the loss), or no
+            (float32).
+        micro_batch: samples that a device takes at once, at most: the largest number up to it that divides the device's share of
+            `batch_size` is taken, and the rest accumulated. 0 = the whole share.
+        shard: FSDP2: each device holds its share of weights, gradients, moments and averages, and gathers a block at a time.
+        rank_timeout_s: so long a rank waits for the others before all end; longer than a checkpoint or a rank's sample videos take.
         gradient_checkpointing: recompute blocks in the backward pass: less memory, a third more time.
         compile: each block by torch.compile.
         workers: processes that load data; 0 = this one.
-        mfu: report the share of the device's peak that model FLOPs reach; a GPU that is not in the table needs `peak_tflops`.
+        mfu: report the share of the device's peak that model FLOPs reach; a GPU that is not in the table has none until
+            `peak_tflops` is set.
         peak_tflops: of one device, dense, in the precision above; None = from the table (CUDA), not reported (CPU).
     """
 
     device: str = "cuda"
     precision: str = "bf16"
     micro_batch: int = 0
+    shard: bool = False
+    rank_timeout_s: int = 3600
     gradient_checkpointing: bool = False
     compile: bool = False
     workers: int = 4
@@ -52,6 +59,8 @@ class HardwareConfig:
             raise ValueError(f"precision is {self.precision!r}{did_you_mean(self.precision, PRECISIONS)}")
         if self.micro_batch < 0 or self.workers < 0:
             raise ValueError("micro_batch and workers must be 0 or more")
+        if self.rank_timeout_s < 60:
+            raise ValueError("rank_timeout_s must be 60 or more")
         if self.peak_tflops is not None and self.peak_tflops <= 0:
             raise ValueError("peak_tflops must be positive")
 
@@ -251,36 +260,50 @@ class TrainingConfig:
         """(micro-batch, micro-batches a device does before each optimiser step) that make up `batch_size`.
 
         Raises:
-            UserError: they cannot.
+            UserError: the devices cannot share it out evenly.
         """
-        micro = self.hardware.micro_batch or self.batch_size // devices
-        if micro < 1 or self.batch_size % (micro * devices):
+        share, rest = divmod(self.batch_size, devices)
+        if rest:
+            fits = max(d for d in range(1, devices) if self.batch_size % d == 0)
             raise UserError(
-                f"batch_size {self.batch_size} is not made of whole micro-batches of {max(micro, 1)} on {devices} "
-                f"device{'s' * (devices > 1)}: change batch_size or hardware.micro_batch"
+                f"batch_size {self.batch_size} cannot be shared out over {devices} devices: train on {fits}, or change batch_size"
             )
-        return micro, self.batch_size // (micro * devices)
+        ceiling = min(self.hardware.micro_batch or share, share)
+        micro = max(size for size in range(1, ceiling + 1) if share % size == 0)
+        return micro, share // micro
 
 
 def load_training_config(config: str = "embedded", stage: int = 1, overrides: tuple[str, ...] = ()) -> TrainingConfig:
     """`config` names configs/training/CONFIG.yaml or is a path; its `stages:` section of that stage is laid over the rest, then overrides.
+    A file with `base: OTHER` is laid over that one, stages over stages.
 
     Raises:
         UserError: one line that names the key or the file.
     """
+    tree = _read(config)
+    stages = tree.pop("stages", None) or {}
+    if not isinstance(stages, dict) or not set(stages) <= {1, 2, 3}:
+        raise UserError(f"{config}: `stages:` needs a mapping with the keys 1, 2 and 3")
+    tree = configuration.merged(configuration.merged(tree, stages.get(stage) or {}), {"stage": stage})
+    for text in overrides:
+        tree = configuration.merged(tree, configuration.parse_override(text))
+    return configuration.build(TrainingConfig, tree)
+
+
+def _read(config: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The file's tree over that of its base."""
     named = CONFIGS / f"{config}.yaml"
     file = named if named.is_file() and "/" not in config else Path(config)
     if not file.is_file():
         known = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
         raise UserError(f"no training configuration {config!r}{did_you_mean(config, known)}")
     tree = configuration.read_yaml(file)
-    stages = tree.pop("stages", None) or {}
-    if not isinstance(stages, dict) or not set(stages) <= {1, 2, 3}:
-        raise UserError(f"{file}: `stages:` needs a mapping with the keys 1, 2 and 3")
-    tree = configuration.merged(configuration.merged(tree, stages.get(stage) or {}), {"stage": stage})
-    for text in overrides:
-        tree = configuration.merged(tree, configuration.parse_override(text))
-    return configuration.build(TrainingConfig, tree)
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    if base in above:
+        raise UserError(f"{file}: `base: {base}` leads in a circle")
+    return configuration.merged(_read(str(base), (*above, config)), tree)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], at: str = "") -> list[str]:

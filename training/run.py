@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from inference.models.components import InferenceConfig, load_inference_config
 from manifests import configuration
 from manifests.errors import UserError
 from manifests.version import code_version
-from training.config import TrainingConfig
+from training.config import PICTURES_AT_ONCE, TrainingConfig
 from training.loop.checkpoints import Checkpoints, TrainingState
 from training.loop.run_folder import open_run, read_run
 from training.loop.start import Start, build_model, find_start, fresh_parts
@@ -159,11 +160,12 @@ def build_trainer(
     from inference.models.components import TrainingRecord, build_codec
     from training.data.loader import make_loader
     from training.data.modality import combination_shares
+    from training.loop.hardware import dtype_of
     from training.loop.trainer import Trainer
     from training.watch.observers import Validation
     from training.watch.videos import SampleVideos
 
-    codec = build_codec(inference, accelerator.device)
+    codec = build_codec(inference, accelerator.device, dtype_of(config.hardware.precision), at_once=PICTURES_AT_ONCE)
     micro, _ = config.accumulation(accelerator.num_processes)
 
     def batches(start_index: int) -> Iterator[TrainingBatch]:
@@ -250,25 +252,34 @@ def validation_batches(config: TrainingConfig, inference: InferenceConfig, table
 
 
 def make_accelerator(config: TrainingConfig, out: Path) -> Accelerator:
-    """accelerate's object for the configured device and precision; its own launcher and configuration decide on ranks and sharding.
+    """accelerate's object for the configured device; its launcher decides on ranks.
 
     Raises:
-        UserError: a GPU is asked for and none is there.
+        UserError: a GPU is asked for and none is there, or one that this build of torch or the precision does not serve.
     """
     import torch
     from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs
+
+    from training.loop.hardware import check_build, check_precision
 
     hardware = config.hardware
     if hardware.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "no CUDA device; this configuration trains on a GPU: for the CPU take --config embedded, or set hardware.device=cpu"
         )
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=hardware.device == "cpu",
-        mixed_precision=hardware.precision,
+        mixed_precision="no",  # autocast and loss scale are the trainer's own, so that all who call the network have the same
         log_with=list(config.logging.trackers) or None,
         project_dir=str(out),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=hardware.rank_timeout_s))],
     )
+    if accelerator.device.type == "cuda":
+        name, capability = torch.cuda.get_device_name(accelerator.device), torch.cuda.get_device_capability(accelerator.device)
+        check_build(name, capability, torch.cuda.get_arch_list(), torch.version.cuda or "none")
+        check_precision(hardware.precision, name, capability)
+    return accelerator
 
 
 def manifest_digest(manifest: str) -> str:

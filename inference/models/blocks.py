@@ -70,6 +70,10 @@ class DenoisingBlock(ModulatedBlock):
         self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.ff = FeedForward(width, activation_fn="gelu-approximate")
 
+    def reference_keys(self, feature_BND: torch.Tensor) -> KeysValues:
+        """The reference's keys and values, each (B, H, N, d), by this block's own matrices."""
+        return self.attn1.keys_values(feature_BND)
+
     def forward(
         self,
         x_BFND: torch.Tensor,

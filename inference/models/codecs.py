@@ -39,12 +39,19 @@ class LatentCodec(Protocol):
 class VaeCodec:
     """Stable Diffusion's VAE (`sd-vae-ft-ema` or `-mse`: their encoders are the same, so latents are shared), latents times 0.18215.
 
-    Works one image at a time, and on images above 512 px by overlapping tiles of 512 px, so memory depends neither on the length of a clip
-    nor, beyond the pixels themselves, on the size of its frames.
+    Works a few images at a time, and on images above 512 px by overlapping tiles of 512 px, so memory depends neither on the length of a
+    clip nor, beyond the pixels themselves, on the size of its frames.
+
+    Args:
+        at_once: images that go through together; more than one (training) also lays the weights out channels last, as tensor cores take
+            convolutions.
     """
 
-    def __init__(self, vae: AutoencoderKL):
+    def __init__(self, vae: AutoencoderKL, at_once: int = 1):
         self._vae = vae.eval().requires_grad_(False)
+        self._at_once = at_once
+        if at_once > 1:
+            self._vae.to(memory_format=torch.channels_last)
         self._vae.tile_sample_min_size = TILE_PX
         self._vae.tile_latent_min_size = TILE_PX // PX_PER_CELL
         self._vae.enable_tiling()
@@ -59,13 +66,15 @@ class VaeCodec:
         return self._vae
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> VaeCodec:
-        return cls(_load_autoencoder(AutoencoderKL, folder, dtype).to(device))
+    def from_pretrained(
+        cls, folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", at_once: int = 1
+    ) -> VaeCodec:
+        return cls(_load_autoencoder(AutoencoderKL, folder, dtype).to(device), at_once)
 
     @torch.no_grad()
     def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         latents = []
-        for image in _checked_images(images).split(1):
+        for image in _checked_images(images).split(self._at_once):
             posterior = self._vae.encode(image.to(self._vae.device, self._vae.dtype) * 2 - 1).latent_dist
             latents.append((posterior.mean if generator is None else posterior.sample(generator)) * self.scale)
         return torch.cat(latents).to(images).unflatten(0, images.shape[:-3])
@@ -73,7 +82,7 @@ class VaeCodec:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         images = []
-        for latent in _checked_latents(latents, self.latent_channels).split(1):
+        for latent in _checked_latents(latents, self.latent_channels).split(self._at_once):
             image = self._vae.decode(latent.to(self._vae.device, self._vae.dtype) / self.scale).sample
             images.append((image / 2 + 0.5).to(latents))
         return torch.cat(images).unflatten(0, latents.shape[:-3])

@@ -164,8 +164,10 @@ def load_inference_config(profile: str = "embedded", overrides: tuple[str, ...] 
     return configuration.load(InferenceConfig, [file], overrides)
 
 
-def build_codec(config: InferenceConfig, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> LatentCodec:
-    """The latent codec; `dtype` is of the VAE's weights (float32 if None).
+def build_codec(
+    config: InferenceConfig, device: torch.device | str = "cpu", dtype: torch.dtype | None = None, at_once: int = 1
+) -> LatentCodec:
+    """The latent codec; `dtype` is of the VAE's weights (float32 if None), `at_once` of its pictures go through it together.
 
     Raises:
         UserError: no weights (the message says how to get them), or latents of another width than the model's.
@@ -175,7 +177,7 @@ def build_codec(config: InferenceConfig, device: torch.device | str = "cpu", dty
 
         from inference.models.codecs import VaeCodec
 
-        codec: LatentCodec = VaeCodec.from_pretrained(find_weights("vae", config.codec.path), dtype or torch.float32, device)
+        codec: LatentCodec = VaeCodec.from_pretrained(find_weights("vae", config.codec.path), dtype or torch.float32, device, at_once)
     else:
         from inference.models.block_dct import BlockDctCodec
 

@@ -78,7 +78,7 @@ class DenoisingTransformer(nn.Module):
         shapes = Shapes()
         for index, feature in enumerate(features):
             shapes.check(f"reference_features[{index}]", feature, "B", "N", self.sizes.width)
-        return tuple(block.attn1.keys_values(feature) for block, feature in zip(blocks, features, strict=True))
+        return tuple(block.reference_keys(feature) for block, feature in zip(blocks, features, strict=True))
 
     def forward(
         self,

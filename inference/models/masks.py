@@ -100,3 +100,21 @@ def eye_mouth_mask(
             f"the dilated eyes cover the whole grid of {eyes.shape[-2]} × {eyes.shape[-1]} tokens: nothing is left to the mouth"
         )
     return RegionMask(rows, keep[:, None])
+
+
+def padded(mask: RegionMask | None, num_rows: int, buckets: int = 4) -> RegionMask | None:
+    """The mask with frames that hide nothing added, up to the next of `buckets` even parts of a batch: what attention computes stays the
+    same, and compiled blocks meet `buckets` numbers of rows instead of any.
+
+    Args:
+        num_rows: frames of the batch, clips × frames.
+    """
+    if mask is None:
+        return None
+    part = -(-num_rows // buckets)
+    wanted = min(num_rows, -(-len(mask.rows) // part) * part)
+    free = torch.ones(num_rows, dtype=torch.bool)
+    free[mask.rows] = False
+    added = torch.nonzero(free)[: wanted - len(mask.rows), 0]
+    rows, order = torch.cat([mask.rows, added]).sort()
+    return RegionMask(rows, torch.cat([mask.keep, mask.keep.new_ones(len(added), *mask.keep.shape[1:])])[order])

@@ -6,7 +6,7 @@ Linear betas end at a signal level of 4.0e-5, so neither zero-SNR rescaling nor 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,23 +17,37 @@ BITS = 1.0 / math.log(2.0)
 
 @dataclass(frozen=True)
 class DiffusionSchedule:
-    """Tables are float64 on the CPU, index t = 0 … num_steps − 1; `at` hands out values in the dtype and on the device of the data."""
+    """Tables are float64 on one device, index t = 0 … num_steps − 1; `at` hands out values in the dtype and on the device of the data.
+
+    A table that lies elsewhere is copied at every look-up: whoever looks up often takes `to(device)` once.
+    """
 
     num_steps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 2e-2
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.posterior_log_variance  # noqa: B018  all tables now: one that is made under a fake tensor mode would stay without values
+
+    def to(self, device: torch.device | str) -> DiffusionSchedule:
+        """The same schedule with its tables on `device`."""
+        return replace(self, device=str(device))
 
     @cached_property
     def betas(self) -> torch.Tensor:
-        return torch.linspace(self.beta_start, self.beta_end, self.num_steps, dtype=torch.float64)
+        return self._betas_here().to(self.device)
 
     @cached_property
     def alphas_cumprod(self) -> torch.Tensor:
-        return torch.cumprod(1.0 - self.betas, dim=0)
+        return torch.cumprod(1.0 - self._betas_here(), dim=0).to(self.device)  # multiplied in one order for every device
+
+    def _betas_here(self) -> torch.Tensor:
+        return torch.linspace(self.beta_start, self.beta_end, self.num_steps, dtype=torch.float64)
 
     @cached_property
     def alphas_cumprod_prev(self) -> torch.Tensor:
-        return torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_cumprod[:-1]])
+        return torch.cat([self.alphas_cumprod.new_ones(1), self.alphas_cumprod[:-1]])
 
     @cached_property
     def posterior_variance(self) -> torch.Tensor:

@@ -37,7 +37,7 @@ def tiny_config(stage: int = 1, **changes) -> TrainingConfig:
     config = load_training_config("embedded", stage, ("logging.trackers=[]", "videos.at_end=false", "validation.every_steps=0"))
     base = {"steps": 4, "batch_size": 4, "inference_overrides": TINY}
     config = replace(config, **{**base, **{k: v for k, v in changes.items() if k in TrainingConfig.__dataclass_fields__}})
-    for name in ("checkpoints", "optimiser", "logging", "hardware", "loss", "validation", "data"):
+    for name in ("checkpoints", "optimiser", "logging", "hardware", "loss", "validation", "videos", "data"):
         over = {k.removeprefix(f"{name}_"): v for k, v in changes.items() if k.startswith(f"{name}_")}
         config = replace(config, **{name: replace(getattr(config, name), **over)})
     return config
@@ -117,7 +117,7 @@ def make_trainer(
 
     config, inference = tiny_config(stage, **changes), tiny_inference()
     AcceleratorState._reset_state(True)
-    accelerator = Accelerator(cpu=config.hardware.device != "cuda", mixed_precision=config.hardware.precision)
+    accelerator = Accelerator(cpu=config.hardware.device != "cuda")
     micro, _ = config.accumulation(accelerator.num_processes)
     if model is None:
         model = build_model(config, inference, Start("random"))
@@ -133,9 +133,10 @@ def make_trainer(
 def weights_of(trainer) -> dict[str, torch.Tensor]:
     """Weights, average and optimiser state by name, copied."""
     found = {f"model.{name}": tensor.detach().clone() for name, tensor in trainer.network.named_parameters()}
-    found |= {f"ema.{name}": shadow.clone() for name, shadow in zip(trainer._parameters, trainer.average.shadow_params, strict=True)}
-    for name, parameter in trainer._parameters.items():
-        found |= {f"{kind}.{name}": value.detach().clone() for kind, value in trainer.optimiser.state[parameter].items()}
+    optimiser = trainer.optimiser
+    found |= {f"ema.{name}": shadow.clone() for name, shadow in zip(optimiser.parameters, optimiser.average.shadow_params, strict=True)}
+    for name, parameter in optimiser.parameters.items():
+        found |= {f"{kind}.{name}": value.detach().clone() for kind, value in optimiser.adamw.state[parameter].items()}
     return found
 
 

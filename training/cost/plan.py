@@ -9,6 +9,8 @@ from curation.wording import duration
 from inference.models.components import InferenceConfig
 from inference.models.flops import Work, training_flops
 from training.config import TrainingConfig
+from training.cost.aside import WRITE_BYTES_A_SECOND, aside_seconds
+from training.cost.autoencoder import encode_flops
 from training.cost.memory import GB, MemoryEstimate, estimate_memory
 from training.loop.hardware import MEMORY_GB, PEAK_BF16_TFLOPS, matrix_product_tflops, peak_tflops
 from training.loop.stages import NAMES, TRAINED
@@ -17,6 +19,9 @@ from training.run import inference_config
 MEASURED_STEPS = 3
 # SDXL's U-Net at 512 px by torch's FlopCounterMode: 1.59 TFLOP; 10 of 25 steps (strength 0.4), each with and without the prompt.
 STYLISE_TFLOP = 1.59 * 10 * 2
+MEMORY_PARTS = (
+    "weights", "gradients", "optimiser", "average", "activations", "working", "gathered", "autoencoder", "encoding", "average_step",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,9 @@ class Plan:
     device: its name, and what the rate was taken from.
     parameters: by part.
     step_tflop: model FLOPs of one optimiser step, in 10¹².
-    step_s: on all devices.
+    step_s: on all devices, of the model's own work.
+    autoencoder_s: what encoding adds to a step.
+    aside_s: seconds of the whole run in validation, videos and checkpoints.
     devices: how many.
     memory_gb: of one device; None where unknown.
     dollars_per_hour: of one device; None leaves the price out.
@@ -42,10 +49,19 @@ class Plan:
     accumulation: int
     memory_gb: float | None
     dollars_per_hour: float | None
+    autoencoder_s: float
+    aside_s: dict[str, float]
 
     @property
     def hours(self) -> float:
-        return self.config.steps * self.step_s / 3600
+        """Of training; the autoencoder's part of it included, what is done aside not."""
+        return self.config.steps * (self.step_s + self.autoencoder_s) / 3600
+
+    @property
+    def aside_share(self) -> float:
+        """Of the run's time that validation, videos and checkpoints would take."""
+        aside = sum(self.aside_s.values())
+        return aside / (aside + 3600 * self.hours)
 
     @property
     def dollars(self) -> float | None:
@@ -59,11 +75,14 @@ class Plan:
         for part, count in self.parameters.items():
             lines.append(f"  {part:<{width}}  {count:>13,}  {'trained' if part in trained else 'frozen'}")
         lines += [f"  {'total':<{width}}  {sum(self.parameters.values()):>13,}", ""]
-        lines += [f"memory of one device, everything on each (micro-batch {self.micro_batch}, no sharding)"]
-        for name in ("weights", "gradients", "optimiser", "average", "activations", "working"):
+        spread = f"a share of 1/{self.devices} on each" if config.hardware.shard and self.devices > 1 else "everything on each"
+        lines += [f"memory of one device, {spread} (micro-batch {self.micro_batch})"]
+        for name in MEMORY_PARTS:
             if getattr(memory, name):
-                lines.append(f"  {name:<{width}}  {getattr(memory, name) / GB:>10.2f} GB")
-        lines.append(f"  {'total':<{width}}  {memory.total / GB:>10.2f} GB{self._fits()}")
+                lines.append(f"  {name.replace('_', ' '):<{width}}  {getattr(memory, name) / GB:>10.2f} GB")
+        lines.append(f"  {'in a micro-batch':<{width}}  {memory.micro_batch / GB:>10.2f} GB")
+        lines.append(f"  {'in an update':<{width}}  {memory.update / GB:>10.2f} GB")
+        lines.append(f"  {'peak':<{width}}  {memory.total / GB:>10.2f} GB{self._fits()}")
         frames = config.data.frames_of_stage(config.stage)
         shape = f"{config.batch_size} samples" + (f" of {frames} frames" if frames > 1 else "")
         lines += [
@@ -73,7 +92,13 @@ class Plan:
             f"{config.steps:,} steps: {duration(round(self.hours * 3600))}, {self.hours * self.devices:,.1f} device hours"
             + ("" if self.dollars is None else f", {self.dollars:,.2f} dollars at {self.dollars_per_hour:g} an hour and device"),
             *self._variants(),
-            "not counted: autoencoder and sound encoder (cache them), checkpoints, validation, sample videos",
+            "aside: "
+            + ", ".join(f"{what} {duration(round(seconds))}" for what, seconds in self.aside_s.items())
+            + f": {self.aside_share:.1%} of the run (arithmetic at the same rate, checkpoints at {WRITE_BYTES_A_SECOND / GB:g} GB/s)",
+            f"the autoencoder takes {self.autoencoder_s / (self.step_s + self.autoencoder_s):.0%} of a step: data.latent_cache spares it"
+            if self.autoencoder_s
+            else "the autoencoder is not in the step",
+            "not counted: the sound encoder (its features are cached on first use)",
         ]
         return "\n".join(lines)
 
@@ -123,12 +148,25 @@ def make_plan(config: TrainingConfig, gpu: str | None, devices: int, mfu: float,
         step_s = flops / (devices * peak * 1e12 * mfu)
     else:
         device, memory_gb, step_s = _measure(config, inference, micro, accumulation, flops, devices)
+    encodes = config.data.latent_cache is None
+    rate = flops / step_s / devices
+    encoding = encode_flops(inference, config.batch_size * (frames + 1)) if encodes else 0.0
     return Plan(
         config=config,
         device=device,
         parameters=parameter_table(sizes),
         memory=estimate_memory(
-            sizes, config.stage, micro, frames, inference.size_px, config.hardware.precision, config.hardware.gradient_checkpointing
+            sizes,
+            config.stage,
+            micro,
+            frames,
+            inference.size_px,
+            config.hardware.precision,
+            config.hardware.gradient_checkpointing,
+            accumulation=accumulation,
+            devices=devices,
+            shard=config.hardware.shard,
+            with_autoencoder=encodes and inference.codec.kind == "vae",
         ),
         step_tflop=flops / 1e12,
         step_s=step_s,
@@ -137,6 +175,8 @@ def make_plan(config: TrainingConfig, gpu: str | None, devices: int, mfu: float,
         accumulation=accumulation,
         memory_gb=memory_gb,
         dollars_per_hour=dollars_per_hour,
+        autoencoder_s=encoding / rate / devices,
+        aside_s=aside_seconds(config, inference, rate, devices),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from inference.models import SCHEDULE, MegActorModel
 from inference.models.components import InferenceConfig
 from training.config import TrainingConfig
+from training.loop.hardware import dtype_of
 from training.loop.loss import training_loss
 from training.loop.optimiser import make_optimiser
 from training.loop.stages import choose_trainable
@@ -22,7 +23,7 @@ class StepProbe:
 
     def __init__(self, config: TrainingConfig, inference: InferenceConfig, device: torch.device, micro_batch: int):
         sizes = inference.model.at_stage(config.stage)
-        self._device, self._bf16 = device, config.hardware.precision == "bf16"
+        self._device, self._dtype = device, dtype_of(config.hardware.precision)
         self._model = MegActorModel.from_sizes(sizes).train()
         choose_trainable(self._model, config.stage)
         torch.nn.Module.to(self._model, device)
@@ -53,7 +54,7 @@ class StepProbe:
 
     def step(self) -> None:
         """Forward, loss, backward and update; returns when the device is done."""
-        with torch.autocast(self._device.type, torch.bfloat16, self._bf16):
+        with torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
             prediction = self._model(**self._inputs)
         training_loss(prediction, self._x0, self._noise, self._timesteps, SCHEDULE).total.backward()
         self._optimiser.step()

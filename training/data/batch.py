@@ -89,6 +89,8 @@ class TrainingBatch:
         timesteps: (B,) int64.
         noise: (B, F, C, h, w) float32; equals `training.data.draws.sample_noise(seed, stage, sample_index, (F, C, h, w))` of each sample.
         skips: clips that were passed over while making this batch.
+        shrinks: `augmentation.shrink` as numbers, noted when the batch leaves for its device: they decide what is computed there, and
+            asking the device for them would wait for it.
     """
 
     sample_index: torch.Tensor
@@ -114,6 +116,7 @@ class TrainingBatch:
     timesteps: torch.Tensor
     noise: torch.Tensor
     skips: tuple[Skip, ...] = ()
+    shrinks: tuple[int, ...] | None = None
 
     @property
     def batch_size(self) -> int:
@@ -125,7 +128,8 @@ class TrainingBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """All tensors on `device`; asynchronous from pinned memory."""
-        return self._with_each(lambda tensor: tensor.to(device, non_blocking=True))
+        noted = self if self.shrinks is not None else dataclasses.replace(self, shrinks=tuple(self.augmentation.shrink.tolist()))
+        return noted._with_each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
         """In page-locked memory; the data loader calls it."""

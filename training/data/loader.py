@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from inference.models.components import InferenceConfig
-from inference.models.masks import eye_mouth_mask
+from inference.models.masks import eye_mouth_mask, padded
 from manifests import UserError
 from training.data.batch import AugmentParameters, Skip, TrainingBatch
 from training.data.clips import ClipTable, OpenManifest, load_clips
@@ -198,7 +198,7 @@ def collate(drawn: Sequence[Sample | NoSample], mask_paths: str = "one_hop") -> 
         augmentation=_parameters(samples),
         eye_tokens=eye_tokens,
         mouth_tokens=_stacked([s.mouth_tokens for s in samples]),
-        region_mask=eye_mouth_mask(eye_keys & masked, mouth_queries & masked, paths=mask_paths),
+        region_mask=padded(eye_mouth_mask(eye_keys & masked, mouth_queries & masked, paths=mask_paths), eye_keys[..., 0, 0].numel()),
         loss_keep=_stacked([s.loss_keep for s in samples]),
         audio=audio,
         audio_present=present,

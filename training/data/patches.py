@@ -7,6 +7,7 @@ black, and no pixel of one patch reaches another, so what a sample's modality hi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
@@ -19,11 +20,15 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 def augment_driven(batch: TrainingBatch, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """The driven frames that the model gets: (B, F, 3, S, S) in 0…1."""
-    return change_patches(batch.driven_frames, batch.driven_boxes, batch.augmentation, dtype)
+    return change_patches(batch.driven_frames, batch.driven_boxes, batch.augmentation, dtype, batch.shrinks)
 
 
 def change_patches(
-    frames: torch.Tensor, boxes: torch.Tensor, parameters: AugmentParameters, dtype: torch.dtype = torch.float32
+    frames: torch.Tensor,
+    boxes: torch.Tensor,
+    parameters: AugmentParameters,
+    dtype: torch.dtype = torch.float32,
+    shrinks: tuple[int, ...] | None = None,
 ) -> torch.Tensor:
     """Applies `parameters` to the patches.
 
@@ -31,6 +36,7 @@ def change_patches(
         frames: (B, F, 3, H, W) uint8, black outside the patches.
         boxes: (B, F, P, 4) int64 half-open rectangles x0, y0, x1, y1 in `frames`; empty ones are no patch.
         parameters: one change a sample.
+        shrinks: `parameters.shrink` as numbers; None asks the device.
 
     Returns:
         (B, F, 3, H, W) in 0…1. Samples whose parameters are the identity come back as they were, to the last bit.
@@ -44,7 +50,7 @@ def change_patches(
     inside = _inside(shown, *frames.shape[-2:])  # (B, F, P, H, W)
     covered = inside.any(2, keepdim=True)  # (B, F, 1, H, W)
     changed = _scaled(pictures, boxes, inside, parameters.scale, parameters.whole)
-    changed = _shrunk(changed, inside, parameters.shrink)
+    changed = _shrunk(changed, inside, tuple(parameters.shrink.tolist()) if shrinks is None else shrinks)
     changed = _coloured(changed, covered, parameters)
     moved = (
         (parameters.scale != 1).any(1)
@@ -72,7 +78,9 @@ def _inside(boxes: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def scaled_boxes(boxes: torch.Tensor, scale: torch.Tensor, whole: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """(B, F, P, 4) int64: the rectangles that show something after the change: those of `whole` samples are scaled about the picture's
     middle, to whole pixels outward and within it."""
-    middle, factor = boxes.new_tensor([width, height, width, height]) / 2, scale.repeat(1, 2)[:, None, None]
+    # `full` fills on the device; a tensor from a list would be copied there and waited for.
+    sides = [torch.full((1,), side, device=boxes.device) for side in (width, height, width, height)]
+    middle, factor = torch.cat(sides) / 2, scale.repeat(1, 2)[:, None, None]
     grown = middle + (boxes - middle) * factor
     outward = torch.cat([grown[..., :2].floor(), grown[..., 2:].ceil()], dim=-1).clamp(min=0)
     outward = torch.minimum(outward, 2 * middle).to(boxes.dtype)
@@ -104,12 +112,12 @@ def _scaled(pictures: torch.Tensor, boxes: torch.Tensor, inside: torch.Tensor, s
     return result
 
 
-def _shrunk(pictures: torch.Tensor, inside: torch.Tensor, shrink: torch.Tensor) -> torch.Tensor:
-    """The patches at a resolution divided by `shrink`, enlarged again bilinearly. Means count a patch's own pixels alone."""
-    result = pictures
-    for factor in sorted({int(value) for value in shrink.tolist()} - {1}):
-        rows = torch.nonzero(shrink == factor)[:, 0]
-        some, masks = pictures[rows], inside[rows]
+def _shrunk(pictures: torch.Tensor, inside: torch.Tensor, shrinks: Sequence[int]) -> torch.Tensor:
+    """The patches at a resolution divided by each sample's `shrinks`, enlarged again bilinearly. Means count a patch's own pixels alone."""
+    result = list(pictures)
+    for factor in sorted(set(shrinks) - {1}):
+        rows = [row for row, shrink in enumerate(shrinks) if shrink == factor]
+        some, masks = (torch.stack([tensor[row] for row in rows]) for tensor in (pictures, inside))  # an index tensor would be copied over
         coarse = torch.zeros_like(some)
         for patch in range(inside.shape[2]):
             mask = masks[:, :, patch, None].to(some)  # (b, F, 1, H, W)
@@ -123,16 +131,17 @@ def _shrunk(pictures: torch.Tensor, inside: torch.Tensor, shrink: torch.Tensor) 
             )[..., : some.shape[-2], : some.shape[-1]]
             enlarged = (blended[:, :3] / blended[:, 3:].clamp(min=1e-6)).unflatten(0, some.shape[:2])
             coarse = torch.where(mask.bool(), enlarged, coarse)
-        result = result.index_copy(0, rows, coarse) if rows.numel() < result.shape[0] else coarse
-    return result
+        for row, picture in zip(rows, coarse, strict=True):
+            result[row] = picture
+    return torch.stack(result)
 
 
 def _coloured(pictures: torch.Tensor, covered: torch.Tensor, parameters: AugmentParameters) -> torch.Tensor:
     """Hue, saturation, contrast about the mean of the patches' luma over all frames, brightness; clamped to 0…1."""
-    luma_weights = pictures.new_tensor(_LUMA)
     mixing = _hue_matrix(parameters.hue.to(pictures))  # (B, 3, 3)
     turned = torch.einsum("bij,bfjhw->bfihw", mixing, pictures)
-    luma = torch.einsum("j,bfjhw->bfhw", luma_weights, turned)[:, :, None]
+    red, green, blue = turned.split(1, dim=2)  # (B, F, 1, H, W) each
+    luma = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
     saturated = luma + (turned - luma) * _per_sample(parameters.saturation.to(pictures), pictures)
     count = covered.sum(dim=(1, 2, 3, 4)).clamp(min=1)
     mean = (luma * covered).sum(dim=(1, 2, 3, 4)) / count

@@ -39,6 +39,8 @@ class TrainingState:
         skipped_in_row: of these, the last ones without an update since.
         clips_passed_over: samples whose first clip could not be read.
         seconds: spent training, all starts together.
+        loss_scale: fp16: what the loss is multiplied by; None before the first step, and for other precisions.
+        scale_kept: updates since it last changed.
     """
 
     step: int = 0
@@ -48,6 +50,8 @@ class TrainingState:
     skipped_in_row: int = 0
     clips_passed_over: int = 0
     seconds: float = 0.0
+    loss_scale: float | None = None
+    scale_kept: int = 0
 
 
 class Checkpoints:

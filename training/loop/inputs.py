@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from inference.models.codecs import LatentCodec
-from inference.models.schedule import SCHEDULE
+from inference.models.schedule import DiffusionSchedule
 from manifests.errors import UserError
 from training.data.batch import TrainingBatch
 from training.data.patches import augment_driven
@@ -26,16 +26,17 @@ class ModelInputs:
 
 
 @torch.no_grad()
-def model_inputs(batch: TrainingBatch, codec: LatentCodec, with_audio: bool) -> ModelInputs:
+def model_inputs(batch: TrainingBatch, codec: LatentCodec, with_audio: bool, schedule: DiffusionSchedule) -> ModelInputs:
     """
     Args:
         batch: on the model's device.
         codec: encodes frames where the batch has no cached latents.
         with_audio: False in stage 1, whose model has no audio layers.
+        schedule: its tables on that device.
     """
     x0 = _latents(batch.target_latents, batch.target_frames, codec)
     arguments = {
-        "latents": SCHEDULE.add_noise(x0, batch.noise.to(x0), batch.timesteps),
+        "latents": schedule.add_noise(x0, batch.noise.to(x0), batch.timesteps),
         "timesteps": batch.timesteps,
         "driven_frames": augment_driven(batch),
         "reference_latents": _latents(batch.reference_latents, batch.reference_frames, codec),
@@ -47,6 +48,18 @@ def model_inputs(batch: TrainingBatch, codec: LatentCodec, with_audio: bool) -> 
             raise ValueError("a model that hears needs batches with sound")
         arguments |= {"audio": batch.audio.float(), "audio_present": batch.audio_present}
     return ModelInputs(x0, arguments)
+
+
+@torch.no_grad()
+def encoded(batch: TrainingBatch, codec: LatentCodec) -> TrainingBatch:
+    """The batch with float32 latents in place of its pictures, for whoever looks at one batch again and again."""
+    return replace(
+        batch,
+        target_latents=_latents(batch.target_latents, batch.target_frames, codec),
+        reference_latents=_latents(batch.reference_latents, batch.reference_frames, codec),
+        target_frames=None,
+        reference_frames=None,
+    )
 
 
 def emphasis(batch: TrainingBatch, codec: LatentCodec, region_weight: float, channels: str) -> torch.Tensor | None:

@@ -25,14 +25,12 @@ class Meter:
         self._device = device
         self._peak = peak_tflops
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
-        self._reset()
-
-    def _reset(self) -> None:
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._samples, self._flops, self._steps = 0, 0.0, 0
-        self._begin = time.perf_counter()
-        self._paused = 0.0
+        self._start = self._begin = time.perf_counter()
+        self._paused = 0.0  # since `_begin`
         self._depth = 0
+        self._aside: dict[str, float] = {}  # since `_start`
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -49,8 +47,9 @@ class Meter:
         self._seconds[name] += time.perf_counter() - begin
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leaves what happens inside (checkpoints, validation) out of the rates; may be nested."""
+    def paused(self, what: str) -> Iterator[None]:
+        """Leaves what happens inside (checkpoints, validation, videos) out of the rates and counts it as `what`; may be nested, then the
+        outer one counts."""
         self._synchronise()
         begin = time.perf_counter()
         self._depth += 1
@@ -60,7 +59,15 @@ class Meter:
             self._synchronise()
             self._depth -= 1
             if not self._depth:
-                self._paused += time.perf_counter() - begin
+                seconds = time.perf_counter() - begin
+                self._paused += seconds
+                self._aside[what] = self._aside.get(what, 0.0) + seconds
+
+    def aside(self) -> dict[str, float]:
+        """Shares of the time since this start of the run: `aside_share`, all that is not training, and `aside_share_WHAT` of it."""
+        elapsed = max(time.perf_counter() - self._start, 1e-9)
+        shares = {f"aside_share_{what}": seconds / elapsed for what, seconds in self._aside.items()}
+        return {"aside_share": sum(shares.values())} | shares
 
     def step(self, samples: int, flops: float) -> None:
         """One optimiser step is done; `samples` and `flops` (model FLOPs, recomputation left out) over all devices."""
@@ -78,8 +85,10 @@ class Meter:
         found |= {"step_s": elapsed / steps, "samples_per_s": self._samples / elapsed, "tflops_per_s": self._flops / elapsed / 1e12}
         if self._peak is not None:
             found["mfu"] = found["tflops_per_s"] / self._peak
-        self._reset()
-        return found
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._samples, self._flops, self._steps = 0, 0.0, 0
+        self._begin, self._paused = time.perf_counter(), 0.0
+        return found | self.aside()
 
     def _synchronise(self) -> None:
         if self._cuda:

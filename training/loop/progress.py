@@ -50,5 +50,7 @@ class Progress:
         ]
         if "mfu" in values:
             parts.append(f"MFU {values['mfu']:.1%}")
+        if values.get("aside_share", 0) > 0.005:
+            parts.append(f"{values['aside_share']:.0%} in validation, videos and checkpoints")
         parts += [f"{values['peak_memory_gib']:.1f} GiB", f"{self.left(step)} left"]
         self._say(" | ".join(parts))

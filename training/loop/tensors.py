@@ -19,10 +19,19 @@ if TYPE_CHECKING:
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """The full tensor on the CPU, a copy. A collective where the tensor is sharded: every rank must call it."""
-    tensor = tensor.detach()
-    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).to("cpu", copy=True)
+def gathered(tensors: Mapping[str, torch.Tensor], here: bool) -> dict[str, torch.Tensor]:
+    """Copies of the full tensors on the CPU where `here`; nothing elsewhere, so that of many ranks one fills its memory.
+
+    Where tensors are sharded every rank must call it, for each gives its share; where they are whole a rank without `here` does nothing.
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        sharded = isinstance(tensor, DTensor)
+        if sharded or here:
+            full = tensor.detach().full_tensor() if sharded else tensor.detach()
+            if here:
+                found[name] = full.to("cpu", copy=True)
+    return found
 
 
 def like(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -36,29 +45,6 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def open_shards_for_reference_keys(model: nn.Module) -> None:
-    """The reference's keys are projected by the denoiser's attentions outside their blocks' forward. Where FSDP2 shards these attentions
-    (units of their own: `SpatialAttention`), that call must gather their weights too.
-
-    Raises:
-        UserError: blocks are sharded, but their attentions are not units of their own.
-    """
-    from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
-
-    from inference.models.attention import SpatialAttention
-
-    for module in model.modules():
-        if isinstance(module, SpatialAttention) and isinstance(module.to_k.weight, DTensor):
-            if not isinstance(module, FSDPModule):
-                raise UserError("FSDP2 needs the transformer classes to wrap set to SpatialAttention,DenoisingBlock,ReferenceBlock")
-            register_fsdp_forward_method(module, "keys_values")
-
-
-def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Every parameter, whole, on the CPU. All ranks call it; each gets all."""
-    return {name: whole(parameter) for name, parameter in model.named_parameters()}
-
-
 def model_to_save(sizes: ModelConfig, tensors: Mapping[str, torch.Tensor]) -> MegActorModel:
     """A model of exactly these tensors, for `save_pretrained` alone: what is not saved (position tables) is not built."""
     from inference.models import MegActorModel
@@ -69,15 +55,14 @@ def model_to_save(sizes: ModelConfig, tensors: Mapping[str, torch.Tensor]) -> Me
     return model
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:
-    """AdamW's moments and step counts by parameter name; empty before the first update."""
+def optimiser_tensors(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], here: bool) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts by parameter name; empty before the first update. See `gathered`."""
     found: dict[str, torch.Tensor] = {}
     for name, parameter in parameters.items():
         state = optimiser.state.get(parameter)
         if state:
-            found |= {f"{moment}.{name}": whole(state[moment]) for moment in MOMENTS}
-            found[f"step.{name}"] = whole(state["step"]).reshape(1)
-    return found
+            found |= gathered({f"{moment}.{name}": state[moment] for moment in MOMENTS} | {f"step.{name}": state["step"]}, here)
+    return {name: tensor.reshape(1) if name.startswith("step.") else tensor for name, tensor in found.items()}
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], file: Path) -> None:

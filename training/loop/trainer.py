@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,14 +12,12 @@ from typing import Protocol
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
 
 from inference.models import MegActorModel, training_flops
 from inference.models.codecs import LatentCodec
 from inference.models.components import InferenceConfig, TrainingRecord
 from inference.models.flops import Work
-from inference.models.megactor import parts
 from inference.models.schedule import SCHEDULE
 from inference.pipeline.folder import save_pipeline
 from manifests.errors import UserError
@@ -29,31 +26,28 @@ from training.data.batch import TrainingBatch
 from training.loop import stages
 from training.loop.checkpoints import EMA, MODEL, OPTIMISER, Checkpoints, TrainingState, read_state
 from training.loop.faults import StoppedError, StopRequest, explain_out_of_memory, is_out_of_memory
-from training.loop.hardware import peak_memory_gib, peak_tflops
-from training.loop.inputs import emphasis, model_inputs
+from training.loop.hardware import dtype_of, mfu_peak, peak_memory_gib
+from training.loop.inputs import ModelInputs, emphasis, model_inputs
 from training.loop.loss import LossSums, training_loss
 from training.loop.meter import Meter
-from training.loop.optimiser import learning_rate, make_optimiser, set_learning_rate
+from training.loop.optimiser import Optimiser
+from training.loop.parallel import accumulating, spread
 from training.loop.progress import Progress
 from training.loop.run_folder import PIPELINE, Log
-from training.loop.tensors import (
-    like,
-    load_optimiser,
-    model_tensors,
-    model_to_save,
-    open_shards_for_reference_keys,
-    optimiser_tensors,
-    trainable,
-    whole,
-)
+from training.loop.tensors import gathered, like, model_to_save
 
 Batches = Callable[[int], Iterator[TrainingBatch]]
 """From a global sample index: this rank's micro-batches from there on."""
 
 
 class Observer(Protocol):
-    """Called every `every_steps` optimiser steps (0 = not between) and after the last; `training.watch` has them."""
+    """Called by all ranks every `every_steps` optimiser steps (0 = not between) and after the last; `training.watch` has them.
 
+    Attributes:
+        name: of the time that it takes, in the log.
+    """
+
+    name: str
     every_steps: int
 
     def __call__(self, trainer: Trainer) -> None: ...
@@ -64,7 +58,7 @@ class Trainer:
 
     Args:
         model: with the stage's first weights; a continued run's own weights replace them.
-        accelerator: decides on devices, ranks, sharding and precision.
+        accelerator: the ranks and their devices.
         batches: yields this rank's micro-batches of `config.accumulation(ranks)[0]` samples from a global sample index on.
         observers: called after their interval as `observer(trainer)`, and after the last step; see `training.watch.observers`.
         record: what the saved pipeline says about its training; `step` is filled here.
@@ -87,12 +81,14 @@ class Trainer:
         fresh: frozenset[str] = frozenset(),
     ):
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
-            raise UserError("DeepSpeed is not supported: its engine owns the optimiser's state; choose FSDP2 in `accelerate config`")
+            raise UserError("DeepSpeed is not supported: its engine owns the optimiser's state; hardware.shard=true shares it out (FSDP2)")
         self.config, self.inference, self.run_dir = config, inference, Path(run_dir)
         self.accelerator, self.codec, self.observers = accelerator, codec, observers
         self._batches, self.say = batches, say if accelerator.is_main_process else lambda line: None
         self._record = record or TrainingRecord(stage=config.stage)
         self.sizes = model.sizes
+        self._dtype = dtype_of(config.hardware.precision)
+        self.schedule = SCHEDULE.to(accelerator.device)
         self.micro_batch, self.accumulation = config.accumulation(accelerator.num_processes)
         self.log = Log(self.run_dir)
         self.checkpoints = Checkpoints(self.run_dir, config.checkpoints.keep)
@@ -100,21 +96,31 @@ class Trainer:
         self._saved_step = -1
         self._passed_over = 0  # on this rank, since the last `_count_skips`
         self._named: set[str] = set()
-        self._prepare(model, fresh)
+        self.network = self._choose(model)
+        shard = config.hardware.shard or accelerator.distributed_type == DistributedType.FSDP
+        self.model = spread(self.network, self.device, accelerator.num_processes, shard)
+        fp16 = config.hardware.precision == "fp16"
+        self.optimiser = Optimiser(self.network, config.optimiser, config.steps, fresh, fp16)
         frames = config.data.frames_of_stage(config.stage)
         work = Work(config.batch_size, frames, inference.size_px, inference.size_px, reference=True, audio=self.sizes.with_audio)
         self.step_flops = training_flops(self.sizes, work, config.stage)
-        self.meter = Meter(self.device, self._peak())
+        gpu = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        peak = mfu_peak(config.hardware, gpu, self.say)
+        self.meter = Meter(self.device, peak and peak * accelerator.num_processes)
         self.loss_sums = LossSums(self.device)
 
     @property
     def device(self) -> torch.device:
         return self.accelerator.device
 
-    @property
-    def network(self) -> MegActorModel:
-        """The model without what data-parallel training wraps around it."""
-        return self.accelerator.unwrap_model(self.model)
+    def autocast(self) -> torch.autocast:
+        """The run's precision, for whoever calls the network."""
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+    def predict(self, inputs: ModelInputs) -> torch.Tensor:
+        """(B, F, 2C, h, w) float32: what the network says, in the run's precision. Where it is sharded every rank must call it."""
+        with self.autocast():
+            return self.network(**inputs.arguments).float()
 
     @property
     def is_main(self) -> bool:
@@ -144,7 +150,7 @@ class Trainer:
                     self.save()
                 for observer in self.observers:
                     if last or (observer.every_steps and step % observer.every_steps == 0):
-                        with self.meter.paused():
+                        with self.meter.paused(observer.name):
                             observer(self)
                 if not last:
                     self._stop_if_asked(stop)
@@ -159,7 +165,7 @@ class Trainer:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimiser.drop_gradients()
             raise explain_out_of_memory(error, self.config, self.micro_batch, self.device, self.run_dir) from error
 
     def _step(self, batches: Iterator[TrainingBatch]) -> float:
@@ -169,34 +175,28 @@ class Trainer:
                 batch = next(batches)
                 self._note_skips(batch)
                 batch = batch.to(self.device)
-            last = micro == self.accumulation - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+            with accumulating(self.model, last=micro == self.accumulation - 1):
                 with self.meter.phase("forward"):
-                    inputs = model_inputs(batch, self.codec, self.sizes.with_audio)
-                    prediction = self.model(**inputs.arguments)
+                    inputs = model_inputs(batch, self.codec, self.sizes.with_audio, self.schedule)
+                    with self.autocast():
+                        prediction = self.model(**inputs.arguments)
                     loss = self.config.loss
                     terms = training_loss(
                         prediction,
                         x0=inputs.x0,
                         noise=batch.noise,
                         timesteps=batch.timesteps,
-                        schedule=SCHEDULE,
+                        schedule=self.schedule,
                         keep=batch.loss_keep,
                         min_snr_gamma=loss.min_snr_gamma,
                         error=loss.error,
                         emphasis=emphasis(batch, self.codec, loss.region_weight, loss.channels),
                     )
                 with self.meter.phase("backward"):
-                    self.accelerator.backward(terms.total / self.accumulation)
+                    self.optimiser.backward(terms.total / self.accumulation)
             self.loss_sums.add(terms, batch.timesteps, batch.modality)
         with self.meter.phase("optimiser"):
-            norm = self.accelerator.clip_grad_norm_(self._parameters.values(), self.config.optimiser.clip_norm)
-            norm = float(whole(norm))  # the same on every rank, so all skip or none
-            if math.isfinite(norm):
-                set_learning_rate(self.optimiser, self.config.optimiser, self.state.step, self.config.steps)
-                self.optimiser.step()
-                self.average.step(self._parameters.values())
-            self.optimiser.zero_grad(set_to_none=True)
+            norm = self.optimiser.update(self.state.step)
         self.meter.step(self.config.batch_size, self.step_flops)
         return norm
 
@@ -213,7 +213,9 @@ class Trainer:
         )
         if updated:
             return
-        self._event(f"step {self.state.step}: the gradient is not finite; skipped ({self.state.skipped} so far)")
+        scale = self.optimiser.scale
+        lower = f"; loss scale {scale[0]:g}" if scale else ""
+        self._event(f"step {self.state.step}: the gradient is not finite; skipped ({self.state.skipped} so far){lower}")
         limit = self.config.loss.max_skipped_in_row
         if self.state.skipped_in_row >= limit:
             self.save()
@@ -259,7 +261,7 @@ class Trainer:
         self._count_skips()
         values = self.loss_sums.read() | self.meter.read()
         values |= {
-            "lr": learning_rate(self.config.optimiser, self.state.step - 1, self.config.steps),
+            "lr": self.optimiser.rate(self.state.step - 1),
             "gradient_norm": norm,
             "skipped": self.state.skipped,
             "clips_passed_over": self.state.clips_passed_over,
@@ -280,16 +282,17 @@ class Trainer:
     # --- checkpoints ---------------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """A checkpoint and the pipeline's folder; all ranks call it."""
+        """A checkpoint and the pipeline's folder; all ranks call it, the main one gathers and writes."""
         if self._saved_step == self.state.step:
             return
-        with self.meter.paused():
+        with self.meter.paused("checkpoints"):
             self._count_skips()
-            tensors = model_tensors(self.network)
-            averaged = tensors | {name: whole(shadow) for name, shadow in zip(self._parameters, self.average.shadow_params, strict=True)}
-            moments = optimiser_tensors(self.optimiser, self._parameters)
+            if scale := self.optimiser.scale:
+                self.state = replace(self.state, loss_scale=scale[0], scale_kept=scale[1])
+            tensors = gathered(dict(self.network.named_parameters()), self.is_main)
+            averages, moments = self.optimiser.averages(self.is_main), self.optimiser.tensors(self.is_main)
             if self.is_main:
-                average = model_to_save(self.sizes, averaged)
+                average = model_to_save(self.sizes, tensors | averages)
 
                 def fill(folder: Path) -> None:
                     model_to_save(self.sizes, tensors).save_pretrained(folder / MODEL)
@@ -310,47 +313,21 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(like(weights[name], parameter))
-            for (name, parameter), shadow in zip(self._parameters.items(), self.average.shadow_params, strict=True):
-                shadow.copy_(like(averages[name], parameter))
-        self.average.optimization_step = self.state.updates
-        load_optimiser(self.optimiser, self._parameters, checkpoint / OPTIMISER)
+        self.optimiser.load(averages, checkpoint / OPTIMISER, self.state.updates)
+        if self.state.loss_scale is not None and self.optimiser.scale:
+            self.optimiser.load_scale(self.state.loss_scale, self.state.scale_kept)
         if self.is_main:
             self.log.cut(self.state.step)
         self.accelerator.wait_for_everyone()
 
-    @contextlib.contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """The model holds its averaged weights inside; exactly its own after."""
-        parameters = list(self._parameters.values())
-        self.average.store(parameters)
-        self.average.copy_to(parameters)
-        try:
-            yield
-        finally:
-            self.average.restore(parameters)
-
     # --- set-up --------------------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, model: MegActorModel, fresh: frozenset[str]) -> None:
+    def _choose(self, model: MegActorModel) -> MegActorModel:
+        """The model with the stage's parameters to train, blocks checkpointed and compiled as configured."""
         rows = stages.choose_trainable(model, self.config.stage)
         self.say(f"stage {self.config.stage}, {stages.NAMES[self.config.stage]}:\n{stages.table(rows)}")
         if self.config.hardware.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         if self.config.hardware.compile:
             model.compile_repeated_blocks(fullgraph=True)
-        new = [parameter for part, members in parts(model).items() if part in fresh for parameter in members]
-        optimiser = make_optimiser(trainable(model).values(), self.config.optimiser, new)
-        self.model, prepared = self.accelerator.prepare(model, optimiser)
-        self.optimiser = prepared.optimizer  # the inner one: no gradient scaler, and its state is ours to save
-        open_shards_for_reference_keys(self.network)
-        self._parameters = trainable(self.network)
-        self.average = EMAModel(self._parameters.values(), decay=self.config.optimiser.ema_decay, foreach=True)
-
-    def _peak(self) -> float | None:
-        hardware = self.config.hardware
-        if not hardware.mfu:
-            return None
-        peak = hardware.peak_tflops
-        if peak is None and self.device.type == "cuda":
-            peak = peak_tflops(torch.cuda.get_device_name(self.device))
-        return None if peak is None else peak * self.accelerator.num_processes
+        return model

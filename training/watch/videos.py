@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 
 from curation.contracts import Clip, ClipError
 from curation.media import MediaReader
@@ -21,6 +23,7 @@ from training.config import TrainingConfig
 from training.data.clips import ClipTable, TrainingClip, choose_frames
 from training.data.draws import draws
 from training.data.frames import ClipFrames, VideoFrames
+from training.loop.hardware import dtype_of
 from training.loop.run_folder import PIPELINE, SAMPLES
 
 if TYPE_CHECKING:
@@ -35,9 +38,11 @@ SHOWN_FRAMES = 6  # in the picture beside the video
 class SampleVideos:
     """Writes samples/step-N.mp4 (portrait, target, then each mode) and a picture of a few frames; see `training.watch.observers`.
 
-    The pipeline's folder is saved first and loaded as a user would load it, on the main process alone, so what shards the model does not
-    matter, and a folder that cannot be loaded shows at once.
+    The pipeline's folder is saved first and loaded as a user would load it, in the run's precision, so what shards the model does not
+    matter, and a folder that cannot be loaded shows at once. Ranks share the modes out; the main one puts them together.
     """
+
+    name = "videos"
 
     def __init__(self, config: TrainingConfig, inference: InferenceConfig, table: ClipTable, is_held_out: bool):
         self._config, self._inference, self._table, self._is_held_out = config, inference, table, is_held_out
@@ -48,17 +53,19 @@ class SampleVideos:
         if step == self._config.steps and not self._config.videos.at_end:
             return
         trainer.save()
-        if trainer.is_main:
-            self._make(trainer)
-        trainer.accelerator.wait_for_everyone()
-
-    def _make(self, trainer: Trainer) -> None:
         found = find_material(self._config, self._inference, self._table)
+        rank, ranks = trainer.accelerator.process_index, trainer.accelerator.num_processes
+        own = {} if found is None else self.animate(found[2], trainer, list(MODES)[rank::ranks])
+        videos = {mode: video for part in gather_object([own]) for mode, video in part.items()}
         if found is None:
             trainer.say("  no sample video: no clip has enough frames with a face")
-            return
-        clip, times_ms, material = found
-        frames = self.animate(material, trainer)
+        elif trainer.is_main:
+            self._write(trainer, *found, {mode: videos[mode] for mode in MODES if mode in videos})
+        trainer.accelerator.wait_for_everyone()
+
+    def _write(
+        self, trainer: Trainer, clip: TrainingClip, times_ms: np.ndarray, material: ClipFrames, frames: dict[str, np.ndarray]
+    ) -> None:
         columns = [np.broadcast_to(material.reference, material.targets.shape), material.targets, *frames.values()]
         strip = np.concatenate(columns, axis=2)  # (F, S, S·columns, 3)
         folder = trainer.run_dir / SAMPLES
@@ -73,13 +80,17 @@ class SampleVideos:
         told = ", ".join(f"{mode} {values[f'psnr_{mode}']:.1f} dB" for mode in frames)
         trainer.say(f"  sample video {folder / name}.mp4: {told} to the target ({'not trained on' if self._is_held_out else 'trained on'})")
 
-    def animate(self, material: ClipFrames, trainer: Trainer) -> dict[str, np.ndarray]:
-        """(F, S, S, 3) uint8 by mode; stage 1 has no sound."""
-        pipeline = MegActorSigmaPipeline.from_pretrained(trainer.run_dir / PIPELINE, device=trainer.device)
+    def animate(self, material: ClipFrames, trainer: Trainer, modes: Sequence[str]) -> dict[str, np.ndarray]:
+        """(F, S, S, 3) uint8 by mode, of those that are asked for and possible; stage 1 has no sound."""
+        modes = [mode for mode in modes if not MODES[mode][1] or material.audio is not None]
+        if not modes:
+            return {}
+        dtype = dtype_of(self._config.hardware.precision)
+        pipeline = MegActorSigmaPipeline.from_pretrained(trainer.run_dir / PIPELINE, torch_dtype=dtype, device=trainer.device)
+        pipeline.set_progress_bar_config(disable=True)
         found = {}
-        for mode, (shown, hears) in MODES.items():
-            if hears and material.audio is None:
-                continue
+        for mode in modes:
+            shown, hears = MODES[mode]
             driven = driven_picture(material, set(shown), pipeline.settings) if shown else None
             video = pipeline.generate(
                 torch.from_numpy(material.reference).permute(2, 0, 1)[None],

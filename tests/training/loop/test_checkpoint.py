@@ -251,7 +251,7 @@ def test_stages_lie_over_the_rest_and_overrides_over_them() -> None:
     assert three.hardware.compile is one.hardware.compile is True
     assert one.accumulation(1) == (8, 8)
     assert one.accumulation(4) == (8, 2)
-    with pytest.raises(UserError, match="batch_size 64 is not made of whole micro-batches of 8 on 3 devices"):
+    with pytest.raises(UserError, match="batch_size 64 cannot be shared out over 3 devices: train on 2, or change batch_size"):
         one.accumulation(3)
 
 

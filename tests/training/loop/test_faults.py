@@ -55,7 +55,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_an_error_not_a_fallback(tmp_pa
 
 def test_out_of_memory_names_the_knobs_and_nothing_is_lost(tmp_path, monkeypatch) -> None:
     trainer = make_trainer(tmp_path, steps=4, checkpoints_every_steps=1, hardware_micro_batch=2)
-    backward = trainer.accelerator.backward
+    backward = trainer.optimiser.backward
 
     def exhausted(loss):
         if trainer.state.step == 2:
@@ -64,7 +64,7 @@ def test_out_of_memory_names_the_knobs_and_nothing_is_lost(tmp_path, monkeypatch
             )
         backward(loss)
 
-    monkeypatch.setattr(trainer.accelerator, "backward", exhausted)
+    monkeypatch.setattr(trainer.optimiser, "backward", exhausted)
     with pytest.raises(UserError, match=r"out of memory on cpu.*hardware\.micro_batch=1 \(now 2.*gradient_checkpointing=true.*continues"):
         trainer.run()
     again = make_trainer(tmp_path, steps=4, hardware_micro_batch=1)

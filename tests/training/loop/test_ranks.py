@@ -1,29 +1,40 @@
 """Several ranks on gloo: the same samples, the same loss; a checkpoint of one layout is continued by another."""
 
+import functools
 import json
 import os
 import socket
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the trainer needs torch: install the [train] extra")
 
-from tests.training.fakes import forked, make_trainer, weights_of  # noqa: E402
+from tests.training.data_material import write_manifest  # noqa: E402
+from tests.training.fakes import FakeBatches, fake_batch, forked, make_trainer, tiny_config, tiny_inference, weights_of  # noqa: E402
 
 
-def run_ranks(folder: Path, ranks: int, stage: int, steps: int, **environment: str) -> list[dict]:
+def run_ranks(folder: Path, ranks: int, stage: int, steps: int, observe=tuple, spoil=None, backend=None, **changes) -> list[dict]:
     """Trains on so many gloo ranks, started as a launcher of accelerate or torch would; what each drew, and what wrapped its model."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
 
     def work(rank: int) -> None:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"} | environment
-        trainer = make_trainer(folder, stage, steps=steps, optimiser_warmup_steps=0, checkpoints_every_steps=2, logging_every_steps=1)
+        if ranks > 1:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+        if backend:
+            torch._dynamo.config.suppress_errors = False
+            torch.compile = functools.partial(torch.compile, backend=backend)  # of this child alone: no compiler is started
+        settings = {"optimiser_warmup_steps": 0, "checkpoints_every_steps": 2, "logging_every_steps": 1} | changes
+        batches = FakeBatches(stage, 4 // ranks, rank, ranks, spoil)
+        trainer = make_trainer(folder, stage, batches=batches, steps=steps, observers=observe(), **settings)
+        gathered = len(trainer.optimiser.averages(trainer.is_main))
         trainer.run()
-        said = {"drawn": trainer._batches.drawn, "model": type(trainer.model).__name__, "ranks": trainer.accelerator.num_processes}
+        said = {"drawn": batches.drawn, "model": type(trainer.model).__name__, "ranks": trainer.accelerator.num_processes}
+        said |= {"scale": trainer.optimiser.scale, "state": asdict(trainer.state), "gathered": gathered}
         (folder / f"rank-{rank}.json").write_text(json.dumps(said))
 
     children = [forked(lambda rank=rank: work(rank)) for rank in range(ranks)]
@@ -52,100 +63,87 @@ def test_two_ranks_draw_the_same_samples_and_learn_the_same(tmp_path) -> None:
             assert torch.allclose(ours[name], theirs[name], rtol=2e-2, atol=1e-6), name
 
 
-def sharded_steps(rank: int, folder: Path) -> None:
-    """Two updates of a model sharded by FSDP2 over two ranks, saved whole, loaded back into a sharded one."""
-    import torch.distributed as dist
-    from diffusers.training_utils import EMAModel
-    from safetensors.torch import save_file
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-    from torch.distributed.tensor import DTensor
+def watched(folder: Path, stage: int) -> tuple:
+    """A validation of three batches, which two ranks cannot share out evenly, and sample videos of a planted clip."""
+    from tests.training.data_material import data_config
+    from training.data.loader import open_clips
+    from training.watch.observers import Validation
+    from training.watch.videos import SampleVideos
 
-    from training.loop.optimiser import make_optimiser
-    from training.loop.tensors import (
-        like,
-        load_optimiser,
-        model_tensors,
-        open_shards_for_reference_keys,
-        optimiser_tensors,
-        trainable,
-        whole,
+    inference = tiny_inference()
+    config = tiny_config(stage, steps=4, videos_frames=2, videos_steps=2, videos_every_steps=4, videos_at_end=True)
+    config = replace(config, data=data_config(folder, min_gap_frames=5))
+    validation = Validation([fake_batch(list(range(2 * k, 2 * k + 2)), stage, seed=9) for k in range(3)], 2, 2)
+    return validation, SampleVideos(config, inference, open_clips(config.data, inference, folder, stage), is_held_out=False)
+
+
+def records(folder: Path, kind: str) -> list[dict]:
+    return [record for line in (folder / "log.jsonl").read_text().splitlines() if (record := json.loads(line))["kind"] == kind]
+
+
+def alike(ours: list[dict], theirs: list[dict]) -> None:
+    for our, their in zip(ours, theirs, strict=True):
+        assert our.keys() == their.keys()
+        numbers = {name: value for name, value in their.items() if isinstance(value, float)}
+        assert {name: our[name] for name in numbers} == pytest.approx(
+            numbers, rel=1e-2, abs=5e-3
+        )  # changes of 0.03 of 255 levels are noise
+
+
+@pytest.mark.parametrize(
+    "layouts",
+    [
+        pytest.param(((2, False), (2, True)), id="DDP, then FSDP2"),
+        pytest.param(((2, True), (2, False)), id="FSDP2, then DDP", marks=pytest.mark.slow),
+        pytest.param(((1, False), (2, True)), id="one rank, then FSDP2", marks=pytest.mark.slow),
+        pytest.param(((2, True), (1, False)), id="FSDP2, then one rank", marks=pytest.mark.slow),
+    ],
+)
+def test_layouts_follow_each_other_through_validation_video_and_checkpoint(tmp_path, layouts) -> None:
+    """Half of a run under DDP or on one rank, the rest sharded by FSDP2, and the other way round: as one rank alone."""
+    data, settings = (
+        write_manifest(tmp_path / "data", 1),
+        {"optimiser_warmup_steps": 0, "checkpoints_every_steps": 2, "logging_every_steps": 1},
     )
-
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    mesh = init_device_mesh("cpu", (2,))
-    model, inputs, config = probe_parts()
-    for block in [*model.reference.transformer_blocks, *model.denoiser.transformer_blocks]:
-        fully_shard(block.attn1, mesh=mesh)
-        fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
-    open_shards_for_reference_keys(model)
-    optimiser, parameters = make_optimiser(trainable(model).values(), config), trainable(model)
-    average = EMAModel(parameters.values(), decay=0.5, foreach=True)
-    for _ in range(2):
-        model(**inputs).square().mean().backward()
-        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
-        assert float(whole(norm)) > 0
-        optimiser.step()
-        optimiser.zero_grad()
-        average.step(parameters.values())
-    assert isinstance(next(iter(parameters.values())), DTensor)
-    tensors, moments = model_tensors(model), optimiser_tensors(optimiser, parameters)
-    averages = {name: whole(shadow) for name, shadow in zip(parameters, average.shadow_params, strict=True)}
-    if rank == 0:
-        save_file(tensors, folder / "model.safetensors")
-        save_file(averages, folder / "ema.safetensors")
-        save_file(moments, folder / "optimiser.safetensors")
-    dist.barrier()
-    again = make_optimiser(parameters.values(), config)
-    load_optimiser(again, parameters, folder / "optimiser.safetensors")
-    for name, parameter in parameters.items():
-        assert torch.equal(like(tensors[name], parameter).to_local(), parameter.to_local())
-        for moment in ("exp_avg", "exp_avg_sq"):
-            assert torch.equal(again.state[parameter][moment].to_local(), optimiser.state[parameter][moment].to_local())
-    dist.destroy_process_group()
+    one = make_trainer(tmp_path / "one", 2, steps=4, observers=watched(data, 2), **settings)
+    one.run()
+    for (ranks, shard), steps in zip(layouts, (2, 4), strict=True):
+        said = run_ranks(tmp_path / "run", ranks, 2, steps, observe=lambda: watched(data, 2), hardware_shard=shard)
+        wrapped = "FSDPMegActorModel" if shard else "DistributedDataParallel" if ranks > 1 else "MegActorModel"
+        assert [rank["model"] for rank in said] == [wrapped] * ranks
+        assert [rank["gathered"] > 0 for rank in said] == [True, False][:ranks]  # one rank alone fills its memory
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "one"), rel=5e-3)  # AdamW's first steps make rounding large
+    alike(records(tmp_path / "run", "validation")[-1:], records(tmp_path / "one", "validation")[-1:])
+    (video,), (alone,) = (records(tmp_path / name, "videos")[-1:] for name in ("run", "one"))
+    assert video["columns"] == alone["columns"] == ["portrait", "target", "V", "A", "A+V"]
+    assert [video[f"psnr_{mode}"] for mode in ("V", "A", "A+V")] == pytest.approx(
+        [alone[f"psnr_{mode}"] for mode in ("V", "A", "A+V")], abs=0.1
+    )
+    assert (tmp_path / "run" / video["file"]).is_file()
+    continued = make_trainer(tmp_path / "run", 2, steps=4)
+    assert continued.state.step == 4
+    ours, theirs = weights_of(continued), weights_of(one)
+    for name in theirs:
+        if name.startswith("exp_avg."):
+            assert torch.allclose(ours[name], theirs[name], rtol=2e-2, atol=1e-6), name
 
 
-def probe_parts():
-    """A tiny model, its inputs and an optimiser's configuration, the same in every process."""
-    from inference.models import MegActorModel
-    from tests.training.fakes import tiny_inference
-    from training.config import OptimiserConfig
-
-    torch.manual_seed(0)
-    model = MegActorModel.from_sizes(tiny_inference().model.at_stage(1)).train()
-    torch.nn.init.normal_(model.denoiser.proj_out.weight)
-    inputs = {
-        "latents": torch.randn(2, 1, 21, 4, 4),
-        "timesteps": torch.tensor([3, 700]),
-        "driven_frames": torch.rand(2, 1, 3, 32, 32),
-        "reference_latents": torch.randn(2, 21, 4, 4),
-    }
-    return model, inputs, OptimiserConfig(lr=1e-3)
+def test_compiled_blocks_work_inside_what_is_sharded(tmp_path) -> None:
+    """Whole graphs (`fullgraph`) of every block, and FSDP2's hooks outside of them."""
+    said = run_ranks(tmp_path / "compiled", 2, 1, 2, hardware_shard=True, hardware_compile=True, backend="eager")
+    assert [rank["model"] for rank in said] == ["FSDPMegActorModel"] * 2
+    one = make_trainer(tmp_path / "one", 1, steps=2, optimiser_warmup_steps=0, checkpoints_every_steps=2, logging_every_steps=1)
+    one.run()
+    assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
 
 
-def test_tensors_sharded_by_fsdp2_are_saved_whole_and_shared_out_again(tmp_path) -> None:
-    """accelerate shards on GPUs only, so the pieces that the trainer stands on are tested on torch's own FSDP2 over gloo."""
-    from diffusers.training_utils import EMAModel
-    from safetensors.torch import load_file
+def test_sharded_gradients_that_overflow_lower_the_scale_on_every_rank(tmp_path) -> None:
+    """One rank's samples are not finite: all skip, all halve, and the state of one is the state of all."""
 
-    from training.loop.optimiser import make_optimiser
-    from training.loop.tensors import trainable
+    def spoil(batch):
+        return replace(batch, noise=batch.noise * float("nan")) if 2 in batch.sample_index.tolist() else batch
 
-    children = [forked(lambda rank=rank: sharded_steps(rank, tmp_path)) for rank in (0, 1)]
-    assert [child.wait() for child in children] == [0, 0]
-    model, inputs, config = probe_parts()
-    parameters = trainable(model)
-    optimiser, average = make_optimiser(parameters.values(), config), EMAModel(parameters.values(), decay=0.5, foreach=True)
-    for _ in range(2):
-        model(**inputs).square().mean().backward()
-        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        average.step(parameters.values())
-    saved, averages, moments = (load_file(tmp_path / f"{name}.safetensors") for name in ("model", "ema", "optimiser"))
-    assert saved.keys() == parameters.keys()
-    shadows = dict(zip(parameters, average.shadow_params, strict=True))
-    for name, parameter in parameters.items():
-        assert torch.allclose(moments[f"exp_avg.{name}"], optimiser.state[parameter]["exp_avg"], rtol=1e-3, atol=1e-7), name
-        assert torch.allclose(averages[name], shadows[name], atol=2e-4), name
+    said = run_ranks(tmp_path / "run", 2, 1, 3, spoil=spoil, hardware_shard=True, hardware_precision="fp16")
+    assert [rank["scale"] for rank in said] == [[2.0**15, 2]] * 2
+    assert said[0]["state"]["skipped"] == 1
+    assert said[0]["state"]["updates"] == 2

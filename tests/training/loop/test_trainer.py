@@ -90,26 +90,26 @@ def test_average_follows_its_closed_form(tmp_path) -> None:
     """diffusers' EMAModel is used; this pins its decay, which the checkpoint's one counter must reproduce."""
     trainer = make_trainer(tmp_path, steps=4, optimiser_warmup_steps=0, optimiser_ema_decay=0.25)
     name = "denoiser.proj_out.bias"
-    history, expected = [], trainer._parameters[name].detach().double().clone()
+    history, expected = [], trainer.optimiser.parameters[name].detach().double().clone()
     batches = trainer._batches(0)
     for n in range(1, 5):
         trainer._advance(trainer._step(batches), 0.0)
-        history.append(trainer._parameters[name].detach().double().clone())
+        history.append(trainer.optimiser.parameters[name].detach().double().clone())
         decay = 0.0 if n == 1 else min((1 + n - 1) / (10 + n - 1), 0.25)
         expected = decay * expected + (1 - decay) * history[-1]
-    shadow = dict(zip(trainer._parameters, trainer.average.shadow_params, strict=True))[name]
+    shadow = dict(zip(trainer.optimiser.parameters, trainer.optimiser.average.shadow_params, strict=True))[name]
     assert torch.allclose(shadow.double(), expected, atol=1e-8)
-    assert isinstance(trainer.average, EMAModel)
+    assert isinstance(trainer.optimiser.average, EMAModel)
 
 
 def test_averaged_weights_are_lent_and_given_back(tmp_path) -> None:
     trainer = make_trainer(tmp_path, steps=3, optimiser_warmup_steps=0)
     trainer.run()
     before = weights_of(trainer)
-    with trainer.averaged_weights():
+    with trainer.optimiser.averaged_weights():
         name = "denoiser.proj_out.weight"
-        assert torch.equal(trainer._parameters[name], before[f"ema.{name}"])
-        assert not torch.equal(trainer._parameters[name], before[f"model.{name}"])
+        assert torch.equal(trainer.optimiser.parameters[name], before[f"ema.{name}"])
+        assert not torch.equal(trainer.optimiser.parameters[name], before[f"model.{name}"])
     assert equal(before, weights_of(trainer))
 
 
@@ -134,7 +134,7 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path) -> No
     losses = [record["loss"] for record in trainer.log.read() if record["kind"] == "train"]
     assert losses[0] > 0
     assert losses[2] > 0
-    assert trainer.average.optimization_step == 2
+    assert trainer.optimiser.average.optimization_step == 2
 
 
 def test_too_many_of_them_stop_the_run_with_the_weights_saved(tmp_path) -> None:

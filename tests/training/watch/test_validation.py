@@ -8,14 +8,22 @@ torch = pytest.importorskip("torch", reason="the trainer needs torch: install th
 
 from inference.models import SCHEDULE, MegActorModel, grow  # noqa: E402
 from tests.training.fakes import fake_batch, make_trainer, weights_of  # noqa: E402
+from training.loop.inputs import encoded  # noqa: E402
 from training.watch.observers import Validation  # noqa: E402
-from training.watch.sensitivity import sensitivity  # noqa: E402
+from training.watch.sensitivity import Changes  # noqa: E402
 
 torch.set_num_threads(1)
 
 
 def batches(stage: int, count: int = 2) -> list:
     return [fake_batch(list(range(4 * k, 4 * k + 4)), stage, seed=9) for k in range(count)]
+
+
+def sensitivity(trainer, given) -> dict[str, float]:
+    changes = Changes(trainer.device)
+    for batch in given:
+        changes.add(trainer, encoded(batch, trainer.codec))
+    return changes.read()
 
 
 def lively(stage: int, audio_gain: float = 1.0) -> MegActorModel:
