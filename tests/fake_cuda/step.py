@@ -91,8 +91,9 @@ def facts_of(stage: int, micro: int, latents: bool, masked_rows: int, overrides:
             trainer._step(batches())
             found = watch.facts() | {"step": step}
     estimate = estimate_memory(
-        sizes, stage, micro, 16 if stage == 3 else 1, inference.size_px, config.hardware.precision, config.hardware.gradient_checkpointing
-    )
+        sizes, stage, micro, 16 if stage == 3 else 1, inference.size_px, config.hardware.precision, config.hardware.gradient_checkpointing,
+        with_autoencoder=not latents,
+    )  # fmt: skip
     return found | {"stage": stage, "planned_gb": estimate.total / 1e9, "parameters": sum(p.numel() for p in model.parameters())}
 
 

@@ -17,9 +17,10 @@ def test_the_peak_of_a_step_is_within_ten_per_cent_of_the_plan(stage, micro, che
     config = load_training_config("paper", stage, (*settings, "hardware.compile=false"))
     inference = inference_config(config)
     planned = estimate_memory(
-        inference.model.at_stage(stage), stage, micro, config.data.frames_of_stage(stage), inference.size_px, "bf16", checkpointing
-    )
-    expected = planned.total - planned.average
+        inference.model.at_stage(stage), stage, micro, config.data.frames_of_stage(stage), inference.size_px, "bf16", checkpointing,
+        average=False,
+    )  # fmt: skip
+    expected = planned.total
     if torch.cuda.get_device_properties(0).total_memory < 1.2 * expected:
         pytest.skip(f"needs {1.2 * expected / 1e9:.0f} GB")
     probe = StepProbe(config, inference, torch.device("cuda"), micro)

@@ -29,7 +29,7 @@ def spread(model: MegActorModel, device: torch.device, ranks: int, shard: bool) 
     Args:
         shard: every block is a unit that is gathered for its own work, the rest one more; for one rank there is nothing to share out.
     """
-    if any(parameter.device != device for parameter in model.parameters()):
+    if any(parameter.device.type != device.type for parameter in model.parameters()):  # models are built on the CPU
         model.to(device)
     if ranks == 1:
         return model

@@ -108,7 +108,7 @@ def test_layouts_follow_each_other_through_validation_video_and_checkpoint(tmp_p
     one = make_trainer(tmp_path / "one", 2, steps=4, observers=watched(data, 2), **settings)
     one.run()
     for (ranks, shard), steps in zip(layouts, (2, 4), strict=True):
-        said = run_ranks(tmp_path / "run", ranks, 2, steps, observe=lambda: watched(data, 2), hardware_shard=shard)
+        said = run_ranks(tmp_path / "run", ranks, 2, steps, observe=lambda: watched(data, 2), hardware_shard=shard, **settings)
         wrapped = "FSDPMegActorModel" if shard else "DistributedDataParallel" if ranks > 1 else "MegActorModel"
         assert [rank["model"] for rank in said] == [wrapped] * ranks
         assert [rank["gathered"] > 0 for rank in said] == [True, False][:ranks]  # one rank alone fills its memory
