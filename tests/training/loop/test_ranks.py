@@ -124,7 +124,8 @@ def test_layouts_follow_each_other_through_validation_video_and_checkpoint(tmp_p
     ours, theirs = weights_of(continued), weights_of(one)
     for name in theirs:
         if name.startswith("exp_avg."):
-            assert torch.allclose(ours[name], theirs[name], rtol=2e-2, atol=1e-6), name
+            scale = float(theirs[name].abs().max())
+            assert torch.allclose(ours[name], theirs[name], rtol=2e-2, atol=1e-2 * scale), name
 
 
 def test_compiled_blocks_work_inside_what_is_sharded(tmp_path) -> None:
