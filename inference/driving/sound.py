@@ -91,7 +91,9 @@ class FileSound:
     def __init__(self, path: str | Path):
         self.path = str(path)
         self._limits = MediaLimits()
-        self._open_once()
+        self.rate_hz, self.channels = 0, 0  # known from the first frame on
+        blocks = list(self._placed(AUDIO_RATE_HZ, 1))
+        self._waveform = np.concatenate(blocks, axis=1)[0] if blocks else np.zeros(0, np.float32)
         self.duration_s = len(self._waveform) / AUDIO_RATE_HZ
         if not self.duration_s:
             raise UserError(f"{self.path}: its sound track is empty")
@@ -101,11 +103,6 @@ class FileSound:
 
     def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Generator[np.ndarray, None, None]:
         yield from _cut(self._placed(rate_hz, channels), round(duration_s * rate_hz))
-
-    def _open_once(self) -> None:
-        self.rate_hz, self.channels = 0, 0
-        blocks = list(self._placed(AUDIO_RATE_HZ, 1))
-        self._waveform = np.concatenate(blocks, axis=1)[0] if blocks else np.zeros(0, np.float32)
 
     @cached_property
     def is_silent(self) -> bool:
