@@ -26,11 +26,11 @@ def gathered(tensors: Mapping[str, torch.Tensor], here: bool) -> dict[str, torch
     """
     found = {}
     for name, tensor in tensors.items():
-        sharded = isinstance(tensor, DTensor)
-        if sharded or here:
-            full = tensor.detach().full_tensor() if sharded else tensor.detach()
-            if here:
-                found[name] = full.to("cpu", copy=True)
+        full = tensor.detach()
+        if isinstance(full, DTensor):
+            full = full.full_tensor()
+        if here:
+            found[name] = full.to("cpu", copy=True)
     return found
 
 
