@@ -125,7 +125,7 @@ def test_layouts_follow_each_other_through_validation_video_and_checkpoint(tmp_p
     for name in theirs:
         if name.startswith("exp_avg."):
             scale = float(theirs[name].abs().max())
-            assert torch.allclose(ours[name], theirs[name], rtol=2e-2, atol=1e-2 * scale), name
+            assert torch.allclose(ours[name], theirs[name], rtol=2e-2, atol=max(1e-6, 1e-2 * scale)), name
 
 
 def test_compiled_blocks_work_inside_what_is_sharded(tmp_path) -> None:
