@@ -51,7 +51,7 @@ class VaeCodec:
         self._vae = vae.eval().requires_grad_(False)
         self._at_once = at_once
         if at_once > 1:
-            self._vae.to(memory_format=torch.channels_last)
+            torch.nn.Module.to(self._vae, memory_format=torch.channels_last)  # diffusers' wrapper has no type for it
         self._vae.tile_sample_min_size = TILE_PX
         self._vae.tile_latent_min_size = TILE_PX // PX_PER_CELL
         self._vae.enable_tiling()
