@@ -1,6 +1,6 @@
 """Landmark lip sync on real people: curates the corpus, trains with identity-wise cross-validation, prints what docs/lipsync.md shows.
 
-    python -m benchmarks.lipsync_corpus [CORPUS] [OUT] [--folds 5] [--seed 0] [--steps N]
+    python -m benchmarks.lipsync_corpus [CORPUS] [OUT] [--also RUN] [--folds 5] [--seed 0] [--steps N]
 
 CORPUS (default ../shared/corpus) holds clips.csv and crops.csv; nothing of it is copied. Everything that takes long is kept in OUT
 (default outputs/lipsync-corpus), so that an interrupted run goes on. About half an hour on two cores, most of it landmarks.
@@ -54,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", nargs="?", type=Path, default=Path("../shared/corpus"))
     parser.add_argument("out", nargs="?", type=Path, default=Path("outputs/lipsync-corpus"))
+    parser.add_argument("--also", nargs="*", default=[], help="further curated runs to train on: outputs/people-curation")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int)
@@ -64,7 +65,8 @@ def main() -> None:
 
     curate(write_index(args.corpus, args.out / "index"), args.out / "run")
     run, trained = args.out / "run", args.out / "trained"
-    print(train_lipsync(run, trained, evaluate_where=JUDGED, folds=args.folds, seed=args.seed, steps=args.steps, progress=print))
+    settings = {"also": args.also, "folds": args.folds, "seed": args.seed, "steps": args.steps}
+    print(train_lipsync(run, trained, evaluate_where=JUDGED, progress=print, **settings))
 
 
 if __name__ == "__main__":

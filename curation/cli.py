@@ -298,6 +298,7 @@ def people(out: str, workers: int, executor: str, **given: Any) -> None:
 
 @cli.command("train-lipsync")
 @click.argument("manifest", type=click.Path(exists=True))
+@click.option("--also", multiple=True, type=click.Path(exists=True), help="A further run to learn from, not judged: rendered people, say.")
 @click.option("--out", default="outputs/lipsync", show_default=True, help="Directory for weights, model card, report and cached features.")
 @click.option("--where", default="status == 'scored' and has_audio", show_default=True, help="A pandas query: the clips to train on.")
 @click.option(
@@ -305,12 +306,12 @@ def people(out: str, workers: int, executor: str, **given: Any) -> None:
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps; default: the recipe's.")
 @click.option("--seed", default=0, show_default=True)
-def train_lipsync(manifest: str, out: str, where: str, folds: int, steps: int | None, seed: int) -> None:
+def train_lipsync(manifest: str, also: tuple[str, ...], out: str, where: str, folds: int, steps: int | None, seed: int) -> None:
     """Train the landmark lip-sync network from a manifest of speaking clips, without labels."""
     from curation.lipsync.train import train_lipsync as train
 
     recipe: dict[str, Any] = {"steps": steps} if steps else {}
-    click.echo(train(manifest, out, where=where, folds=folds, seed=seed, progress=say, **recipe))
+    click.echo(train(manifest, out, also=also, where=where, folds=folds, seed=seed, progress=say, **recipe))
 
 
 @cli.command("fit-sync-boxes")

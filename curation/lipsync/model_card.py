@@ -40,7 +40,7 @@ SyncNet, and its confidence is no Sync-C.
 
 ## Training
 
-Without labels, on {facts["clips"]} clips of {facts["identities"]} people, {facts["minutes"]} minutes;
+Without labels, on {facts["clips"]} clips of {facts["identities"]} people, {facts["minutes"]} minutes, from {facts["manifests"]} runs;
 {recipe["steps"]} steps, seed {plan["seed"]}. The landmarks are FaceMesh's. The footage itself is not part of the project and cannot be had
 back from the weights.
 

@@ -45,6 +45,7 @@ def train_lipsync(
     manifest: str | Path,
     out_dir: str | Path,
     *,
+    also: Sequence[str | Path] = (),
     where: str = "",
     evaluate_where: str = "duration_ms >= 4000",
     folds: int = 5,
@@ -56,6 +57,7 @@ def train_lipsync(
 
     Args:
         manifest: a curation run's directory (its landmarks are read too), or the manifest file in it; sampled at 25 Hz.
+        also: further runs to learn from, rendered people for instance; their clips are in every fold's training and are not judged.
         where: a pandas query that chooses the clips to learn from; empty = all that were scored and have sound.
         evaluate_where: a query that chooses, among those, the clips on which the cross-validation measures.
         folds: of the cross-validation; the clips of one identity are all in one fold. 0 = none.
@@ -76,14 +78,15 @@ def train_lipsync(
     plan = Plan(where, evaluate_where, folds, seed, recipe)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    clips = collect_footage(manifest, where, out / "features", progress)
+    found = {clip.clip_id: clip for run in (manifest, *also) for clip in collect_footage(run, where, out / "features", progress)}
+    clips = [found[clip_id] for clip_id in sorted(found)]
     people = len({clip.identity for clip in clips})
     if people < max(2, folds):
         raise manifests.UserError(f"{people} people in {manifest} are too few for {folds} folds; --folds 0 trains without a check")
     summary = cross_validate(clips, _evaluated(manifest, clips, evaluate_where), plan, out, progress) if folds else {"clips": 0}
     towers = _fitted(clips, plan, f"all-seed{seed}", out, progress)
     towers = replace(towers, name=f"landmark-sync-{_weights_digest(towers)}")
-    facts = footage_facts(clips)
+    facts = footage_facts(clips) | {"manifests": 1 + len(also)}
     save_towers(out / WEIGHTS_FILE, towers, {"footage": json.dumps(facts), "seed": str(seed)})
     report = {"name": towers.name, "footage": facts, "plan": asdict(plan), "cross_validation": summary, "clips": [c.key for c in clips]}
     _write(out / "report.json", json.dumps(report, indent=1))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,13 @@ N_FRAMES = 110
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A curation run of four people, of whom one has two clips, and a clip without sound."""
-    folder = tmp_path_factory.mktemp("run")
+    return write_run(tmp_path_factory.mktemp("run"), enumerate("abccde"))
+
+
+def write_run(folder: Path, speakers: Iterable[tuple[int, str]]) -> Path:
+    """A run with a clip of each (number, person); `e` is silent."""
     rows, landmarks = [], {}
-    for number, person in enumerate("abccde"):
+    for number, person in speakers:
         points, audio = speaker(number, N_FRAMES)
         path = folder / f"{number}.mp4"
         silent = person == "e"
@@ -60,6 +65,17 @@ def test_from_manifest_to_weights_and_again_from_what_was_kept(run: Path, tmp_pa
     train_lipsync(run / "manifest.parquet", tmp_path, folds=2, steps=4, progress=again.append)
     assert again == []  # nothing was computed a second time
     assert load_towers.__wrapped__(tmp_path / "landmark_sync.safetensors").name == towers.name
+
+
+def test_a_further_run_is_learnt_from_and_not_judged(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    further = write_run(tmp_path, [(7, "f"), (8, "g")])
+    both = {"folds": 2, "steps": 4, "progress": lambda text: None}
+    train_lipsync(run, tmp_path / "both", also=[further], **both)
+    report = json.loads((tmp_path / "both" / "report.json").read_text())
+    assert report["footage"]["clips"] == 7
+    assert report["footage"]["manifests"] == 2
+    assert len(report["cross_validation"]["results"]) == 5
 
 
 def test_cached_features_are_those_of_the_files_and_damage_is_repaired(run: Path, tmp_path: Path) -> None:
