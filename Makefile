@@ -21,7 +21,7 @@ given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($
 .PHONY: help setup setup-people setup-train setup-gpu setup-cpu doctor accept-gpu curate samples people plan models report table1 materialise \
   duplicates train-lipsync \
   train train-all plan-training animate app evaluate demo test test-all lint \
-  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-demo bench-inference bench-evaluation bench-people constraints clean
+  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-threads bench-demo bench-inference bench-evaluation bench-people constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -159,6 +159,9 @@ bench-training: $(VENV)/.train ## the trainer's loader and step beside their flo
 
 bench-overfit: $(VENV)/.train ## do the three stages learn what they should, on one clip? (9 minutes)
 	$(BIN)/python -m benchmarks.training_overfit $(ARGS)
+
+bench-threads: $(VENV)/.train ## a training step idle and beside busy loops, by how threads wait
+	$(BIN)/python -m benchmarks.threads $(ARGS)
 
 bench-demo: $(VENV)/.train ## does the trained model follow what drives it?
 	$(BIN)/python -m benchmarks.trained_demo $(ARGS)
