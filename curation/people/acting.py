@@ -9,7 +9,10 @@ import numpy as np
 from curation.people.motion import Motion
 from curation.people.pose import Pose
 
-_JAW_OF_OPENING = 0.5  # the widest vowel; more is a shout
+_JAW_OF_OPENING = 0.6  # the widest vowel; more is a shout
+# Of the face units at their extremes, which speech does not reach: with 0.8 and 0.7 lips are rounded so much that face networks take
+# an open mouth for a closed one.
+_PUCKER_OF_ROUNDING, _FUNNEL_OF_ROUNDING = 0.3, 0.1
 _NEUTRAL_WIDTH_PX, _SPREAD_WIDTH_PX = 35.5, 39.5  # of the inner mouth, as in `samples.mouth`
 POSE_FIELDS = tuple(field.name for field in fields(Pose))
 
@@ -22,8 +25,8 @@ def pose_tracks(motion: Motion) -> dict[str, np.ndarray]:
     tracks = {
         "jaw_open": _JAW_OF_OPENING * opening,
         "smile": factors["smile"],
-        "pucker": 0.8 * mouth.rounding * (1 - 0.5 * opening),
-        "funnel": 0.7 * mouth.rounding * np.clip(2 * opening, 0, 1),
+        "pucker": _PUCKER_OF_ROUNDING * mouth.rounding * (1 - 0.5 * opening),
+        "funnel": _FUNNEL_OF_ROUNDING * mouth.rounding * np.clip(2 * opening, 0, 1),
         "press": 0.7 * mouth.press,
         "stretch": 0.5 * np.clip((mouth.width_px - _NEUTRAL_WIDTH_PX) / (_SPREAD_WIDTH_PX - _NEUTRAL_WIDTH_PX), 0, 1),
         "roll_lips": np.clip(0.8 * mouth.tuck + 0.25 * mouth.press, 0, 1),

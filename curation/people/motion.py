@@ -46,7 +46,7 @@ SMOOTH: dict[str, Range] = {
     "gaze_yaw_deg": Range(-6.0, 6.0, 4.0, 14.0, FACE_BAND_HZ),
     "gaze_pitch_deg": Range(-4.0, 4.0, 2.0, 8.0, FACE_BAND_HZ),
     "brows": Range(-0.1, 0.3, 0.2, 0.6, FACE_BAND_HZ),  # -1 knitted, 1 raised
-    "smile": Range(0.2, 0.3, 0.05, 0.2, FACE_BAND_HZ),  # 0..1
+    "smile": Range(0.1, 0.15, 0.03, 0.1, FACE_BAND_HZ),  # 0..1
 }
 FACTORS = ("mouth", "blink", *SMOOTH)
 

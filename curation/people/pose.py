@@ -14,7 +14,7 @@ class Pose:
     clockwise as seen in the picture.
 
     Attributes:
-        jaw_open: the jaw lowered with the lips parted, so that teeth are seen (speech stays below about 0.5; 1 is a shout).
+        jaw_open: the jaw lowered with the lips parted, so that teeth are seen (speech stays below about 0.6; 1 is a shout).
         smile: corners of the mouth drawn up, both sides.
         pucker: lips narrowed and pushed forward (u, w).
         funnel: lips rounded and open (o, sh).
