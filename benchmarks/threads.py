@@ -17,9 +17,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from curation.threads import SPINS
+
 SETTINGS: dict[str, dict[str, str]] = {
     "library's default": {},
-    "waiting asleep (the project's)": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "a short spin (the project's)": {"GOMP_SPINCOUNT": SPINS},
+    "no spin": {"OMP_WAIT_POLICY": "PASSIVE"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 BUSY_LOOP = "while True: pass"
@@ -39,7 +42,9 @@ def busy_loops(count: int) -> Iterator[None]:
 
 def step_s(setting: dict[str, str], stage: int, repeats: int) -> float:
     """Median seconds of an embedded training step on random data, in a process with this setting."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
+    }
     command = [sys.executable, "-m", "benchmarks.threads", "--one", str(stage), "--repeats", str(repeats)]
     done = subprocess.run(command, env=environment | setting, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))

@@ -7,7 +7,7 @@ import sys
 import click
 
 from curation.errors import ClipError
-from curation.threads import wait_asleep
+from curation.threads import spin_briefly
 from manifests.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -41,7 +41,7 @@ def run_command(command: click.Command, program: str, arguments: list[str] | Non
         arguments: None takes the process's.
         on_interrupt: what to tell a person who pressed Ctrl-C: what stays, and how to go on.
     """
-    wait_asleep()
+    spin_briefly()
     try:
         command.main(args=arguments, prog_name=program, standalone_mode=False)
     except (UserError, ClipError) as error:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from curation.threads import wait_asleep
+from curation.threads import spin_briefly
 
-wait_asleep()  # before any test loads torch
+spin_briefly()  # before any test loads torch
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEDULING = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
