@@ -18,9 +18,7 @@ def test_a_step_at_full_size(stage) -> None:
     assert found["parameters"] == pytest.approx(PARAMETERS[stage], rel=0.005)
     # The batch goes up asynchronously, tensor by tensor.
     assert found["kinds"]["upload"] <= 30, said
-    # Blocking: tables, a few bytes each.
-    assert found["kinds"].get("blocking upload", 0) <= 13, said
-    assert found["blocking_bytes"] <= 200_000, said
-    # The host waits for the device to read the gradient's norm, and the shrink factors; nothing else comes back.
+    assert found["kinds"].get("blocking upload", 0) == 0, said
+    # The host waits for the device to read the gradient's norm; no tensor comes back.
     assert found["kinds"].get("download", 0) + found["kinds"]["read"] <= 3, said
-    assert found["peak_gb"] == pytest.approx(found["planned_gb"], rel=0.12)
+    assert found["peak_gb"] == pytest.approx(found["planned_gb"], rel=0.1)
