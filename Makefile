@@ -111,7 +111,7 @@ outputs/people-curation/manifest.parquet:
 train: $(VENV)/.train $(if $(filter outputs/people-curation,$(MANIFEST)),outputs/people-curation/manifest.parquet) ## one stage: make train STAGE=1 [CONFIG=paper MANIFEST=outputs/hdtf OUT=runs/s1 INIT=runs/s0]
 	$(BIN)/python -m training --stage $(STAGE) --config '$(CONFIG)' --manifest '$(MANIFEST)' $(call given,OUT,--out) $(call given,INIT,--init) $(ARGS)
 
-train-all: ## the three stages one after the other (embedded: about 19 minutes on two cores)
+train-all: ## the three stages one after the other (embedded: about 19 minutes on two cores, after the people are rendered)
 	$(MAKE) train STAGE=1
 	$(MAKE) train STAGE=2
 	$(MAKE) train STAGE=3
