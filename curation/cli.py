@@ -438,7 +438,9 @@ def _finish(result: Any) -> None:
     scored = pc.sum(pc.equal(table["status"], "scored")).as_py() or 0
     accepted = pc.sum(table["accepted"]).as_py() or 0
     report_file = write_report(result.manifest_file.parent)
-    say(f"{table.num_rows} clips: {scored} scored, {table.num_rows - scored} failed, {accepted} accepted")
+    skipped = result.index.skipped()
+    counts = f"{table.num_rows} clips: {scored} scored, {table.num_rows - scored} failed, {accepted} accepted"
+    say(f"{counts}; {skipped}" if skipped else counts)
     click.echo(f"manifest: {result.manifest_file}\nreport:   {report_file}")
 
 

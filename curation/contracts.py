@@ -65,11 +65,27 @@ class Clip:
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What a source's index names and the disk lacks, and lines that could not be read."""
+    """What a source's index names and the disk lacks, and what of it was left out.
+
+    Attributes:
+        n_named: files or lines that it names.
+        missing: files that are not on the disk.
+        malformed: `file:line: why` of the lines that were skipped.
+        passed_over: (suffix, files) of what lies beside the videos and is none.
+        notes: lines for a person: columns that are not read.
+    """
 
     n_named: int = 0
     missing: tuple[str, ...] = ()
     malformed: tuple[str, ...] = ()
+    passed_over: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def skipped(self) -> str:
+        """What was left out, in a few words for the last line of a run; empty if nothing was."""
+        counts = {"index line": len(self.malformed), "missing file": len(self.missing), "other file": sum(n for _, n in self.passed_over)}
+        told = ", ".join(f"{n} {what}{'s' if n > 1 else ''}" for what, n in counts.items() if n)
+        return f"left out: {told}" if told else ""
 
 
 class Source(ABC):

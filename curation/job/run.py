@@ -32,6 +32,8 @@ from manifests.places import Place, absolute
 from manifests.tables import to_frame
 from manifests.version import code_version
 
+MOST_LINES = 10  # of one kind that a person still reads
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -41,6 +43,7 @@ class RunResult:
     table: pa.Table
     fresh: Tally
     elapsed_s: float
+    index: IndexReport
 
 
 def make_source(name: str, root: str, config: CurationConfig) -> Source:
@@ -83,10 +86,12 @@ def run(
             reading = pool.submit(ledger.states)
             clips = _unique(source.clips(), say)
             states = reading.result()
-        _say_missing(source.report(), say)
+        index = source.report()
+        _say_index(index, say)
         if not clips:
-            raise UserError(f"{root} holds no video that source {source_name!r} recognises")
-        n_shards = _start(ledger, source_name, root, config, len(clips))
+            skipped = f" ({index.skipped()})" if index.skipped() else ""
+            raise UserError(f"{root} holds no video that source {source_name!r} recognises{skipped}")
+        n_shards = _start(ledger, source_name, root, config, len(clips), index)
         version_text = code_version()
         chosen = clips if limit is None else dict(islice(clips.items(), limit))
         tasks = _tasks(ledger, states, chosen, n_shards, wanted_parts, retry_where)
@@ -103,7 +108,7 @@ def run(
         else:
             say(f"all {len(chosen)} clips are committed already; nothing to score")
         table = merge(ledger, config, spec.run_config)
-    return RunResult(ledger.manifest_file, table, progress.total, progress.elapsed_s)
+    return RunResult(ledger.manifest_file, table, progress.total, progress.elapsed_s, index)
 
 
 def preview(source: Source, limit: int | None) -> list[Clip]:
@@ -129,20 +134,25 @@ def _unique(clips: Iterable[Clip], say: Callable[[str], None]) -> dict[str, Clip
     return found
 
 
-def _say_missing(report: IndexReport, say: Callable[[str], None]) -> None:
+def _say_index(report: IndexReport, say: Callable[[str], None]) -> None:
+    """What the source could not use, before anything is scored."""
     if report.missing:
         say(f"the index names {report.n_named} clips; {len(report.missing)} files are not on the disk, e.g. {report.missing[0]}")
-    for line in report.malformed[:10]:
+    for line in report.malformed[:MOST_LINES]:
         say(f"skipped {line}")
-    if len(report.malformed) > 10:
-        say(f"... and {len(report.malformed) - 10} more lines that could not be read")
+    if len(report.malformed) > MOST_LINES:
+        say(f"... and {len(report.malformed) - MOST_LINES} more lines that could not be read")
+    if report.passed_over:
+        say(f"no videos by their names, passed over: {', '.join(f'{n} {suffix}' for suffix, n in report.passed_over[:MOST_LINES])}")
+    for note in report.notes:
+        say(note)
 
 
 def _run_config(source_name: str, root: str, config: CurationConfig) -> dict[str, Any]:
     return {"source": source_name, "root": str(root), "config": configuration.to_tree(config)}
 
 
-def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, n_clips: int) -> int:
+def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, n_clips: int, index: IndexReport) -> int:
     """Save the run's file, or check that the directory holds a run of the same source; the number of shards."""
     old = ledger.read_run()
     root = absolute(root)
@@ -151,7 +161,8 @@ def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, 
         raise UserError(f"{ledger.out_dir} holds {held}, not of {source_name!r} over {root}; choose another OUT")
     n_shards = old["n_shards"] if old else shard_count(n_clips, config.job.shard_clips)
     kept = {"last_session": old["last_session"]} if old and "last_session" in old else {}
-    ledger.write_run({**_run_config(source_name, root, config), "n_shards": n_shards, **kept})
+    left_out = {"malformed": len(index.malformed), "missing": len(index.missing), "passed_over": dict(index.passed_over)}
+    ledger.write_run({**_run_config(source_name, root, config), "n_shards": n_shards, "index": left_out, **kept})
     return n_shards
 
 

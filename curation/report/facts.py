@@ -67,9 +67,17 @@ def figures(data: RunData) -> list[Figure]:
 def about(data: RunData) -> list[tuple[str, str]]:
     """What the run was made with, as (name, value)."""
     rows = [("run", str(data.run_dir.absolute())), ("source", f"{data.run.get('source', '')}: {data.run.get('root', '')}".strip(": "))]
+    rows.append(("left out", _left_out(data.run.get("index") or {})))
     stamps = ("profile", "code_version", "config_hash", "landmark_model", "sync_model")
     rows += [(name.replace("_", " "), _listed(data.stamp(name))) for name in stamps]
     return [(name, clean(value, 300)) for name, value in rows if value]
+
+
+def _left_out(index: dict[str, Any]) -> str:
+    """What the source named or held and no row stands for."""
+    lines = index.get("malformed") or 0
+    others = [f"{n} {suffix}" for suffix, n in (index.get("passed_over") or {}).items()]
+    return _listed([*([f"{lines} lines of the index that could not be read"] if lines else []), *others])
 
 
 def _listed(values: list[str]) -> str:

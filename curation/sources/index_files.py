@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 from curation.contracts import IndexReport
-from curation.sources.folder import VIDEO_SUFFIXES, names_in
+from curation.sources.files import VIDEO_SUFFIXES, names_in
 from manifests.errors import UserError
 from manifests.places import Place, place
 

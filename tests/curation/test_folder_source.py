@@ -1,9 +1,16 @@
 import os
+import re
+import tempfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from curation.contracts import Clip, IndexReport
 from curation.sources.folder import Folder
+from curation.sources.index_files import MAX_MS
 from manifests.errors import UserError
 
 
@@ -90,3 +97,111 @@ def test_mistakes(tmp_path, make, message):
     (tmp_path / "bad.csv").write_text("file\nx.mp4\n")
     with pytest.raises(UserError, match=message):
         make(tmp_path)
+
+
+def indexed(folder: Path, text: str) -> tuple[list[Clip], IndexReport]:
+    for name in ("a.mp4", "b.mp4"):
+        touch(folder / name)
+    (folder / "index.csv").write_text(text)
+    source = Folder(str(folder / "index.csv"))
+    return list(source.clips()), source.report()
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**8), st.integers(1, 10**8)), min_size=1, max_size=8, unique=True))
+@settings(max_examples=60, deadline=None)
+def test_spans_as_pandas_writes_them_are_whole_numbers(spans):
+    rows = pd.DataFrame({"path": "a.mp4", "start_ms": [a for a, _ in spans], "end_ms": [a + n for a, n in spans]})
+    gap = pd.DataFrame({"path": ["b.mp4"], "start_ms": [0], "end_ms": [None]})  # turns the whole column into floats
+    with tempfile.TemporaryDirectory() as folder:
+        clips, report = indexed(Path(folder), pd.concat([rows, gap]).to_csv(index=False))
+    wanted = list(dict.fromkeys((a, a + n) for a, n in spans))
+    assert [(clip.start_ms, clip.end_ms) for clip in clips] == [
+        *((a, b) for a, b in wanted if b <= MAX_MS),
+        (0, None),
+    ]
+    assert len(report.malformed) == len(wanted) - sum(b <= MAX_MS for _, b in wanted)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "path, start_ms ,end_ms",
+        " path,start_ms, end_ms",
+        "Path,START_MS,End_ms",
+        "path;start_ms;end_ms",
+        "path\tstart_ms\tend_ms",
+        "\ufeffpath,start_ms,end_ms",
+    ],
+)
+def test_headers_that_mean_the_columns(tmp_path, header):
+    mark = max(",;\t", key=header.count)
+    clips, report = indexed(tmp_path, f"{header}\na.mp4{mark} 2000{mark}4000.0\n")
+    assert [(clip.source_key, clip.start_ms, clip.end_ms) for clip in clips] == [("a.mp4", 2000, 4000)]
+    assert not report.malformed
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("strat_ms", "start_ms"),
+        ("start", "start_ms"),
+        ("Start Ms", "start_ms"),
+        ("start_sec", "start_ms"),
+        ("end_time", "end_ms"),
+        ("endms", "end_ms"),
+        ("identiy", "identity"),
+        ("license", "licence"),
+        ("xmin", "face_x0_px"),
+        ("face_x0", "face_x0_px"),
+        ("face_y1px", "face_y1_px"),
+    ],
+)
+def test_a_misspelt_column_is_an_error_that_names_the_right_one(tmp_path, column, meant):
+    with pytest.raises(UserError, match=f"{re.escape(repr(column))}.*did you mean '{meant}'"):
+        indexed(tmp_path, f"path,{column}\na.mp4,7\n")
+
+
+def test_columns_of_ones_own_are_named_and_not_read(tmp_path):
+    clips, report = indexed(tmp_path, ",path,caption,source,duration_ms\n0,a.mp4,hello,youtube,5\n")
+    assert len(clips) == 1
+    assert report.notes == ("index.csv: columns that are not read: caption, source, duration_ms",)
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        ("nan,,,,,", "start_ms"),
+        (",nan,,,,", "end_ms"),
+        (",inf,,,,", "end_ms"),
+        (",2000.5,,,,", "2000.5"),
+        (",1_000,,,,", "1_000"),
+        (",1e99,,,,", "1e99"),
+        (",999999999999,,,,", "too long"),
+        ("-5,,,,,", "negative"),
+        ("9,9,,,,", "empty"),
+        (",,nan,1,2,3", "'nan' is no number"),
+        (",,3,4,1,2", "face box"),
+        (",,1,2,3,", "lacks face_y1_px"),
+        (",,0.1,0.2,0.8,0.9", "pixels are wanted"),
+        (",,1,2,300,400,surplus", "cells"),
+    ],
+)
+def test_a_strange_value_is_a_named_line(tmp_path, cells, why):
+    text = f"path,start_ms,end_ms,face_x0_px,face_y0_px,face_x1_px,face_y1_px\na.mp4,,,,,,\nb.mp4,{cells}\nb.mp4,,,1,2,300,400\n"
+    clips, report = indexed(tmp_path, text)
+    assert [clip.source_key for clip in clips] == ["a.mp4", "b.mp4"]
+    assert clips[1].face_box_px == (1, 2, 300, 400)
+    (line,) = report.malformed
+    assert line.startswith("index.csv:3: ")
+    assert why in line
+    assert report.skipped() == "left out: 1 index line"
+
+
+def test_other_files_are_counted_by_suffix_and_all_known_videos_are_tried(tmp_path):
+    videos = [f"clip{suffix}" for suffix in (".gif", ".vob", ".asf", ".f4v", ".ogg", ".m2v", ".MP4")]
+    for name in [*videos, "a.srt", "deep/b.SRT", "deep/c.jpg", "README", ".hidden"]:
+        touch(tmp_path / name)
+    source = Folder(str(tmp_path))
+    assert {clip.source_key for clip in source.clips()} == set(videos)
+    assert dict(source.report().passed_over) == {".srt": 2, ".jpg": 1, "no suffix": 1}
+    assert source.report().skipped() == "left out: 4 other files"

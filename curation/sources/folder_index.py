@@ -1,0 +1,175 @@
+"""A CSV index of one's own videos: which columns it has, and each line as a span of a file, or as what is wrong with it."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from curation.sources.files import Directories
+from curation.sources.index_files import MAX_MS, Box, box, real, shown
+from manifests.errors import UserError
+from manifests.places import Place, is_url
+from manifests.schema import COLUMNS
+
+BOX_COLUMNS = ("face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px")
+INDEX_COLUMNS = ("path", "start_ms", "end_ms", "identity", "source_key", *BOX_COLUMNS, "licence")
+# Names that other tables give to these columns, and that look like none of them.
+OTHER_NAMES = {
+    "file": "path", "filename": "path", "filepath": "path", "video": "path", "video_path": "path", "clip": "path",
+    "start": "start_ms", "begin": "start_ms", "from": "start_ms", "end": "end_ms", "stop": "end_ms", "to": "end_ms",
+    "x0": "face_x0_px", "xmin": "face_x0_px", "y0": "face_y0_px", "ymin": "face_y0_px",
+    "x1": "face_x1_px", "xmax": "face_x1_px", "y1": "face_y1_px", "ymax": "face_y1_px",
+}  # fmt: skip
+NEAR = 0.75  # likeness from which a column is taken for a misspelt one: `strat_ms`, `endms`, `start`
+MIN_BOX_PX = 2.0  # a smaller box was written in shares of the picture
+MAX_CELL_BYTES = 1 << 20
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
+_KNOWN_ELSEWHERE = frozenset(column.name for column in COLUMNS)
+
+
+@dataclass
+class FolderIndex:
+    """The lines of a CSV whose columns are among `INDEX_COLUMNS`; paths are relative to its folder and must stay inside it.
+
+    Cells are separated by commas, semicolons or tabs. What was left out stands in `missing`, `malformed` and `notes` after `spans`.
+    """
+
+    file: Place
+    n_named: int = 0
+    missing: list[str] = field(default_factory=list)
+    malformed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        folder = self.file.parent if is_url(self.file) else self.file.parent.resolve()
+        self._base = f"{str(folder).rstrip('/')}/"
+        self._on_disk = Directories()
+
+    def spans(self) -> Iterator[dict[str, Any]]:
+        """Each good line as `key`, `path` and what `contracts.Clip` takes besides.
+
+        Raises:
+            UserError: no column `path`, or a column that is a known one misspelt.
+        """
+        csv.field_size_limit(MAX_CELL_BYTES)
+        with self.file.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
+            header = lines.readline()
+            delimiter = max(",;\t", key=header.count)
+            names = self._columns(next(csv.reader([header], delimiter=delimiter), []))
+            reader = csv.reader(lines, delimiter=delimiter)
+            while True:
+                try:
+                    cells = next(reader, None)
+                except csv.Error as error:
+                    self.malformed.append(f"{self.file.name}:{reader.line_num + 1}: {error}")
+                    continue
+                if cells is None:
+                    return
+                if not cells:
+                    continue
+                self.n_named += 1
+                try:
+                    if len(cells) > len(names):
+                        raise ValueError(f"{len(cells)} cells, but the header names {len(names)} columns")
+                    span = self._span({name: cell for name, cell in zip(names, cells, strict=False) if name})
+                except ValueError as error:
+                    self.malformed.append(f"{self.file.name}:{reader.line_num + 1}: {error}")
+                    continue
+                yield {**span, "where": f"{self.file.name}:{reader.line_num + 1}"}
+
+    def _columns(self, header: list[str]) -> list[str]:
+        """The header's names, empty for those that are not read."""
+        written = [name.strip() for name in header]
+        names = [name.lower() for name in written]
+        names = [name if name in INDEX_COLUMNS else "" for name in names]
+        for name in INDEX_COLUMNS:
+            if names.count(name) > 1:
+                raise UserError(f"{self.file} has the column {name!r} twice: rename one")
+        others = [name for name, known in zip(written, names, strict=True) if name and not known]
+        wrong = {name: meant for name in others if (meant := _meant(name)) and meant not in names}
+        meant_path = next((name for name in others if OTHER_NAMES.get(name.lower()) == "path" or wrong.get(name) == "path"), None)
+        if "path" not in names:
+            hint = f"; rename {meant_path!r}" if meant_path else ""
+            raise UserError(f"{self.file} has no column 'path'{hint}; columns a folder index may have: {', '.join(INDEX_COLUMNS)}")
+        if wrong:
+            told = ", ".join(f"{name!r} (did you mean {meant!r}?)" for name, meant in wrong.items())
+            raise UserError(f"{self.file} has columns that a folder index does not know: {told}; rename or remove them")
+        if others:
+            self.notes.append(f"{self.file.name}: columns that are not read: {', '.join(others)}")
+        return names
+
+    def _span(self, row: dict[str, str]) -> dict[str, Any]:
+        # Text functions instead of pathlib: an index of 100,000 rows is read at every start.
+        path = self._path(row["path"])
+        text = {name: stripped for name, value in row.items() if name != "path" and (stripped := value.strip())}
+        start_ms = whole_number("start_ms", text["start_ms"]) if "start_ms" in text else 0
+        end_ms = whole_number("end_ms", text["end_ms"]) if "end_ms" in text else None
+        if not 0 <= start_ms < (MAX_MS if end_ms is None else min(end_ms, MAX_MS + 1)) or (end_ms or 0) > MAX_MS:
+            raise ValueError(f"the span {start_ms}..{'' if end_ms is None else end_ms} ms is empty, negative or too long")
+        return {
+            "key": text.get("source_key") or path[len(self._base) :],
+            "path": path,
+            "start_ms": start_ms,
+            "end_ms": end_ms,
+            "face_box_px": _face_box(text),
+            "identity": text.get("identity", ""),
+            "licence": text.get("licence", ""),
+        }
+
+    def _path(self, cell: str) -> str:
+        """Where the file lies; blanks around the name are dropped where no file is called so."""
+        if not cell.strip():
+            raise ValueError("no path")
+        path = self._inside(cell)
+        if path not in self._on_disk:
+            if cell != cell.strip():
+                path = self._inside(cell.strip())
+            if path not in self._on_disk:
+                self.missing.append(path)
+        return path
+
+    def _inside(self, relative: str) -> str:
+        store, mark, rest = self._base.rpartition("://")
+        path = f"{store}{mark}{os.path.normpath(rest + relative)}"
+        if relative.startswith("/") or not path.startswith(self._base):
+            raise ValueError(f"the path {shown(relative)} leaves the index's folder")
+        return path
+
+
+def whole_number(name: str, text: str) -> int:
+    """An integer, also as tables with gaps write it: `2000`, `2000.0`, `2e3`."""
+    number = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    if not math.isfinite(number) or not number.is_integer() or abs(number) >= 1e15:
+        raise ValueError(f"{name} is {shown(text)}, no whole number")
+    return int(number)
+
+
+def _face_box(text: dict[str, str]) -> Box | None:
+    """The box of a line; None where all four corners are empty."""
+    corners = [name for name in BOX_COLUMNS if name in text]
+    if not corners:
+        return None
+    if len(corners) < len(BOX_COLUMNS):
+        raise ValueError(f"the face box lacks {', '.join(name for name in BOX_COLUMNS if name not in text)}")
+    x0, y0, x1, y1 = (real(text[name]) for name in BOX_COLUMNS)
+    found = box(x0, y0, x1, y1)
+    if min(x1 - x0, y1 - y0) < MIN_BOX_PX:
+        raise ValueError(f"the face box {x0:g}, {y0:g}, {x1:g}, {y1:g} is smaller than {MIN_BOX_PX:g} px: pixels are wanted, not shares")
+    return found
+
+
+def _meant(name: str) -> str | None:
+    """The column that an unknown one is probably meant to be; names of the manifest's own columns mean something else."""
+    plain = name.lower()
+    if plain in _KNOWN_ELSEWHERE and plain not in OTHER_NAMES:
+        return None
+    squeezed = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+    squeezed = re.sub(r"_(s|sec|secs|seconds|time|frame|frames)$", "", squeezed)
+    near = difflib.get_close_matches(squeezed, INDEX_COLUMNS, n=1, cutoff=NEAR)
+    return OTHER_NAMES.get(squeezed) or (near[0] if near else None)
