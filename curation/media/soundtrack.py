@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from curation.media.heard import MonoResampler
+
 RATE_HZ = 16_000
 
 
@@ -23,7 +25,7 @@ class Soundtrack:
     def clear(self) -> None:
         """Forgets everything; the next frame starts a new run."""
         self._chunks: list[tuple[int, np.ndarray]] = []  # (index of the first sample on the clip's clock, samples)
-        self._resampler: Any = None
+        self._resampler: MonoResampler | None = None
         self._source: tuple | None = None
         self._expected_s = 0.0  # time at which the run's next input frame should begin
         self._next_index = 0  # index of the run's next output sample
@@ -34,12 +36,12 @@ class Soundtrack:
         source = (frame.format.name, frame.layout.name, frame.sample_rate)
         if time_s is None:
             time_s = self._expected_s if self._resampler is not None else 0.0
-        if self._resampler is None or source != self._source or abs(time_s - self._expected_s) > self._max_jitter_s:
-            self._start_run(source, time_s)
+        resampler = self._resampler
+        if resampler is None or source != self._source or abs(time_s - self._expected_s) > self._max_jitter_s:
+            resampler = self._start_run(source, time_s)
         self._expected_s += frame.samples / frame.sample_rate
         self.end_s = max(self.end_s, self._expected_s)
-        frame.pts = None  # the run counts samples itself
-        self._append(self._resampler.resample(frame))
+        self._append(resampler.resample(frame))
 
     def cut(self, start_s: float, n_samples: int) -> np.ndarray:
         """(n_samples,) int16 from `start_s` on; zeros where there is no sound. Ends the current run."""
@@ -57,23 +59,20 @@ class Soundtrack:
         index = round(time_s * RATE_HZ)
         self._chunks = [(first, chunk) for first, chunk in self._chunks if first + len(chunk) > index]
 
-    def _start_run(self, source: tuple, time_s: float) -> None:
-        from av.audio.resampler import AudioResampler
-
+    def _start_run(self, source: tuple, time_s: float) -> MonoResampler:
         self._end_run()
-        self._resampler = AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+        resampler = self._resampler = MonoResampler(RATE_HZ, np.int16)
         self._source = source
         self._expected_s = time_s
         self._next_index = round(time_s * RATE_HZ)
+        return resampler
 
     def _end_run(self) -> None:
         if self._resampler is not None:
             self._append(self._resampler.resample(None))
             self._resampler = None
 
-    def _append(self, frames: list) -> None:
-        for frame in frames:
-            if frame is not None and frame.samples:
-                samples = np.frombuffer(frame.planes[0], np.int16, count=frame.samples).copy()
-                self._chunks.append((self._next_index, samples))
-                self._next_index += len(samples)
+    def _append(self, samples: np.ndarray) -> None:
+        if len(samples):
+            self._chunks.append((self._next_index, samples))
+            self._next_index += len(samples)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.media.errors import DecodeError
+from curation.media.heard import pick_audio
 from curation.media.opening import is_cut_off, open_container, open_descriptor, require_whole_index
 from curation.media.picture import PictureWriter
 from curation.media.playhead import Playhead
@@ -37,7 +38,7 @@ class VideoFile:
             require_whole_index(self._descriptor)
             self._video = _pick_video(self._container)
             _require_size(self._video.codec_context, max_frame_px)
-            self._audio = _pick_audio(self._container)
+            self._audio = _single_threaded_audio(self._container)
             self.playhead = Playhead(self._container, self._video, self._audio)
             first = self.playhead.first
             if first is None:
@@ -159,8 +160,8 @@ def _pick_video(container: Any) -> Any:
     return video
 
 
-def _pick_audio(container: Any) -> Any | None:
-    audio = next((s for s in container.streams.audio if s.codec_context is not None), None)
+def _single_threaded_audio(container: Any) -> Any | None:
+    audio = pick_audio(container)
     if audio is not None:
         audio.codec_context.thread_count = 1
     return audio
