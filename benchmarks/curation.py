@@ -21,10 +21,11 @@ import av
 
 import manifests
 from benchmarks import decode, landmarks, manifest_load
-from curation.config import CurationConfig, load_config
+from curation.config import CurationConfig, digest, load_config
 from curation.contracts import Clip, ClipError, Frame, MediaInfo, ScoredClip
 from curation.job.clip_scorer import ClipScorer, part_digests
 from curation.job.executors import run_inprocess, run_ray
+from curation.job.file_stamps import file_stamps
 from curation.job.ledger import Ledger, shard_count
 from curation.job.tally import Tally
 from curation.job.worker import ShardTask, WorkerSpec
@@ -102,7 +103,7 @@ def timed(execute: Callable, clips: list[Clip], config: CurationConfig, folder: 
     """(seconds from call to end, seconds from the first committed shard to the end scaled to all shards)."""
     out = folder / f"out-{time.monotonic_ns()}"
     n_shards = len(clips)
-    tasks = [ShardTask(i, (clip,)) for i, clip in enumerate(clips)]
+    tasks = [ShardTask(i, (clip,), (None,)) for i, clip in enumerate(clips)]
     spec = WorkerSpec(config, str(out), "bench", "bench", {})
     marks: list[float] = []
     began = time.perf_counter()
@@ -140,6 +141,10 @@ def resume(folder: Path, n_rows: int) -> Iterator[Line]:
     ledger.open()
     n_shards = shard_count(n_rows, 0)
     model = make_backend(config.landmarks, config.landmark_settings).name
+    digests = part_digests(config, model)
+    for name in names:
+        (folder / name).touch()
+    stamps = file_stamps(str(folder / name) for name in names)
     shards: dict[int, list[ScoredClip]] = {}
     for name in names:
         clip = Clip("folder", name, name, str(folder / name))
@@ -153,14 +158,15 @@ def resume(folder: Path, n_rows: int) -> Iterator[Line]:
             "end_ms": None,
             "split": manifests.split(name),
             "status": "failed",
-            "error_kind": "missing_file",
-            "error_message": "not there",
+            "error_kind": "empty_file",
+            "error_message": "no bytes",
             "attempts": 1,
             "accepted": False,
-            "reject_reasons": ["failed:missing_file"],
+            "reject_reasons": ["failed:empty_file"],
+            "config_hash": digest(digests),
+            "file_stamp": stamps[clip.video_path],
         }
         shards.setdefault(manifests.shard_of(name, n_shards), []).append(ScoredClip(row))
-    digests = part_digests(config, model)
     for shard, items in shards.items():
         ledger.commit(shard, items, digests, {}, config.preset)
     from manifests import configuration

@@ -88,7 +88,7 @@ def _text(row: dict[str, Any], before: dict[str, Any], preset: str) -> str:
     """Every column with its unit; a value that differs from the committed one says so."""
     lines = []
     units = manifests.describe().set_index("name")["unit"].to_dict()
-    timings = ("decode_ms", "landmarks_ms", "sync_ms", "attempts", "code_version")
+    timings = ("decode_ms", "landmarks_ms", "sync_ms", "attempts", "code_version", "file_stamp")
     for name, value in row.items():
         note = "" if name in timings or _same(value, before.get(name)) else f"   (the manifest says {_shown(before.get(name))})"
         lines.append(f"{name:22} {_shown(value)} {units.get(name, '')}{note}".rstrip())

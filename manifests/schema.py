@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from manifests.errors import UserError, did_you_mean
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("identity", _TEXT, "", "who is seen; equal text = same person", 1),
     Column("licence", _TEXT, "", "licence of the source", 1),
     Column("video_path", _TEXT, "", "where the file lay when the clip was scored", 1),
+    Column(
+        "file_stamp",
+        _TEXT,
+        "",
+        "size and modification time of the file when it was scored, in an object store size and ETag; another one is another file",
+        3,
+    ),
     Column("start_ms", _LONG, "ms", "start of the clip within the file", 1),
     Column("end_ms", _LONG, "ms", "end of the clip within the file; null = to the end of the file", 1),
     Column("split", _TEXT, "", "train or test (9:1), by a hash of identity", 1),
@@ -154,7 +161,8 @@ NEVER_NULL = frozenset(
 )
 STATUSES = ("scored", "failed")
 SPLITS = ("train", "test")
-TIMING_COLUMNS = ("decode_ms", "landmarks_ms", "sync_ms", "attempts")
+# Differ between two runs over the same clips, also where all scores agree; a comparison leaves them out.
+TIMING_COLUMNS = ("decode_ms", "landmarks_ms", "sync_ms", "attempts", "file_stamp")
 
 ERROR_KINDS: dict[str, str] = {
     "missing_file": "the index names a file that is not there",

@@ -21,7 +21,7 @@ from manifests.tables import Rows, complete, to_frame, to_table
 
 MANIFEST_FILE = "manifest.parquet"
 LEDGER_DIR = "ledger"
-_UNIQUE_TEXT = frozenset({"clip_id", "source_key", "video_path", "error_message"})
+_UNIQUE_TEXT = frozenset({"clip_id", "source_key", "video_path", "file_stamp", "error_message"})
 SORT_KEYS = ("source", "source_key", "start_ms", "clip_id")
 _VERSION_KEY, _CONFIG_KEY = b"manifest.schema_version", b"manifest.run_config"
 

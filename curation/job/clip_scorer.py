@@ -67,13 +67,14 @@ class ClipScorer:
         self.columns = scorer_columns(self.scorers)
         self.last_evidence: Evidence | None = None
         self._reader = MediaReader(config.media)
+        self.config_hash = digest(self.parts)
         self._stamp = {
             "profile": config.profile,
             "landmark_model": self.backend.name,
             "sync_model": "+".join(s.model_name for s in self.scorers if s.model_name) or None,
             "landmark_hz": config.sample_hz,
             "code_version": code_version,
-            "config_hash": digest(self.parts),
+            "config_hash": self.config_hash,
         }
 
     def __enter__(self) -> ClipScorer:

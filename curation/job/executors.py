@@ -143,8 +143,9 @@ class _cluster:  # noqa: N801 - a context manager
                     ray.init(address=address, **quiet)
                 else:
                     ray.init(num_cpus=max(self._workers, 1) if self._workers else None, include_dashboard=False, **quiet)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise UserError(f"cannot reach Ray{f' at RAY_ADDRESS={address}' if address else ''}: {error}") from None
+            except Exception as error:  # Ray raises bare ones too, where a node starts too slowly
+                what = f"reach Ray at RAY_ADDRESS={address}" if address else "start Ray here"
+                raise UserError(f"cannot {what}: {error}; --set job.executor=inprocess runs without it") from None
             self._own = True
         return ray.cluster_resources().get("CPU", 1.0)
 

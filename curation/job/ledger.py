@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from typing import Any
 import yaml
 
 import manifests
+from curation.config import digest
 from curation.contracts import Clip, Faces, ScoredClip
 from curation.job.lock import hold
 from manifests import Column
@@ -37,6 +38,7 @@ from manifests.tables import to_frame, to_table
 
 MAX_AUTO_SHARD_CLIPS = 128  # bounds what a killed worker has to do again
 AUTO_SHARDS = 64  # enough to keep tens of workers busy to the end
+BRIEF_COLUMNS = ("clip_id", "file_stamp", "status", "error_kind", "n_frames", "config_hash", "video_path")
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,27 @@ class ShardState:
     n_rows: int
 
 
-def clips_digest(clip_ids: Iterable[str]) -> str:
-    """Names a set of clips."""
-    return hashlib.blake2b("\n".join(sorted(clip_ids)).encode(), digest_size=12).hexdigest()
+def clips_digest(keys: Iterable[str]) -> str:
+    """Names a set of rows, given a text for each (`row_key`)."""
+    return hashlib.blake2b("\n".join(sorted(keys)).encode(), digest_size=12).hexdigest()
 
 
 def shard_count(n_clips: int, shard_clips: int) -> int:
     """Number of shards for a new run; `shard_clips = 0` aims at 64 shards of 1 to 128 clips."""
     size = shard_clips or min(MAX_AUTO_SHARD_CLIPS, max(1, n_clips // AUTO_SHARDS))
     return max(1, -(-n_clips // size))
+
+
+def row_key(clip_id: str, stamp: str | None) -> str:
+    """Names a row that is up to date: the clip, and the file that was scored (None: there was none)."""
+    return f"{clip_id} {stamp or '-'}"
+
+
+def committed_key(row: Mapping[str, Any], config_hash: str) -> str:
+    """`row_key` of a committed row, or a text that no listing gives where it was scored with something else than `config_hash`."""
+    if row.get("config_hash") != config_hash:
+        return f"{row['clip_id']} stale"
+    return row_key(row["clip_id"], None if row.get("error_kind") == "missing_file" else row.get("file_stamp"))
 
 
 class Ledger:
@@ -137,6 +151,10 @@ class Ledger:
         table = manifests.read_table(file)
         return {row["clip_id"]: row for row in table.to_pylist()}
 
+    def brief_rows(self, shard: int) -> list[dict[str, Any]]:
+        """What says whether committed rows are up to date: `BRIEF_COLUMNS` of each."""
+        return manifests.read_table(self.shard_file(shard), BRIEF_COLUMNS).to_pylist()
+
     def faces(self, shard: int, clip_id: str) -> Faces:
         times_ms, n_faces, points_px, confidence = manifests.load_landmarks(self.landmarks_file(shard), clip_id)
         return Faces(times_ms, n_faces, points_px, confidence)
@@ -166,7 +184,9 @@ class Ledger:
             self.landmarks_file(shard).parent.mkdir(parents=True, exist_ok=True)
             self.shard_file(shard).parent.mkdir(parents=True, exist_ok=True)
         manifests.write_landmarks(self.landmarks_file(shard), table)
-        state = {"parts": parts, "clips_digest": clips_digest(item.row["clip_id"] for item in scored), "n_rows": len(scored)}
+        config_hash = digest(parts)
+        keys = (committed_key(item.row, config_hash) for item in scored)
+        state = {"parts": parts, "clips_digest": clips_digest(keys), "n_rows": len(scored)}
         judged = manifests.apply(to_frame(to_table([item.row for item in scored], columns)), preset)
         manifests.write(judged, self.shard_file(shard), {**run_config, "shard": state}, columns)
         self.inflight_file(shard).unlink(missing_ok=True)

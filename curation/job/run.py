@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ from curation.contracts import Clip, IndexReport, Source
 from curation.discovery import parts
 from curation.job.clip_scorer import make_scorers, part_digests, scorer_columns
 from curation.job.executors import choose, run_inprocess, run_ray
-from curation.job.ledger import Ledger, ShardState, clips_digest, shard_count
+from curation.job.ledger import Ledger, shard_count
 from curation.job.progress import Progress
 from curation.job.tally import Tally
-from curation.job.worker import ShardTask, WorkerSpec
+from curation.job.tasks import open_tasks, retry_tasks
+from curation.job.worker import WorkerSpec
 from manifests import configuration
 from manifests.errors import UserError, did_you_mean
 from manifests.places import Place, absolute
@@ -91,20 +91,26 @@ def run(
         if not clips:
             skipped = f" ({index.skipped()})" if index.skipped() else ""
             raise UserError(f"{root} holds no video that source {source_name!r} recognises{skipped}")
-        n_shards = _start(ledger, source_name, root, config, len(clips), index)
+        n_shards = _start(ledger, source_name, root, config, len(clips), index, keep=retry_where is not None)
         version_text = code_version()
         chosen = clips if limit is None else dict(islice(clips.items(), limit))
-        tasks = _tasks(ledger, states, chosen, n_shards, wanted_parts, retry_where)
+        if retry_where is not None:
+            tasks = retry_tasks(ledger, clips, n_shards, retry_where, say)
+        else:
+            tasks = open_tasks(ledger, states, clips, chosen, n_shards, wanted_parts, say)
         n_clips = sum(len(task.clips) for task in tasks)
         spec = WorkerSpec(config, absolute(out_dir), uuid.uuid4().hex, version_text, _run_config(source_name, root, config))
         progress = Progress(n_clips)
         if tasks:
             executor = choose(config.job.executor, config.workers, n_clips, config.job.ray_from_clips)
-            say(_plan_line(executor, config, len(chosen), n_clips, len(tasks)))
+            n_named = n_clips if retry_where is not None else len(chosen)
+            say(_plan_line(executor, config, n_named, n_clips, len(tasks)))
             (run_ray if executor == "ray" else run_inprocess)(tasks, spec, progress.add)
             progress.close()
             if progress.total.clips:
                 _note_session(ledger, progress)
+        elif retry_where is not None:
+            say("nothing to retry")
         else:
             say(f"all {len(chosen)} clips are committed already; nothing to score")
         table = merge(ledger, config, spec.run_config)
@@ -152,13 +158,19 @@ def _run_config(source_name: str, root: str, config: CurationConfig) -> dict[str
     return {"source": source_name, "root": str(root), "config": configuration.to_tree(config)}
 
 
-def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, n_clips: int, index: IndexReport) -> int:
-    """Save the run's file, or check that the directory holds a run of the same source; the number of shards."""
+def _start(ledger: Ledger, source_name: str, root: str, config: CurationConfig, n_clips: int, index: IndexReport, *, keep: bool) -> int:
+    """Save the run's file, or check that the directory holds a run of the same source; the number of shards.
+
+    Args:
+        keep: leave the file as it is: settings of a retry are for that retry.
+    """
     old = ledger.read_run()
     root = absolute(root)
     if old is not None and (old["source"], old["root"]) != (source_name, root):
         held = f"a run of source {old['source']!r} over {old['root']}"
         raise UserError(f"{ledger.out_dir} holds {held}, not of {source_name!r} over {root}; choose another OUT")
+    if old is not None and keep:
+        return old["n_shards"]
     n_shards = old["n_shards"] if old else shard_count(n_clips, config.job.shard_clips)
     kept = {"last_session": old["last_session"]} if old and "last_session" in old else {}
     left_out = {"malformed": len(index.malformed), "missing": len(index.missing), "passed_over": dict(index.passed_over)}
@@ -183,53 +195,6 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _tasks(
-    ledger: Ledger,
-    states: dict[int, ShardState],
-    clips: dict[str, Clip],
-    n_shards: int,
-    wanted_parts: dict[str, str],
-    retry_where: str | None,
-) -> list[ShardTask]:
-    """One task for every shard in which something is missing, stale or to be retried."""
-    by_shard: dict[int, list[Clip]] = defaultdict(list)
-    for clip in clips.values():
-        by_shard[manifests.shard_of(clip.source_key, n_shards)].append(clip)
-    force = _selected(ledger, retry_where) if retry_where else frozenset()
-    tasks = []
-    for shard, members in sorted(by_shard.items()):
-        ids = [clip.clip_id for clip in members]
-        state = states.get(shard)
-        forced = force.intersection(ids)
-        if retry_where is not None:
-            if forced:
-                tasks.append(ShardTask(shard, tuple(members), frozenset(forced)))
-        elif state is None or state.parts != wanted_parts or not _covers(ledger, shard, state.clips_digest, ids):
-            tasks.append(ShardTask(shard, tuple(members)))
-    return sorted(tasks, key=lambda task: -_length_ms(task.clips))  # longest first: what is left at the end is short (docs/scaling.md)
-
-
-def _length_ms(clips: Collection[Clip]) -> float:
-    """How long the clips are by their index; those that run to the end of their file count as ten seconds."""
-    return sum(clip.end_ms - clip.start_ms if clip.end_ms is not None else 10_000 for clip in clips)
-
-
-def _covers(ledger: Ledger, shard: int, digest: str, ids: Collection[str]) -> bool:
-    return digest == clips_digest(ids) or set(ids) <= set(ledger.rows(shard))
-
-
-def _selected(ledger: Ledger, where: str) -> frozenset[str]:
-    """Ids of the committed clips that a pandas query selects."""
-    if not ledger.states():
-        raise UserError(f"{ledger.out_dir} holds no committed clip to retry")
-    df = manifests.load(ledger.out_dir)
-    try:
-        chosen = df.query(where)
-    except Exception as error:  # pandas raises whatever the expression raises
-        raise UserError(f"--where {where!r} is no query that pandas understands: {' '.join(str(error).split())}") from None
-    return frozenset(chosen["clip_id"])
 
 
 def _plan_line(executor: str, config: CurationConfig, n_clips: int, n_todo: int, n_shards: int) -> str:

@@ -77,6 +77,7 @@ def repair_ms(row: dict[str, Any], settings: MaterialiseSettings) -> float:
 def cut_key(row: dict[str, Any], settings_digest: str, settings: MaterialiseSettings) -> str:
     """Names what the file of a clip depends on; another key means to encode again."""
     parts = [settings_digest, repair_ms(row, settings), *(row.get(name) for name in _KEY_COLUMNS)]
+    parts += [row["file_stamp"]] if row.get("file_stamp") else []
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=10).hexdigest()
 
 
@@ -206,6 +207,7 @@ def finished(
         "clip_id": clip_id,
         "source_key": source_key,
         "video_path": str(target),
+        "file_stamp": None,
         "start_ms": 0,
         "end_ms": None,
         "parent_clip_id": row["clip_id"],

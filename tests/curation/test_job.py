@@ -150,11 +150,34 @@ def test_another_preset_decodes_nothing(clips, first_run, tmp_path):
 
 def test_retry_scores_what_the_query_selects_and_nothing_else(clips, tmp_path):
     run("folder", str(clips), str(tmp_path), config(), **QUIET)
-    result = run("folder", str(clips), str(tmp_path), config(), retry_where="error_kind == 'empty_file'", **QUIET)
+    longer = config("media.deadline_base_s=99")
+    result = run("folder", str(clips), str(tmp_path), longer, retry_where="error_kind == 'empty_file'", **QUIET)
     assert result.fresh.clips == 1
+    assert Ledger(tmp_path).read_run()["config"]["media"]["deadline_base_s"] == config().media.deadline_base_s
     attempts = manifests.load(tmp_path).set_index("source_key")["attempts"]
     assert attempts["empty.mp4"] == 2
     assert (attempts.drop("empty.mp4") == 1).all()
+
+
+def test_retry_of_a_limited_run_adds_no_clip_and_counts_the_committed_ones(clips, tmp_path):
+    run("folder", str(clips), str(tmp_path), config("job.shard_clips=8"), limit=2, **QUIET)
+    said: list[str] = []
+    result = run("folder", str(clips), str(tmp_path), config(), retry_where="source_key == '1.mp4'", say=said.append)
+    assert (result.fresh.clips, result.fresh.reused, result.table.num_rows) == (1, 0, 2)
+    assert "--where selects 1 of 2 committed clips" in said
+    result = run("folder", str(clips), str(tmp_path), config(), retry_where="source_key == '5.mp4'", say=said.append)
+    assert (result.fresh.clips, result.table.num_rows) == (0, 2)
+    assert said[-2:] == ["--where selects 0 of 2 committed clips", "nothing to retry"]
+
+
+def test_a_clip_retried_with_another_setting_is_not_taken_for_the_others(clips, tmp_path):
+    run("folder", str(clips), str(tmp_path), config("job.shard_clips=8"), **QUIET)
+    run("folder", str(clips), str(tmp_path), config("scorers.cuts.min_difference=20"), retry_where="source_key == '1.mp4'", **QUIET)
+    assert manifests.load(tmp_path).query("status == 'scored'")["config_hash"].value_counts().tolist() == [5, 1]
+    again = run("folder", str(clips), str(tmp_path), config(), **QUIET)
+    assert again.fresh.clips == 1
+    assert manifests.load(tmp_path)["config_hash"].nunique() == 1
+    assert run("folder", str(clips), str(tmp_path), config(), **QUIET).fresh.clips == 0
 
 
 def test_limit_and_growth(clips, first_run, tmp_path):
@@ -179,7 +202,7 @@ def test_a_clip_that_killed_its_workers_becomes_a_row(clips, tmp_path):
     for _ in range(3):
         assert Inflight(ledger.inflight_file(0), "session", 3).begin(bad)
     with ShardWorker(spec) as worker:
-        tally = worker.run(ShardTask(0, (good, bad)))
+        tally = worker.run(ShardTask(0, (good, bad), (None, None)))
     rows = ledger.rows(0)
     assert (tally.clips, tally.failed) == (2, 1)
     assert rows[bad.clip_id]["error_kind"] == "crash"
@@ -189,7 +212,7 @@ def test_a_clip_that_killed_its_workers_becomes_a_row(clips, tmp_path):
 
 def test_tasks_travel_as_json():
     odd = Clip("folder", "a\nb", 'q"', os.fsdecode(b"/x/\xff.mp4"), 5, None, (1.0, 2.0, 3.0, 4.5), "CC")
-    task = ShardTask(7, (odd, replace(odd, face_box_px=None, end_ms=9)), frozenset({"x"}))
+    task = ShardTask(7, (odd, replace(odd, face_box_px=None, end_ms=9)), ("5-7", None), frozenset({"x"}), frozenset({"y"}))
     assert ShardTask.from_json(task.to_json()) == task
 
 

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 import manifests
+from curation.config import digest
 from curation.contracts import Clip, Faces, ScoredClip
-from curation.job.ledger import Inflight, Ledger, clips_digest, shard_count
+from curation.job.ledger import Inflight, Ledger, clips_digest, row_key, shard_count
 from manifests.errors import UserError
 
 
@@ -33,11 +34,14 @@ def scored(name: str, n_frames: int = 3) -> ScoredClip:
 def test_commit_and_read_back(tmp_path):
     ledger = Ledger(tmp_path)
     items = [scored("a.mp4"), scored("bb.mp4", 5)]
-    ledger.commit(3, items, {"landmarks": "x"}, {"source": "folder"}, "embedded")
+    parts = {"landmarks": "x"}
+    for item in items:
+        item.row.update(config_hash=digest(parts), file_stamp="5-7")
+    ledger.commit(3, items, parts, {"source": "folder"}, "embedded")
     assert set(ledger.rows(3)) == {item.row["clip_id"] for item in items}
     state = ledger.states()[3]
     assert (state.parts, state.n_rows) == ({"landmarks": "x"}, 2)
-    assert state.clips_digest == clips_digest(item.row["clip_id"] for item in items)
+    assert state.clips_digest == clips_digest(row_key(item.row["clip_id"], "5-7") for item in items)
     for item in items:
         back = ledger.faces(3, item.row["clip_id"])
         np.testing.assert_array_equal(back.points_px, item.faces.points_px)
