@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from manifests.errors import UserError, did_you_mean
 
 RETRIED_KINDS = frozenset({"timeout", "crash"})
 LANDMARKS_PART = "landmarks"
+FRAMES_A_MOMENT = 50  # about half a second of work
 STAGE_COLUMNS = ("decode_ms", "landmarks_ms", "sync_ms")
 
 
@@ -56,11 +57,12 @@ def part_digests(config: CurationConfig, landmark_model: str) -> dict[str, str]:
 class ClipScorer:
     """Owns the networks and one decoder child; scores clips one after the other. A context manager."""
 
-    def __init__(self, config: CurationConfig, code_version: str):
+    def __init__(self, config: CurationConfig, code_version: str, on_moment: Callable[[Clip, float, float], None] | None = None):
         import cv2
 
         cv2.setNumThreads(1)  # a worker is one core; parallel work is more workers
         self.config = config
+        self._on_moment = on_moment  # told now and then: the clip in hand, and how far of how much of it is looked at, ms
         self.scorers = make_scorers(config)
         self.backend = landmarks.make_backend(config.landmarks, config.landmark_settings)
         self.parts = part_digests(config, self.backend.name)
@@ -140,6 +142,8 @@ class ClipScorer:
             landmarks_s, n_sampled, end_ms = 0.0, 0, 0.0
             for frame in stream.frames():
                 n_sampled, end_ms = n_sampled + 1, frame.time_ms
+                if self._on_moment is not None and n_sampled % FRAMES_A_MOMENT == 0:
+                    self._on_moment(clip, end_ms, (info.duration_ms if clip.end_ms is None else clip.end_ms) - clip.start_ms)
                 if tracker is not None:
                     began = time.perf_counter()
                     tracker.on_frame(frame)

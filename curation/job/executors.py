@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from curation.contracts import Clip
 from curation.job.gpus import NO_GPU, GpuDemand
 from curation.job.tally import Tally
 from curation.job.worker import ShardTask, ShardWorker, WorkerSpec
@@ -19,9 +20,14 @@ LONG_TASK_CLIPS = 32
 ACTOR_CPU_SHARE = 0.9
 
 
-def run_inprocess(tasks: Sequence[ShardTask], spec: WorkerSpec, on_tally: Callable[[Tally], None]) -> None:
-    """Run every task in this process, one after the other."""
-    with ShardWorker(spec) as worker:
+def run_inprocess(
+    tasks: Sequence[ShardTask],
+    spec: WorkerSpec,
+    on_tally: Callable[[Tally], None],
+    on_moment: Callable[[Clip, float, float], None] | None = None,
+) -> None:
+    """Run every task in this process, one after the other; `on_moment` hears how far the clip in hand is."""
+    with ShardWorker(spec, on_moment) as worker:
         for task in tasks:
             worker.run(task, on_clip=on_tally)
 

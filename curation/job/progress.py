@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from curation.contracts import Clip
 from curation.job.tally import Tally
 from curation.live_line import LiveLine
 from curation.wording import duration
@@ -28,6 +29,11 @@ class Progress:
         self.total.add(tally)
         if self.shown.is_due:
             self.shown.show(self.line())
+
+    def moment(self, clip: Clip, done_ms: float, whole_ms: float) -> None:
+        """How far one clip is, for those that take long."""
+        if self.shown.is_due:
+            self.shown.show(f"{self.line()} | {clip.source_key}: {duration(done_ms / 1000)} of {duration(max(done_ms, whole_ms) / 1000)}")
 
     def close(self) -> None:
         self._ended_s = time.monotonic()

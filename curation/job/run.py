@@ -105,7 +105,10 @@ def run(
             executor = choose(config.job.executor, config.workers, n_clips, config.job.ray_from_clips)
             n_named = n_clips if retry_where is not None else len(chosen)
             say(_plan_line(executor, config, n_named, n_clips, len(tasks)))
-            (run_ray if executor == "ray" else run_inprocess)(tasks, spec, progress.add)
+            if executor == "ray":
+                run_ray(tasks, spec, progress.add)
+            else:
+                run_inprocess(tasks, spec, progress.add, progress.moment)
             progress.close()
             if progress.total.clips:
                 _note_session(ledger, progress)

@@ -63,10 +63,10 @@ class WorkerSpec:
 class ShardWorker:
     """Owns a `ClipScorer`; runs shard after shard. A context manager."""
 
-    def __init__(self, spec: WorkerSpec):
+    def __init__(self, spec: WorkerSpec, on_moment: Callable[[Clip, float, float], None] | None = None):
         self._spec = spec
         self._ledger = Ledger(spec.out_dir)
-        self._scorer = ClipScorer(spec.config, spec.code_version)
+        self._scorer = ClipScorer(spec.config, spec.code_version, on_moment)
 
     def __enter__(self) -> ShardWorker:
         return self

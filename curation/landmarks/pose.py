@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from curation.blocks import blocks
 from curation.landmarks import sixty_eight
 
 # The person's right half and the midline of MediaPipe's canonical face model (Apache-2.0; the vertices of `sixty_eight.MESH_INDEX`), in
@@ -41,6 +42,7 @@ _RIGHT_HALF_CM = {
 }
 # fmt: on
 
+FRAMES_AT_ONCE = 3000  # bounds the memory for hours of footage
 _MIN_POINTS = 9  # of the 13 rigid ones; any nine span all three dimensions
 _MIN_CONFIDENCE = 0.3  # of a point, in 0..1: points below are mostly guesses behind hair, hands or the edge of the picture
 
@@ -71,6 +73,13 @@ def head_rotations(points_px: np.ndarray, confidence: np.ndarray | None = None) 
         rotations: (T, 3, 3) float64; NaN where the face is not seen or fewer than 9 of the 13 points count.
         residual_px: (T,) float64, mean distance between these points and the posed template.
     """
+    rotations, residual_px = np.empty((len(points_px), 3, 3)), np.empty(len(points_px))
+    for block in blocks(len(points_px), FRAMES_AT_ONCE):
+        rotations[block], residual_px[block] = _rotations(points_px[block], None if confidence is None else confidence[block])
+    return rotations, residual_px
+
+
+def _rotations(points_px: np.ndarray, confidence: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     rigid = sixty_eight.RIGID
     points = np.asarray(points_px, np.float64)[:, rigid]  # (T, 13, 2)
     weights = np.ones(points.shape[:2]) if confidence is None else np.asarray(confidence, np.float64)[:, rigid]

@@ -6,9 +6,13 @@ median. Sign likewise: a positive offset means that the sound that fits the pict
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from curation.lipsync.features import N_LIPS, VIDEO_HZ, later, log_mel, mouth_features, sampling_lag_rows
+from curation.blocks import blocks
+from curation.lipsync.features import FRAMES_AT_ONCE, N_LIPS, VIDEO_HZ, MelRows, MouthRows, sampling_lag_rows
 from curation.lipsync.towers import Towers
 
 MAX_SHIFT = 15
@@ -28,16 +32,76 @@ def clip_curve(towers: Towers, points_px: np.ndarray, audio: np.ndarray, fps: fl
         (31,) float32 similarity in -1..1 at `SHIFTS`, NaN where nothing overlaps.
         How many windows of the picture were compared: those that see a face throughout and have sound.
     """
-    mouth, known = mouth_features(points_px)
-    return features_curve(towers, mouth, known, later(log_mel(audio), sampling_lag_rows(fps)))
+    return _curve_of(towers, MouthRows(points_px), MelRows(audio, sampling_lag_rows(fps)))
 
 
 def features_curve(towers: Towers, mouth: np.ndarray, known: np.ndarray, mel: np.ndarray) -> tuple[np.ndarray, int]:
     """As `clip_curve`, of the features: mouth (T, 50), known (T,) bool, mel (4 T', 40)."""
-    n = min(len(mouth), len(mel) // towers.sound.stride)
-    usable = whole_windows(known[:n], towers.mouth.field)
-    weight = usable * movement(mouth[:n], towers.mouth.field)
-    return sync_curve(towers.mouth(mouth[:n]), towers.sound(mel[: n * towers.sound.stride]), weight), int(usable.sum())
+    return _curve_of(towers, _Rows(mouth, lambda a, b: (mouth[a:b], known[a:b])), _Rows(mel, lambda a, b: mel[a:b]))
+
+
+class _Rows:
+    """Features that are there as a whole, as `MouthRows` and `MelRows` give them."""
+
+    def __init__(self, whole: np.ndarray, stretch: Callable[[int, int], Any]):
+        self._n, self._stretch = len(whole), stretch
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __call__(self, first: int, last: int) -> Any:
+        return self._stretch(first, last)
+
+
+def _curve_of(towers: Towers, mouth_rows: Any, mel_rows: Any) -> tuple[np.ndarray, int]:
+    """The curve, from stretches of the clip that overlap by what the towers see: the same as from the whole, in bounded memory."""
+    stride = towers.sound.stride
+    n = min(len(mouth_rows), len(mel_rows) // stride)
+    margin = max(towers.mouth.field, -(-towers.sound.field // stride) + 1)
+    similarity, weight, n_usable = np.zeros(len(SHIFTS)), np.zeros(len(SHIFTS)), 0
+    for block in blocks(n, FRAMES_AT_ONCE):
+        first, last = block.start, block.stop
+        begin, end = max(0, first - margin), min(n, last + margin)
+        inner = slice(first - begin, last - begin)
+        mouth, known = mouth_rows(begin, end)
+        usable = whole_windows(known, towers.mouth.field)
+        share = (usable * movement(mouth, towers.mouth.field))[inner]
+        picture = towers.mouth(mouth)[inner]
+        n_usable += int(usable[inner].sum())
+        heard_first = max(0, first - MAX_SHIFT)
+        begin, end = max(0, heard_first - margin), min(n, last + MAX_SHIFT + margin)
+        sound = towers.sound(mel_rows(begin * stride, end * stride))[heard_first - begin : min(n, last + MAX_SHIFT) - begin]
+        sums = _shift_sums(picture, sound, share, first, heard_first, n)
+        similarity, weight = similarity + sums[0], weight + sums[1]
+    return _mean(similarity, weight), n_usable
+
+
+def _mean(similarity: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(31,) float32; NaN where nothing overlaps."""
+    return np.divide(similarity, weight, out=np.full(len(SHIFTS), np.nan), where=weight > 0).astype(np.float32)
+
+
+def _shift_sums(
+    picture: np.ndarray, sound: np.ndarray, weight: np.ndarray, first: int, heard_first: int, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over a stretch, at each shift, of the weighted similarities and of the weights.
+
+    Args:
+        picture, weight: of the frames from `first` on.
+        sound: embeddings of the frames from `heard_first` on; those up to `MAX_SHIFT` around the stretch that there are.
+        n: frames of the clip.
+    """
+    similarity, total, last = np.zeros(len(SHIFTS)), np.zeros(len(SHIFTS)), first + len(picture)
+    for i, offset in enumerate(map(int, SHIFTS)):
+        # At offset k the sound of window t - k is held against the picture of window t.
+        a, b = max(first, offset), min(last, n + offset)
+        if a >= b:
+            continue
+        share = weight[a - first : b - first]
+        matching = sound[a - offset - heard_first : b - offset - heard_first]
+        similarity[i] = np.einsum("te,te->t", picture[a - first : b - first], matching) @ share
+        total[i] = share.sum()
+    return similarity, total
 
 
 def whole_windows(known: np.ndarray, field: int) -> np.ndarray:
@@ -64,19 +128,7 @@ def sync_curve(mouth: np.ndarray, sound: np.ndarray, weight: np.ndarray) -> np.n
         mouth, sound: (T, E) unit embeddings at 25 Hz.
         weight: (T,) of each window of the picture, 0 = not to be counted.
     """
-    n = len(mouth)
-    curve = np.full(len(SHIFTS), np.nan, dtype=np.float32)
-    for i, offset in enumerate(SHIFTS):
-        # At offset k the sound of window t - k is held against the picture of window t.
-        first, last = max(0, int(offset)), min(n, n + int(offset))
-        if first >= last:
-            continue
-        picture = slice(first, last)
-        matching = slice(max(0, -int(offset)), min(n, n - int(offset)))
-        share = weight[picture]
-        if share.any():
-            curve[i] = np.einsum("te,te->t", mouth[picture], sound[matching]) @ share / share.sum()
-    return curve
+    return _mean(*_shift_sums(mouth, sound, weight, 0, 0, len(mouth)))
 
 
 def read_curve(curve: np.ndarray) -> tuple[int, float]:

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from curation.blocks import blocks
 from curation.landmarks.sixty_eight import FLIP, RIGID
 
 VIDEO_HZ = 25
@@ -30,6 +31,8 @@ MEL_WINDOW = 400
 MEL_FFT = 512
 MEL_LOW_HZ, MEL_HIGH_HZ = 60.0, 7600.0
 MEL_RANGE = 13.0  # the log is floored so many nepers below the clip's loudest value
+FRAMES_AT_ONCE = 3000  # two minutes: bounds the memory for hours of footage
+ROWS_AT_ONCE = FRAMES_AT_ONCE * MELS_PER_FRAME
 MEL_SILENCE = 100.0  # least floor of the power, int16 scale: about the rounding noise of a digital recording
 
 # The 13 rigid points of a frontal face: mean over 350 aligned clips, made symmetric. The origin is the middle of the outer eye corners, the
@@ -50,20 +53,55 @@ def mouth_features(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (T, 50) float32: x, y of lips and chin in the face's frame, clip mean removed, about unit variance; 0 where unknown.
         (T,) bool: frames with a face, gaps up to `MAX_GAP_FRAMES` included.
     """
-    points = np.asarray(points_px, dtype=np.float64)
-    if points.ndim != 3 or points.shape[1:] != (68, 2):
-        raise ValueError(f"points must be (T, 68, 2), not {points.shape}")
-    seen: np.ndarray = np.asarray(np.isfinite(points).all(axis=(1, 2)))
-    known = seen | _short_gaps(seen)
-    features = np.zeros((len(points), N_MOUTH), dtype=np.float32)
-    if not seen.any():
-        return features, known
-    mouth = _in_face_frame(points[seen])  # (n seen, 25, 2)
-    mouth = (mouth - mouth.mean(axis=0)).reshape(len(mouth), N_MOUTH) * MOUTH_SCALE
-    times = np.flatnonzero(known)
-    for column in range(N_MOUTH):
-        features[times, column] = np.interp(times, np.flatnonzero(seen), mouth[:, column])
-    return features, known
+    rows = MouthRows(points_px)
+    parts = [rows(block.start, block.stop) for block in blocks(len(rows), FRAMES_AT_ONCE)]
+    if not parts:
+        return np.zeros((0, N_MOUTH), np.float32), np.zeros(0, bool)
+    return np.concatenate([features for features, _ in parts]), np.concatenate([known for _, known in parts])
+
+
+class MouthRows:
+    """`mouth_features` of any stretch of a clip, in memory that does not grow with the clip."""
+
+    def __init__(self, points_px: np.ndarray):
+        self._points = np.asarray(points_px)
+        if self._points.ndim != 3 or self._points.shape[1:] != (68, 2):
+            raise ValueError(f"points must be (T, 68, 2), not {self._points.shape}")
+        self._only: tuple[np.ndarray, np.ndarray] | None = None  # a clip of one block is aligned once
+        if 0 < len(self._points) <= FRAMES_AT_ONCE:
+            self._only = self._mouth(slice(0, len(self._points)))
+        total, n_seen = np.zeros((len(MOUTH), 2)), 0
+        for block in blocks(len(self._points), FRAMES_AT_ONCE):
+            mouth = self._mouth(block)[1]
+            total, n_seen = total + mouth.sum(axis=0), n_seen + len(mouth)
+        self._mean = total / max(1, n_seen)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __call__(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """(last - first, 50) float32 and (last - first,) bool."""
+        begin, end = max(0, first - MAX_GAP_FRAMES - 1), min(len(self), last + MAX_GAP_FRAMES + 1)  # a gap ends at a seen frame
+        seen, mouth = self._mouth(slice(begin, end))
+        known = seen | _short_gaps(seen)
+        features = np.zeros((end - begin, N_MOUTH), dtype=np.float32)
+        if seen.any():
+            mouth = (mouth - self._mean).reshape(len(mouth), N_MOUTH) * MOUTH_SCALE
+            times, times_seen = np.flatnonzero(known), np.flatnonzero(seen)
+            for column in range(N_MOUTH):
+                features[times, column] = np.interp(times, times_seen, mouth[:, column])
+        inner = slice(first - begin, last - begin)
+        return features[inner], known[inner]
+
+    def _mouth(self, block: slice) -> tuple[np.ndarray, np.ndarray]:
+        """(t,) which frames of the block show a face, and (n seen, 25, 2) their mouths in the face's frame."""
+        if self._only is not None:
+            seen, mouth = self._only
+            before = int(seen[: block.start].sum())
+            return seen[block], mouth[before : before + int(seen[block].sum())]
+        points = self._points[block].astype(np.float64)
+        seen = np.asarray(np.isfinite(points).all(axis=(1, 2)))
+        return seen, _in_face_frame(points[seen])
 
 
 def _in_face_frame(points: np.ndarray) -> np.ndarray:
@@ -99,19 +137,63 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
         (4 * (N // 640), 40) float32: natural log of the power in 40 mel bands (HTK scale, 60-7600 Hz, Hann window of 25 ms), each band's
         mean over the clip removed, halved so that speech has about unit variance.
     """
-    audio = np.asarray(audio)
-    if audio.ndim != 1:
-        raise ValueError(f"audio must be (N,), not {audio.shape}")
-    n = len(audio) // SAMPLES_PER_FRAME * MELS_PER_FRAME
-    if n == 0:
-        return np.zeros((0, MEL_BANDS), dtype=np.float32)
-    half = MEL_WINDOW // 2
-    padded = np.pad(audio.astype(np.float32), (half, half))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, MEL_WINDOW)[::MEL_HOP][:n]
-    power = np.abs(np.fft.rfft(windows * np.hanning(MEL_WINDOW + 1)[:-1].astype(np.float32), MEL_FFT)) ** 2
-    mel = power @ mel_filters().T
-    mel = np.log(np.maximum(mel, max(MEL_SILENCE, mel.max() * np.exp(-MEL_RANGE))), dtype=np.float64)
-    return ((mel - mel.mean(axis=0)) / 2).astype(np.float32)
+    rows = MelRows(audio)
+    mel = np.empty((len(rows), MEL_BANDS), np.float32)
+    for block in blocks(len(rows), ROWS_AT_ONCE):
+        mel[block] = rows(block.start, block.stop)
+    return mel
+
+
+class MelRows:
+    """`log_mel` of any stretch of a clip, in memory that does not grow with the clip; the sound is gone through twice before.
+
+    Args:
+        later_rows: moves the rows so much later, as `later` does.
+    """
+
+    def __init__(self, audio: np.ndarray, later_rows: int = 0):
+        self._audio = np.asarray(audio)
+        if self._audio.ndim != 1:
+            raise ValueError(f"audio must be (N,), not {self._audio.shape}")
+        self._n = len(self._audio) // SAMPLES_PER_FRAME * MELS_PER_FRAME
+        self._later = later_rows
+        self._only: np.ndarray | None = None  # a clip of one block is transformed once
+        if 0 < self._n <= ROWS_AT_ONCE:
+            self._only = self._power(0, self._n)
+        stretches = list(blocks(self._n, ROWS_AT_ONCE))
+        loudest = max((float(self._power(block.start, block.stop).max()) for block in stretches), default=0.0)
+        self._floor = max(MEL_SILENCE, loudest * np.exp(-MEL_RANGE))
+        total = np.zeros(MEL_BANDS)
+        for block in stretches:
+            total += self._log(block.start, block.stop).sum(axis=0)
+        self._mean = total / max(1, self._n)
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __call__(self, first: int, last: int) -> np.ndarray:
+        """(last - first, 40) float32."""
+        begin, end = max(0, first - self._later), max(0, last - self._later)
+        if end == begin:
+            begin, end = 0, 1
+        mel = ((self._log(begin, end) - self._mean) / 2).astype(np.float32)
+        missing = last - first - len(mel)
+        return mel if not missing else np.concatenate([np.repeat(mel[:1], missing, axis=0), mel])
+
+    def _log(self, first: int, last: int) -> np.ndarray:
+        return np.log(np.maximum(self._power(first, last), self._floor), dtype=np.float64)
+
+    def _power(self, first: int, last: int) -> np.ndarray:
+        """(last - first, 40) float32 power in the bands."""
+        if self._only is not None:
+            return self._only[first:last]
+        half = MEL_WINDOW // 2
+        begin, end = first * MEL_HOP - half, (last - 1) * MEL_HOP + half
+        inside = self._audio[max(0, begin) : min(len(self._audio), end)].astype(np.float32)
+        padded = np.pad(inside, (max(0, -begin), max(0, end - len(self._audio))))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, MEL_WINDOW)[::MEL_HOP]
+        power = np.abs(np.fft.rfft(windows * np.hanning(MEL_WINDOW + 1)[:-1].astype(np.float32), MEL_FFT)) ** 2
+        return power @ mel_filters().T
 
 
 def sampling_lag_rows(fps: float) -> int:

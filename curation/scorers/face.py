@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.blocks import blocks
 from curation.contracts import Evidence, Scorer
 from curation.landmarks.sixty_eight import interocular
 from manifests import column
 
+FRAMES_AT_ONCE = 3000  # bounds the memory for hours of footage
 _BOX = ("face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px")
 
 
@@ -28,10 +30,15 @@ class FaceResolution(Scorer):
     reads = frozenset({"faces"})
 
     def finish(self, evidence: Evidence) -> dict[str, float]:
-        points = evidence.faces.points_px[evidence.faces.seen].astype(np.float64)  # (F, 68, 2)
-        if not len(points):
+        all_points, measured = evidence.faces.points_px, []
+        for block in blocks(len(all_points), FRAMES_AT_ONCE):
+            points = all_points[block]
+            points = points[np.isfinite(points).all(axis=(1, 2))].astype(np.float64)  # (F, 68, 2)
+            measured.append(np.column_stack([points.min(axis=1), points.max(axis=1), interocular(points)]))
+        if not sum(map(len, measured)):
             return {}
-        corners = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)  # (F, 4)
+        found = np.concatenate(measured)
+        corners, eyes = found[:, :4], found[:, 4]
         sides = corners[:, 2:] - corners[:, :2]
         width, height = np.median(sides, axis=0)
         return {
@@ -39,7 +46,7 @@ class FaceResolution(Scorer):
             "face_width_px": float(width),
             "face_height_px": float(height),
             "face_size_px_p5": float(np.percentile(sides.min(axis=1), 5)),
-            "interocular_px_p5": float(np.percentile(interocular(points), 5)),
+            "interocular_px_p5": float(np.percentile(eyes, 5)),
         }
 
 

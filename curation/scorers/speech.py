@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from curation.blocks import blocks
 from curation.contracts import AUDIO_RATE_HZ, Evidence, Scorer
 from manifests import column
+
+CHUNKS_AT_ONCE = 4096  # two minutes
 
 
 @dataclass
@@ -33,8 +36,11 @@ class Speech(Scorer):
         """(N // 512,) speech probability in 0..1 of consecutive 32 ms chunks of (N,) int16 sound at 16 kHz."""
         self._detector.reset()
         step = self._detector.window_size_samples
-        chunks = audio[: len(audio) // step * step].reshape(-1, step).astype(np.float32) / 32768.0
-        return np.array([self._detector.process(memoryview(chunk)) for chunk in chunks], dtype=np.float32)
+        probability = np.empty(len(audio) // step, np.float32)
+        for block in blocks(len(probability), CHUNKS_AT_ONCE):
+            chunks = audio[block.start * step : block.stop * step].reshape(-1, step).astype(np.float32) / 32768.0
+            probability[block] = [self._detector.process(memoryview(chunk)) for chunk in chunks]
+        return probability
 
     def finish(self, evidence: Evidence) -> dict[str, float]:
         if evidence.audio is None:

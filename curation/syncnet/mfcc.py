@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from curation.blocks import blocks
+
 RATE_HZ = 16_000
 WINDOW = 400  # samples
 STEP = 160  # samples: 100 rows a second, 4 a video frame
@@ -26,13 +28,17 @@ def mfcc(audio: np.ndarray) -> np.ndarray:
     """(N,) int16 sound at 16 kHz to (M, 13) float64; M = 1 + ceil((N - 400) / 160), at least 1, and 0 where there is no sound."""
     if not len(audio):
         return np.zeros((0, N_CEPSTRA))
-    signal = audio.astype(np.float64)
-    signal[1:] -= PRE_EMPHASIS * audio[:-1]
-    n_frames = 1 + max(0, -(-(len(signal) - WINDOW) // STEP))
-    signal = np.pad(signal, (0, (n_frames - 1) * STEP + WINDOW - len(signal)))
-    frames = np.lib.stride_tricks.sliding_window_view(signal, WINDOW)[::STEP]  # (M, 400)
-    parts = [_cepstra(frames[i : i + _FRAMES_AT_ONCE]) for i in range(0, n_frames, _FRAMES_AT_ONCE)]
-    return np.concatenate(parts)
+    n_frames = 1 + max(0, -(-(len(audio) - WINDOW) // STEP))
+    cepstra = np.empty((n_frames, N_CEPSTRA))
+    for block in blocks(n_frames, _FRAMES_AT_ONCE):
+        first, last = block.start * STEP, (block.stop - 1) * STEP + WINDOW
+        before = audio[first - 1 : last - 1] if first else np.concatenate([[0], audio[: last - 1]])
+        signal = audio[first:last].astype(np.float64)
+        signal -= PRE_EMPHASIS * before[: len(signal)]
+        signal = np.pad(signal, (0, last - first - len(signal)))
+        frames = np.lib.stride_tricks.sliding_window_view(signal, WINDOW)[::STEP]  # (m, 400)
+        cepstra[block] = _cepstra(frames)
+    return cepstra
 
 
 def _cepstra(frames: np.ndarray) -> np.ndarray:
