@@ -6,8 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q install --no-compile -c constraints.txt -c constraints-gpu.txt
 
-SOURCE ?= samples
-ROOT ?= outputs/$(SOURCE)
+# Without SOURCE, a ROOT is a folder of videos, and without both the sample clips are rendered.
 OUT ?= outputs/curation
 PROFILE ?= embedded
 ARGS ?=
@@ -26,7 +25,7 @@ given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make curate SOURCE=folder ROOT=my/videos OUT=outputs/mine PROFILE=embedded ARGS='--set workers=2 --limit 100'"
+	@echo "  make curate ROOT=my/videos OUT=outputs/mine PROFILE=embedded ARGS='--set workers=2 --limit 100'"
 	@echo "  The same and more: $(BIN)/python -m curation --help"
 
 # --- set-up --------------------------------------------------------------------------------------------------------------------------
@@ -77,7 +76,7 @@ accept-gpu: $(VENV)/.train ## the first hour on a GPU: everything that only a de
 
 # --- curation ------------------------------------------------------------------------------------------------------------------------
 curate: $(VENV)/$(if $(filter people,$(SOURCE)),.people,.core) ## score and filter clips into OUT/manifest.parquet and OUT/report.html (default: rendered sample clips)
-	$(BIN)/python -m curation run --source '$(SOURCE)' --root '$(ROOT)' --out '$(OUT)' --profile '$(PROFILE)' $(ARGS)
+	$(BIN)/python -m curation run $(call given,SOURCE,--source) $(call given,ROOT,--root) --out '$(OUT)' --profile '$(PROFILE)' $(ARGS)
 
 samples: $(VENV)/.core ## render the sample clips into outputs/samples
 	$(BIN)/python -m curation samples --out outputs/samples
@@ -86,7 +85,7 @@ people: $(VENV)/.people ## render talking people with planted truth into outputs
 	$(BIN)/python -m curation people $(ARGS)
 
 plan: $(VENV)/$(if $(filter people,$(SOURCE)),.people,.core) ## what `make curate` with the same SOURCE and ROOT would cost
-	$(BIN)/python -m curation plan --source '$(SOURCE)' --root '$(ROOT)' --profile '$(PROFILE)' $(ARGS)
+	$(BIN)/python -m curation plan $(call given,SOURCE,--source) $(call given,ROOT,--root) --profile '$(PROFILE)' $(ARGS)
 
 models: $(VENV)/.core ## make models PROFILE=paper: fetch and verify weights, saying what each is for and how to get what is missing by hand
 	$(BIN)/python -m curation models fetch --profile '$(PROFILE)' $(ARGS)

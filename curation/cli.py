@@ -16,8 +16,8 @@ def source_options(command: Any) -> Any:
     """Options that name clips and how to score them."""
     for option in reversed(
         [
-            click.option("--source", default="samples", show_default=True, help="The data set's adapter: samples, people, folder, ..."),
-            click.option("--root", default="outputs/samples", show_default=True, help="Where its files lie (folder: or a .csv index)."),
+            click.option("--source", help="The data set's adapter: folder, hdtf, ...  [default: folder with --root, else samples]"),
+            click.option("--root", help="Where its files lie (folder: or a .csv index).  [default: outputs/SOURCE]"),
             click.option("--profile", default="embedded", show_default=True, help="configs/curation/PROFILE.yaml."),
             click.option("--config", "config_file", help="A YAML file laid over the profile."),
             click.option("--preset", help="Thresholds (configs/curation/presets.yaml); default: the profile's."),
@@ -34,6 +34,14 @@ def source_options(command: Any) -> Any:
     return command
 
 
+def _source_of(source: str | None, root: str | None) -> tuple[str, str]:
+    """Source and root as they were meant: a root alone is a folder of videos, or what the project rendered there."""
+    from curation.sources.inference import source_in
+
+    source = source or (source_in(root) if root else "samples")
+    return source, root or f"outputs/{source}"
+
+
 def _config(profile: str, config_file: str | None, preset: str | None, overrides: tuple[str, ...]) -> Any:
     from curation.config import load_config
 
@@ -47,8 +55,8 @@ def cli() -> None:
 
     \b
     python -m curation run                                    the rendered sample clips, into outputs/curation
-    python -m curation run --source folder --root my/videos --out outputs/mine
-    python -m curation plan --source folder --root my/videos  what that would cost, from a measured sample
+    python -m curation run --root my/videos --out outputs/mine
+    python -m curation plan --root my/videos                  what that would cost, from a measured sample
     python -m curation retry outputs/mine --where "error_kind == 'timeout'"
     python -m curation explain outputs/mine CLIP_ID           every number of one clip, with a picture
 
@@ -62,11 +70,19 @@ def cli() -> None:
 @click.option("--out", default="outputs/curation", show_default=True, help="Directory for the manifest, landmarks and report.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of the source.")
 def run(
-    source: str, root: str, out: str, profile: str, config_file: str | None, preset: str | None, overrides: tuple, limit: int | None
+    source: str | None,
+    root: str | None,
+    out: str,
+    profile: str,
+    config_file: str | None,
+    preset: str | None,
+    overrides: tuple[str, ...],
+    limit: int | None,
 ) -> None:
     """Score clips and write OUT/manifest.parquet and OUT/report.html; continues where it was killed."""
     from curation.job.run import run as run_job
 
+    source, root = _source_of(source, root)
     result = run_job(source, root, out, _config(profile, config_file, preset, overrides), limit=limit, say=say)
     _finish(result)
 
@@ -99,8 +115,8 @@ def retry(out: str, where: str, overrides: tuple[str, ...]) -> None:
 @click.option("--gpu-price", default=0.0, help="Price of a GPU-hour.")
 @click.option("--assume-gpu", is_flag=True, help="The paper profile's networks at assumed GPU speeds, where none can be measured.")
 def plan(
-    source: str,
-    root: str,
+    source: str | None,
+    root: str | None,
     profile: str,
     config_file: str | None,
     preset: str | None,
@@ -118,6 +134,7 @@ def plan(
     from curation.job.plan import make_plan
     from curation.scaling.estimate import Scale
 
+    source, root = _source_of(source, root)
     config = _config(profile, config_file, preset, overrides)
     scale = Scale(hours, cores or config.workers or os.cpu_count() or 1, **given) if hours else None
     click.echo(make_plan(source, root, config, limit=limit, n_measured=measure, scale=scale, say=say).text())
@@ -441,6 +458,8 @@ def _finish(result: Any) -> None:
     skipped = result.index.skipped()
     counts = f"{table.num_rows} clips: {scored} scored, {table.num_rows - scored} failed, {accepted} accepted"
     say(f"{counts}; {skipped}" if skipped else counts)
+    if result.barred:
+        say(result.barred)
     click.echo(f"manifest: {result.manifest_file}\nreport:   {report_file}")
 
 

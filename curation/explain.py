@@ -37,7 +37,7 @@ def explain_clip(out_dir: Path, name: str, saved_run: dict[str, Any], picture: P
     with ClipScorer(config, code_version()) as scorer:
         scored = scorer.score(clip)
         evidence = scorer.last_evidence
-    row = records(manifests.apply(to_frame(to_table([scored.row], scorer.columns)), preset=config.preset))[0]
+    row = records(manifests.apply(to_frame(to_table([scored.row], scorer.columns)), preset=config.preset, warn=False))[0]
     text = _text(row, before, config.preset)
     if scored.faces is None or evidence is None:
         return text, None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from manifests.checks import validate
     from manifests.compare import ManifestDiff, append, diff
     from manifests.errors import NoLandmarksError, UserError
-    from manifests.filters import apply, survival
+    from manifests.filters import apply, columns_that_bar, survival
     from manifests.ids import clip_id, shard_of, split
     from manifests.landmarks import ClipLandmarks, LandmarkIndex, iter_landmarks, load_landmarks, quantise, write_landmarks
     from manifests.overview import describe, summary
@@ -22,7 +22,7 @@ _HOMES = {
     "checks": ("validate",),
     "compare": ("ManifestDiff", "append", "diff"),
     "errors": ("NoLandmarksError", "UserError"),
-    "filters": ("apply", "survival"),
+    "filters": ("apply", "columns_that_bar", "survival"),
     "ids": ("clip_id", "shard_of", "split"),
     "landmarks": ("ClipLandmarks", "LandmarkIndex", "iter_landmarks", "load_landmarks", "quantise", "write_landmarks"),
     "overview": ("describe", "summary"),
@@ -60,6 +60,7 @@ __all__ = [
     "apply",
     "clip_id",
     "column",
+    "columns_that_bar",
     "describe",
     "diff",
     "iter_landmarks",

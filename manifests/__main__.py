@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,11 +129,16 @@ def apply(path: str, preset: str, presets_file: str | None, settings: tuple[str,
     """Judge the clips by a preset: how many survive each rule; with --out, write the manifest anew. Decodes nothing."""
     thresholds = _thresholds(settings)
     df = manifests.load(path)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        judged = manifests.apply(df, preset, presets_file, thresholds)
+    for warning in told:
+        click.echo(warning.message, err=True)
     survival = manifests.survival(df, preset, presets_file, thresholds)
     _print(survival)
     if out:
         config = {**manifests.run_config(path), "preset": preset, "thresholds": thresholds}
-        manifests.write(manifests.apply(df, preset, presets_file, thresholds), out, config)
+        manifests.write(judged, out, config)
         click.echo(f"wrote {out}")
 
 

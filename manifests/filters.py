@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ def apply(
     preset: str | Preset,
     presets_file: str | os.PathLike | None = None,
     thresholds: Mapping[str, Any] | None = None,
+    *,
+    warn: bool = True,
 ) -> pd.DataFrame:
     """A copy of `df` with `accepted` (NumPy bool) and `reject_reasons` (list of text) under `preset`. Nothing is decoded.
 
@@ -37,12 +40,18 @@ def apply(
         preset: a name, or a `Preset`.
         presets_file: a YAML file with presets of one's own.
         thresholds: other values for some rules: reason -> value.
+        warn: say by a `UserWarning` where the preset can accept nothing, because columns that it needs were measured on no clip.
 
     Raises:
         UserError: unknown preset, reason or column; a column of the wrong type.
     """
     chosen = _chosen(preset, presets_file, thresholds)
     states, scored = _states(df, chosen)
+    if warn and scored.any():
+        empty = {rule.column for rule, state in zip(chosen.rules, states, strict=True) if (state == _MISSING)[scored].all()}
+        if needed := columns_that_bar(chosen, empty):
+            told = f"preset {chosen.name} accepts none of these clips: they have no {', '.join(needed)}"
+            warnings.warn(f"{told}; score them by a profile that measures it, or judge by another preset", stacklevel=2)
     code = np.zeros(len(df), np.int64)
     for state in states:
         code = code * 3 + state
@@ -54,6 +63,11 @@ def apply(
     return df.assign(
         accepted=code == 0, reject_reasons=pd.Series(listed, index=df.index, dtype=pd.ArrowDtype(column("reject_reasons").type))
     )
+
+
+def columns_that_bar(preset: Preset, unmeasured: Collection[str]) -> tuple[str, ...]:
+    """Those of the columns that nothing measured without which the preset accepts no clip."""
+    return tuple(dict.fromkeys(rule.column for rule in preset.rules if rule.missing == "reject" and rule.column in unmeasured))
 
 
 def survival(

@@ -42,6 +42,17 @@ def scorer_columns(scorers: list[Scorer]) -> list[Column]:
     return [column for scorer in scorers for column in scorer.columns]
 
 
+def unmeasurable(config: CurationConfig) -> str:
+    """One line on why the preset of `config` will accept nothing, whatever the clips: its columns are not measured; empty if they are."""
+    measured = {column.name for scorer in make_scorers(config) if not scorer.notice for column in scorer.columns}
+    known = {column.name for scorer in parts("curation.scorers", Scorer).values() for column in scorer.columns}
+    needed = manifests.columns_that_bar(manifests.preset(config.preset), known - measured)
+    if not needed:
+        return ""
+    here = f"the {config.profile} profile does not measure {', '.join(needed)} here"
+    return f"preset {config.preset} accepts no clip: {here}; take another --preset, or --profile paper (make models PROFILE=paper)"
+
+
 def part_digests(config: CurationConfig, landmark_model: str) -> dict[str, str]:
     """What each part of a row depends on: the landmarks, and each scorer. A part whose digest changed is scored again."""
     measured_by = {key: value for key, value in config.landmark_settings.items() if key != "runtime"}

@@ -161,10 +161,10 @@ class _cluster:  # noqa: N801 - a context manager
 
 
 def choose(executor: str, workers: int, n_clips: int, ray_from_clips: int) -> str:
-    """`inprocess` or `ray`, resolving `auto`."""
+    """`inprocess` or `ray`, resolving `auto`: Ray where somebody asks for several workers, or where several cores have much to do."""
     if executor != "auto":
         return executor
     if os.environ.get("RAY_ADDRESS"):
         return "ray"
-    several = (workers or os.cpu_count() or 1) > 1
-    return "ray" if several and n_clips >= ray_from_clips else "inprocess"
+    enough = 2 if workers > 1 else ray_from_clips
+    return "ray" if (workers or os.cpu_count() or 1) > 1 and n_clips >= enough else "inprocess"

@@ -187,7 +187,7 @@ class Ledger:
         config_hash = digest(parts)
         keys = (committed_key(item.row, config_hash) for item in scored)
         state = {"parts": parts, "clips_digest": clips_digest(keys), "n_rows": len(scored)}
-        judged = manifests.apply(to_frame(to_table([item.row for item in scored], columns)), preset)
+        judged = manifests.apply(to_frame(to_table([item.row for item in scored], columns)), preset, warn=False)
         manifests.write(judged, self.shard_file(shard), {**run_config, "shard": state}, columns)
         self.inflight_file(shard).unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from curation.config import CurationConfig
 from curation.contracts import Clip, ClipError, IndexReport
-from curation.job.clip_scorer import ClipScorer
+from curation.job.clip_scorer import ClipScorer, unmeasurable
 from curation.job.executors import choose
 from curation.job.gpus import GpuDemand
 from curation.job.progress import STAGES
@@ -21,6 +21,8 @@ from curation.scaling.estimate import Scale, Speed, estimate_lines, speeds_of
 from curation.wording import duration
 from manifests.places import is_url, place
 
+LONG_MS = 10_000  # of clips whose end nobody says
+RAY_START_S = 11.0  # what Ray takes to come up on this machine's two cores (docs/results/curation.md)
 N_PROBED = 40  # clips, spread over the source: their lengths and sizes stand for all
 
 
@@ -42,11 +44,15 @@ class Plan:
     stage_share: dict[str, float]
     speeds: tuple[Speed, ...] = ()
     scale: Scale | None = None
+    barred: str = ""
+    start_s: float = 0.0
 
     @property
     def estimated_s(self) -> float | None:
         """Seconds that the run would take; None if no sampled clip could be scored."""
-        return self.media_s * self.measured_wall_s / self.measured_media_s / self.workers if self.measured_media_s else None
+        if not self.measured_media_s:
+            return None
+        return self.start_s + self.media_s * self.measured_wall_s / self.measured_media_s / self.workers
 
     def text(self) -> str:
         lines = [
@@ -65,6 +71,8 @@ class Plan:
             stages = ", ".join(f"{stage} {share:.0%}" for stage, share in self.stage_share.items())
             lines.append(f"measured   {speed:.1f}x real time a worker, over {self.measured_media_s:.0f} s of video ({stages})")
             lines.append(f"time       about {duration(self.estimated_s)}")
+        if self.barred:
+            lines.append(f"preset     {self.barred}")
         if self.speeds:
             lines += ["", *estimate_lines(self.speeds, self.scale or Scale(hours=self.media_s / 3600, cores=self.workers))]
         return "\n".join(lines)
@@ -91,6 +99,7 @@ def make_plan(
     known_s = sum(durations_s.values())
     workers = config.workers or os.cpu_count() or 1
     executor = choose(config.job.executor, config.workers, len(clips), config.job.ray_from_clips)
+    start_s = RAY_START_S if executor == "ray" else 0.0
     return Plan(
         n_clips=len(clips),
         n_files=len(sizes),
@@ -106,6 +115,8 @@ def make_plan(
         stage_share=shares,
         speeds=speeds_of(rows, n_gpu_stages=int(GpuDemand.of(config).memory_mib > 0)),
         scale=scale,
+        barred=unmeasurable(config),
+        start_s=start_s,
     )
 
 
@@ -142,6 +153,8 @@ def _measure(clips: Sequence[Clip], config: CurationConfig) -> tuple[float, floa
     rows = []
     cost: Counter[str] = Counter()
     with ClipScorer(config, "plan") as scorer:
+        if len(clips) > 1:  # what starts once a worker, not once a clip, is not counted
+            scorer.score(min(clips, key=lambda clip: (clip.end_ms or LONG_MS) - clip.start_ms))
         for clip in clips:
             began = time.perf_counter()
             row = scorer.score(clip).row

@@ -19,7 +19,7 @@ from curation import landmarks
 from curation.config import CurationConfig
 from curation.contracts import Clip, IndexReport, Source
 from curation.discovery import parts
-from curation.job.clip_scorer import make_scorers, part_digests, scorer_columns
+from curation.job.clip_scorer import make_scorers, part_digests, scorer_columns, unmeasurable
 from curation.job.executors import choose, run_inprocess, run_ray
 from curation.job.ledger import Ledger, shard_count
 from curation.job.progress import Progress
@@ -44,6 +44,7 @@ class RunResult:
     fresh: Tally
     elapsed_s: float
     index: IndexReport
+    barred: str
 
 
 def make_source(name: str, root: str, config: CurationConfig) -> Source:
@@ -76,7 +77,8 @@ def run(
     """
     manifests.preset(config.preset)
     wanted_parts = part_digests(config, landmarks.make_backend(config.landmarks, config.landmark_settings).name)
-    for notice in filter(None, (scorer.notice for scorer in make_scorers(config))):
+    barred = unmeasurable(config)
+    for notice in filter(None, (*(scorer.notice for scorer in make_scorers(config)), barred)):
         say(notice)
     ledger = Ledger(out_dir)
     ledger.open()
@@ -117,7 +119,7 @@ def run(
         else:
             say(f"all {len(chosen)} clips are committed already; nothing to score")
         table = merge(ledger, config, spec.run_config)
-    return RunResult(ledger.manifest_file, table, progress.total, progress.elapsed_s, index)
+    return RunResult(ledger.manifest_file, table, progress.total, progress.elapsed_s, index, barred)
 
 
 def preview(source: Source, limit: int | None) -> list[Clip]:
@@ -130,7 +132,7 @@ def merge(ledger: Ledger, config: CurationConfig, run_config: dict[str, Any]) ->
     with ThreadPoolExecutor(8) as pool:
         tables = list(pool.map(manifests.read_table, ledger.shard_files()))
     table = pa.concat_tables(tables, promote_options="permissive")
-    judged = manifests.apply(to_frame(table), preset=config.preset)
+    judged = manifests.apply(to_frame(table), preset=config.preset, warn=False)
     manifests.write(judged, ledger.manifest_file, run_config, scorer_columns(make_scorers(config)))
     return manifests.read_table(ledger.manifest_file)
 

@@ -27,13 +27,13 @@ from curation.job.lock import hold
 from curation.job.progress import Progress
 from curation.job.worker import Tally
 from curation.people.clip import render_clip, sha256
-from curation.people.settings import SETTING_NAMES, PeopleSettings, Take
+from curation.people.settings import SETTING_NAMES, SETTINGS_FILE, PeopleSettings, Take
 from curation.people.truth import made_with
 from manifests import UserError
 from manifests.atomic import put
 
 LICENCE = "CC0-1.0 (MakeHuman shape data), rendered by this project"
-SETTINGS_FILE, INDEX_FILE = "people.json", "clips.csv"
+INDEX_FILE = "clips.csv"
 RAY_FROM_CLIPS = 24  # starting Ray costs as long as rendering a few clips
 _WHEELS = ("av", "numpy", "numba", "opencv-python-headless", "scikit-image")
 _VOICE_CODE = ("encode", "mouth", "phonemes", "voice")

@@ -82,4 +82,5 @@ class Take:
         return f"p{self.person_seed:06d}-{self.clip:02d}"
 
 
+SETTINGS_FILE = "people.json"
 SETTING_NAMES = tuple(field.name for field in fields(PeopleSettings))

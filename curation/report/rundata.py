@@ -69,7 +69,7 @@ def read_run(run_dir: Path, preset: str | None, columns: Iterable[str]) -> RunDa
     wanted = dict.fromkeys([*TEXT_COLUMNS, *STAMP_COLUMNS, *columns, *(rule.column for rule in chosen.rules)])
     frame = to_frame(table.select([name for name in wanted if name in table.column_names]))
     empty = tuple(name for name in table.column_names if len(table) and table[name].null_count == len(table))
-    return RunData(run_dir, manifests.apply(frame, chosen), chosen, run, empty, not (run_dir / MANIFEST_FILE).exists())
+    return RunData(run_dir, manifests.apply(frame, chosen, warn=False), chosen, run, empty, not (run_dir / MANIFEST_FILE).exists())
 
 
 def _saved_run(run_dir: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def render_samples(
     """Render the sample clips into `out_dir`, unless they lie there whole.
 
     Writes one mp4 a clip (two of them broken on purpose), `truth.csv`, `truth/*.safetensors` and a stamp with every file's SHA-256. Files
-    come in by rename, the stamp last; other files in the directory are left alone.
+    come in by rename, the stamp last. A directory with other files and no stamp is somebody's own, and refused.
 
     Args:
         seed: draws timing, movement and noise.
@@ -45,13 +45,14 @@ def render_samples(
 
     Returns: the rows of `truth.csv`, in its order.
 
-    Raises UserError if the directory cannot be written or the portrait is not installed.
+    Raises UserError if the directory is somebody's own or cannot be written, or the portrait is not installed.
     """
     out_dir = Path(out_dir)
     known = rendered(out_dir, seed=seed, only=only)
     if known is not None:
         return known
     say = progress or (lambda line: None)
+    _refuse_foreign(out_dir)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(out_dir)
@@ -110,6 +111,17 @@ def _move_in(work: Path, out_dir: Path, seed: int) -> None:
     stamp = work / STAMP_FILE
     stamp.write_text(json.dumps({"maker": _maker(seed), "files": files}, indent=1) + "\n", "utf-8")
     stamp.replace(out_dir / STAMP_FILE)
+
+
+def _refuse_foreign(out_dir: Path) -> None:
+    """What a rendering that was killed left behind is ours too."""
+    if not out_dir.is_dir() or (out_dir / STAMP_FILE).exists():
+        return
+    ours = {TRUTH_FILE, "truth", *(f"{name}.mp4" for name in (*(plan.name for plan in CLIPS), *BROKEN))}
+    foreign = sorted(path.name for path in out_dir.iterdir() if path.name not in ours and not path.name.startswith("."))
+    if foreign:
+        held = f"{out_dir} holds other files ({foreign[0]})"
+        raise UserError(f"{held}: the sample clips are rendered into a folder of their own; to score those files: --source folder")
 
 
 def _clear_abandoned(out_dir: Path) -> None:

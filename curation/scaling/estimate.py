@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.scaling.simulation import Fleet, clip_lengths_s, shards_of, simulate
+from curation.wording import duration, number
 
 RESOLUTIONS = ((360, "up to 360p"), (720, "up to 720p"), (1080, "up to 1080p"), (10**6, "above 1080p"))
 
@@ -87,7 +88,7 @@ def with_assumed_gpu(speed: Speed, sample_hz: float = 25.0) -> Speed:
     return replace(speed, landmarks=0.0, gpu=gpu, is_assumed=True)
 
 
-def estimate(speed: Speed, scale: Scale) -> dict[str, float | str]:
+def estimate(speed: Speed, scale: Scale) -> dict[str, Any]:
     """Core-hours, GPU-hours, wall hours, price and the bottleneck if all the video had this resolution.
 
     The wall time is that of the busier resource over the efficiency that the simulation gives for so many workers.
@@ -121,17 +122,32 @@ def fleet_efficiency(work_h: float, workers: int) -> float:
     return simulate(shards_s.tolist(), Fleet(workers, 10.0, 0.02, 3.0, 24 * 3600.0, 60.0)).useful
 
 
+def counted(n: int, what: str) -> str:
+    """`1 core`, `2 cores`."""
+    return f"{n} {what}{'s' if n != 1 else ''}"
+
+
+def hours_text(hours: float) -> str:
+    """`4,670.0 h`, below an hour in minutes and seconds."""
+    return f"{hours:,.1f} h" if hours >= 1 else duration(hours * 3600)
+
+
+def worked(hours: float, what: str) -> str:
+    """`12.5 core-hours`, below one in minutes, with two digits however few they are."""
+    return f"{hours:,.1f} {what}-hours" if hours >= 1 else f"{number(hours * 60, 2)} {what}-minutes"
+
+
 def estimate_lines(speeds: Sequence[Speed], scale: Scale) -> list[str]:
     """A table for the terminal; says of each speed whether it was measured or assumed."""
-    where = f"{scale.cores} cores" + (f", {scale.gpus} GPUs" if scale.gpus else "")
-    lines = [f"for {scale.hours:,.1f} h of video on {where}, if all of it were"]
+    where = counted(scale.cores, "core") + (f", {counted(scale.gpus, 'GPU')}" if scale.gpus else "")
+    lines = [f"for {hours_text(scale.hours)} of video on {where}, if all of it were"]
     for speed in speeds:
         chosen = with_assumed_gpu(speed) if scale.assume_gpu else speed
         cost = estimate(chosen, scale)
         price = f", price {cost['price']:,.0f}" if scale.core_price or scale.gpu_price else ""
-        gpu = f"{cost['gpu_h']:,.1f} GPU-hours{' (assumed)' if chosen.is_assumed else ''}, " if chosen.gpu else ""
+        gpu = f"{worked(cost['gpu_h'], 'GPU')}{' (assumed)' if chosen.is_assumed else ''}, " if chosen.gpu else ""
         lines.append(
-            f"  {speed.resolution:12} {cost['core_h']:,.1f} core-hours, {gpu}{cost['wall_h']:,.1f} h of wall time"
+            f"  {speed.resolution:12} {worked(cost['core_h'], 'core')}, {gpu}{hours_text(cost['wall_h'])} of wall time"
             f" at {cost['efficiency']:.0%} efficiency, bottleneck {cost['bottleneck']}{price}"
         )
         if chosen.gpu and not scale.gpus:
