@@ -7,11 +7,13 @@ of its own). Clips are drawn.
 
 `--bias` measures no time: it prints what small samples do to a Fréchet distance, how often intervals cover the truth, and how many
 identities a claim needs. Simulated features are Gaussian, with falling spectra as networks' features have them; the true distance is 0.
+`--coverage` does the same for intervals of metrics that are bounded and skewed, at 6 to 40 identities.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -205,6 +207,51 @@ def bias(repeats: int) -> None:
     print("  ".join(f"{d:g}: {identities_needed(d, 1.0)}" for d in (1.0, 0.8, 0.5, 0.3, 0.2, 0.1)))
 
 
+METRIC_KINDS: dict[str, tuple[tuple[float, float], float | None]] = {  # bounds; the true mean, None is simulated
+    "normal": ((-math.inf, math.inf), 0.0),
+    "error, exponential": ((0.0, math.inf), 1.0),
+    "error, log-normal": ((0.0, math.inf), math.exp(0.17)),
+    "share, Beta(9, 1)": ((0.0, 1.0), 0.9),
+    "share, Beta(0.5, 0.5)": ((0.0, 1.0), 0.5),
+    "correlation, about 0.78": ((-1.0, 1.0), None),
+    "correlation, about 0.94": ((-1.0, 1.0), None),
+}
+
+
+def coverage(n_runs: int) -> None:
+    """Prints how often 95 % intervals hold the true mean of metrics of several kinds; 1 to 5 clips an identity."""
+    error = 100 * (0.95 * 0.05 / n_runs) ** 0.5
+    print(f"95 % intervals, {n_runs} runs each: how often they hold the true mean (standard error {error:.1f} points)")
+    counts = (6, 10, 20, 40)
+    print(f"{'metric':24}" + "".join(f"{n:>7}" for n in counts))
+    for kind, (bounds, known) in METRIC_KINDS.items():
+        truth = float(_of_kind(np.random.default_rng(9), 400_000, kind)[0].mean()) if known is None else known
+        held = []
+        for n in counts:
+            rng = np.random.default_rng(n)
+            intervals = [mean_interval(*_of_kind(rng, n, kind), bounds=bounds, resamples=400, seed=run) for run in range(n_runs)]
+            held.append(100 * np.mean([one.low <= truth <= one.high for one in intervals]))
+        print(f"{kind:24}" + "".join(f"{share:6.1f}%" for share in held), flush=True)
+
+
+def _of_kind(rng: np.random.Generator, n_identities: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores that differ between identities and between the clips of one, and whose they are."""
+    if kind == "normal":
+        return _scores(rng, n_identities)
+    who = np.repeat(np.arange(n_identities), rng.integers(1, 6, n_identities))
+    noise = 0.3 * rng.standard_normal(len(who))
+    if kind == "error, exponential":
+        return rng.exponential(1, n_identities)[who] * rng.gamma(4, 0.25, len(who)), who
+    if kind == "error, log-normal":
+        return np.exp(0.5 * rng.standard_normal(n_identities)[who] + noise), who
+    if kind.startswith("share"):
+        shape = (9, 1) if "9" in kind else (0.5, 0.5)
+        share = rng.beta(*shape, n_identities)[who]
+        return rng.beta(20 * share + 1e-9, 20 * (1 - share) + 1e-9), who
+    middle, spread = (1.2, 0.5) if "0.78" in kind else (2.0, 0.6)
+    return np.tanh(middle + spread * rng.standard_normal(n_identities)[who] + noise), who
+
+
 def _claims_a_difference(rng: np.random.Generator, n_identities: int, seed: int) -> bool:
     """Whether the test finds one at the 5 % level between two copies of one method."""
     values, who = _scores(rng, n_identities)
@@ -224,9 +271,13 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=75)
     parser.add_argument("--size", type=int, default=512, help="px")
     parser.add_argument("--bias", action="store_true", help="print the simulated tables instead")
+    parser.add_argument("--coverage", action="store_true", help="print how often intervals of bounded and skewed metrics hold the truth")
+    parser.add_argument("--runs", type=int, default=1000, help="of --coverage")
     parser.add_argument("--repeats", type=int, default=3, help="of the simulated bias")
     arguments = parser.parse_args()
-    if arguments.bias:
+    if arguments.coverage:
+        coverage(arguments.runs)
+    elif arguments.bias:
         bias(arguments.repeats)
     else:
         speed(arguments.clips, arguments.methods, arguments.frames, arguments.size)

@@ -180,6 +180,15 @@ class Canonicaliser:
         cut = clip.first(min(len(clip), len(real)))
         return replace(cut, record={**cut.record, "frames_off": frames_off})
 
+    def sought_anew(self, clip: CanonicalClip) -> CanonicalClip:
+        """The clip with the faces that are found on its canonical frames, as those of an answer are found in its file."""
+        size_px, n_frames = clip.frames.shape[1], len(clip)
+        info = MediaInfo(size_px, size_px, CANONICAL_HZ, n_frames, 1000 * n_frames / CANONICAL_HZ, "canonical", False, None)
+        tracker = self.backend.track(Clip("evaluation", "canonical", "canonical", ""), info)
+        for index, rgb in enumerate(clip.frames):
+            tracker.on_frame(Frame(index, 1000 * index / CANONICAL_HZ, rgb))
+        return replace(clip, faces=tracker.finish())
+
     def _read(self, path: Path, choose: Callable[[MediaInfo, Callable[[], Faces]], tuple[np.ndarray, str]]) -> CanonicalClip:
         """Decodes once where the crop is known from the picture's size alone, twice where it needs the faces."""
         try:

@@ -3,7 +3,7 @@
 | row | what it shows |
 |---|---|
 | ground truth | the real clip: the best that a metric can say, and Sync-C of reality |
-| re-encoded real | H.264 at CRF 23: what compression alone does to a metric |
+| re-encoded real | H.264 at CRF 23, landmarks sought anew: what compression alone does: the noise floor of every answer |
 | static frame | the first frame, held: which metrics reward stillness |
 | shuffled audio | the real clip against another pair's sound: the floor of lip sync |
 """
@@ -22,6 +22,8 @@ from inference.evaluation.canonical import CANONICAL_HZ, CanonicalClip
 from inference.evaluation.metrics.base import Judged
 
 GROUND_TRUTH, RE_ENCODED, STATIC, SHUFFLED = "ground truth", "re-encoded real", "static frame", "shuffled audio"
+SOUGHT_ANEW = frozenset({RE_ENCODED})  # controls with pictures of their own, on which the judge looks for landmarks as on an answer's
+VERSION = 2  # raise it when a control's numbers change: its cached rows are made anew
 _CRF = "23"  # libx264's own default
 
 

@@ -78,7 +78,8 @@ def frechet_interval(
 ) -> tuple[float, float]:
     """Basic bootstrap interval over identities, (2d − q_high, 2d − q_low): it moves against the bias that resampling adds. Never below 0.
 
-    NaN, NaN with fewer than two identities. It covers which people were drawn, not the bias of a small N: see `extrapolated`.
+    NaN, NaN with fewer than two identities; tables show none below six. It covers which people were drawn, not the bias of a small N: see
+    `extrapolated`.
     """
     deviations = resampled_deviations(ours, real, identities, resamples=resamples, seed=seed)
     low, high = basic_interval(frechet_distance(ours, real), deviations, confidence)

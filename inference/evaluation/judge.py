@@ -13,7 +13,8 @@ import numpy as np
 
 from curation.landmarks import make_backend
 from inference.evaluation.canonical import LONGEST_MS, SIZE_PX, AnswerError, CanonicalClip, Canonicaliser
-from inference.evaluation.controls import CONTROLS
+from inference.evaluation.controls import CONTROLS, SOUGHT_ANEW
+from inference.evaluation.controls import VERSION as CONTROLS_VERSION
 from inference.evaluation.feature_store import FeatureStore, content_digest, key_of
 from inference.evaluation.metrics.base import ClipMetric, FeatureMetric, Judged
 from inference.evaluation.metrics.registry import Metrics
@@ -134,6 +135,8 @@ class Judge:
         if task.answer is None:
             other = self._canonicaliser.real(task.other_target) if task.other_target else target
             pair = CONTROLS[task.method](target, other)
+            if task.method in SOUGHT_ANEW:
+                pair = replace(pair, answer=self._canonicaliser.sought_anew(pair.answer))
         elif not task.answer:
             raise AnswerError("missing_file", f"the method has no video {task.pair.pair_id}.mp4")
         else:
@@ -190,7 +193,7 @@ class Judge:
     def _answer_digest(self, task: Task) -> str:
         if task.answer is None:
             other = self._digest(task.other_target) if task.other_target else ""
-            return f"{task.method} {self._digest(task.target)} {other}"
+            return f"{task.method} {CONTROLS_VERSION} {self._digest(task.target)} {other}"
         return self._digest(task.answer)
 
     def _digest(self, path: str) -> str:

@@ -183,7 +183,7 @@ def _curves(table: Table) -> str:
     head = ["method", "knob", "measured", "clips", "at each setting [95 %]"]
     lines = [_row(head), _row(["---"] * len(head))]
     for curve in table.curves:
-        points = "; ".join(f"{p.value:g}: {_bounded(p.mean, p.low, p.high)}" for p in curve.points)
+        points = "; ".join(f"{p.value:g}: {bounded(p.mean, p.low, p.high)}" for p in curve.points)
         lines.append(_row([curve.method, curve.parameter, curve.column, str(curve.n_clips), points]))
     return "\n".join(lines)
 
@@ -193,7 +193,7 @@ def _comparisons(table: Table) -> str:
     lines = [_row(head), _row(["---"] * len(head))]
     for one in table.comparisons:
         p, corrected = ("" if math.isnan(value) else f"{value:.3g}" for value in (one.p, one.p_corrected))
-        bounds = _bounded(one.difference, one.low, one.high)
+        bounds = bounded(one.difference, one.low, one.high)
         lines.append(_row([f"{one.first} − {one.second}", one.metric, bounds, p, corrected, str(one.needed or "")]))
     return "\n".join(lines)
 
@@ -203,10 +203,11 @@ def shown(cell: Cell, n_pairs: int | None = None) -> str:
     if math.isnan(cell.mean):
         return ""
     fewer = f", {cell.n} clips" if n_pairs is not None and cell.n < n_pairs else ""
-    return _bounded(cell.mean, cell.low, cell.high) + (f" ({cell.rank})" if cell.rank else "") + fewer
+    return bounded(cell.mean, cell.low, cell.high) + (f" ({cell.rank})" if cell.rank else "") + fewer
 
 
-def _bounded(mean: float, low: float, high: float) -> str:
+def bounded(mean: float, low: float, high: float) -> str:
+    """A mean with its interval in brackets, where it has one."""
     return number(mean) + ("" if math.isnan(low) else f" [{number(low)}, {number(high)}]")
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from curation.report.templates import page_template
 from inference.evaluation.charts import curve_chart, interval_chart
-from inference.evaluation.outputs import column_groups, column_notes, number, shown
+from inference.evaluation.outputs import bounded, column_groups, column_notes, number, shown
 from inference.evaluation.sweep import Curve
 from inference.evaluation.table import Table
 from manifests.atomic import atomic_path
@@ -48,6 +48,7 @@ def write_report(out: str | Path, table: Table, rows: Sequence[dict[str, Any]]) 
         "failures": [row for row in rows if row["status"] == "failed"],
         "sweeps": _sweeps(table),
         "number": number,
+        "bounded": bounded,
         "p_value": lambda value: "" if math.isnan(value) else f"{value:.3g}",
     }
     html = page_template(Path(__file__).parent, "evaluation.html.jinja").render(context)

@@ -13,8 +13,13 @@ from statistics import NormalDist
 
 import numpy as np
 
+from inference.evaluation.scale import Scale
+
 RESAMPLES = 10_000
+LEVEL = 0.05
+FEWEST_IDENTITIES = 6  # of an interval and of a claim: with fewer the sign-flip test cannot go below LEVEL (2 / 2**5 > 0.05)
 EXACT_UP_TO_CLUSTERS = 13  # 2**13 = 8192 sign patterns are counted out, more are sampled
+_HELD = (0.95, 1.4)  # a bootstrap's quantile over Student's; by `benchmarks.evaluation --bias`, at 6 to 40 identities
 _CHUNK = 2_000  # resamples at a time: bounds the memory at many identities
 
 
@@ -24,7 +29,7 @@ class Interval:
 
     Attributes:
         mean: over all clips, each counted once; NaN without clips.
-        low, high: bounds; NaN where fewer than two identities leave nothing to resample.
+        low, high: bounds, within the metric's range; NaN with fewer than `FEWEST_IDENTITIES`.
         n_clips, n_identities: what it rests on.
         confidence: nominal coverage, 0..1.
     """
@@ -50,37 +55,43 @@ class _Clusters:
     def mean(self) -> float:
         return float(self.sums.sum() / self.sizes.sum())
 
+    @property
+    def effective(self) -> float:
+        """How many identities with equally many clips say as much (Kish)."""
+        return float(self.sizes.sum() ** 2 / (self.sizes**2).sum())
+
 
 def mean_interval(
     values: Sequence[float] | np.ndarray,
     identities: Sequence[Hashable],
     *,
+    bounds: tuple[float, float] | None = None,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
     """Mean over clips and its interval by the studentised cluster bootstrap: whole identities are drawn with replacement.
 
-    Studentised, since the percentile interval is too narrow at the 20 to 40 identities of HDTF's test split. The standard error of each
-    resample is the linearised one of a ratio (sum of values / number of clips), so identities may have different numbers of clips.
+    The mean is studentised on the scale of the metric's range (`Scale`), by the jackknife over identities, so that no bound leaves the
+    range and skewed metrics are covered as often as others. The bootstrap's quantiles go wild with few identities: they are held between
+    0.95 and 1.4 times Student's, with as many degrees of freedom as there would be identities with equally many clips (Kish) less one.
 
     Args:
         values: (N,) one score a clip; NaN is left out (count failures apart, see `coverage` in the table).
         identities: (N,) equal = same person.
+        bounds: what the metric can be at all, in its unit; either may be infinite. None: not known; values of one sign are taken to be
+            bounded by 0, others not at all.
     """
     clusters = _clusters(values, identities)
     n_clips, n_identities = int(clusters.sizes.sum()), len(clusters.sizes)
     if n_clips == 0:
         return Interval(math.nan, math.nan, math.nan, 0, 0, confidence)
     mean = clusters.mean
-    if n_identities < 2:
+    if n_identities < FEWEST_IDENTITIES:
         return Interval(mean, math.nan, math.nan, n_clips, n_identities, confidence)
-    error = _standard_error(np.ones((1, n_identities)), clusters)[0]
-    if error == 0:
-        return Interval(mean, mean, mean, n_clips, n_identities, confidence)
-    t = _bootstrap_t(clusters, resamples, np.random.default_rng(seed))
-    low, high = np.quantile(t, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(mean, float(mean - high * error), float(mean - low * error), n_clips, n_identities, confidence)
+    scale = _scale_by_sign(np.asarray(values, dtype=float)) if bounds is None else Scale(*bounds)
+    low, high = _bounds(clusters, scale, confidence, resamples, np.random.default_rng(seed))
+    return Interval(mean, low, high, n_clips, n_identities, confidence)
 
 
 def paired_interval(
@@ -88,13 +99,16 @@ def paired_interval(
     theirs: Sequence[float] | np.ndarray,
     identities: Sequence[Hashable],
     *,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """`mean_interval` of the clip-wise differences ours − theirs; clips that one of both lacks (NaN) are left out."""
+    """`mean_interval` of the clip-wise differences ours − theirs of a metric within `bounds`; clips that one of both lacks (NaN) are left
+    out."""
     difference = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
-    return mean_interval(difference, identities, confidence=confidence, resamples=resamples, seed=seed)
+    scale = Scale(*bounds).of_differences
+    return mean_interval(difference, identities, bounds=(scale.low, scale.high), confidence=confidence, resamples=resamples, seed=seed)
 
 
 def sign_flip_p(
@@ -138,17 +152,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def identities_needed(difference: float, identity_sd: float, *, level: float = 0.05, power: float = 0.8) -> int:
-    """Identities that a paired comparison needs to find `difference` with the given power (normal approximation).
+def identities_needed(difference: float, identity_sd: float, *, level: float = LEVEL, power: float = 0.8) -> int:
+    """Identities that the sign-flip test needs to find `difference` with the given power; never fewer than could reach the level at all.
+
+    Guenther's sample size of the paired t test (American Statistician 35, 1981), which the sign-flip test follows; at the smallest number
+    of identities that can reach the level, where all of them must agree, the chance that they do.
 
     Args:
         difference: of the two methods' means, in the metric's unit.
-        identity_sd: standard deviation over identities of the mean paired difference; see `identity_sd`.
+        identity_sd: standard deviation over identities of the mean paired difference, in the same unit; see `identity_sd`.
+        level: of the test, 0..1, without a correction for the number of comparisons.
+        power: chance to find the difference, 0..1.
     """
     if difference == 0:
         raise ValueError("difference is 0: no number of identities can show it")
-    z = NormalDist().inv_cdf(1 - level / 2) + NormalDist().inv_cdf(power)
-    return max(2, math.ceil((z * identity_sd / difference) ** 2))
+    normal = NormalDist()
+    fewest = math.ceil(1 - math.log2(level))  # 2 of 2**n sign patterns are as extreme as "all agree"
+    if identity_sd == 0:
+        return fewest
+    z, effect = normal.inv_cdf(1 - level / 2), abs(difference) / identity_sd
+    needed = math.ceil(((z + normal.inv_cdf(power)) / effect) ** 2 + z**2 / 2)
+    if needed > fewest:
+        return needed
+    return fewest if normal.cdf(effect) ** fewest >= power else fewest + 1
 
 
 def identity_sd(ours: Sequence[float] | np.ndarray, theirs: Sequence[float] | np.ndarray, identities: Sequence[Hashable]) -> float:
@@ -168,6 +194,44 @@ def _clusters(values: Sequence[float] | np.ndarray, identities: Sequence[Hashabl
     return _Clusters(np.bincount(index, weights=array[here], minlength=len(numbers)), sizes)
 
 
+def _scale_by_sign(values: np.ndarray) -> Scale:
+    here = values[np.isfinite(values)]
+    return Scale(low=0.0) if (here > 0).all() else Scale(high=0.0) if (here < 0).all() else Scale()
+
+
+def _bounds(clusters: _Clusters, scale: Scale, confidence: float, resamples: int, rng: np.random.Generator) -> tuple[float, float]:
+    mean = np.array([clusters.mean])
+    error = _standard_error(np.ones((1, len(clusters.sums))), clusters)
+    if error[0] == 0 or not scale.low < mean[0] < scale.high:  # no spread, or all values at a bound (rounding may put them beyond)
+        return float(mean[0]), float(mean[0])
+    centre, half = float(scale.to(mean)[0]), _scaled_error(clusters, scale)
+    low, high = np.quantile(_bootstrap_t(clusters, scale, resamples, rng), [(1 - confidence) / 2, (1 + confidence) / 2])
+    student = _student_quantile((1 + confidence) / 2, clusters.effective - 1)
+    below, above = (float(np.clip(side, _HELD[0] * student, _HELD[1] * student)) for side in (high, -low))
+    return scale.back(centre - below * half), scale.back(centre + above * half)
+
+
+def _scaled_error(clusters: _Clusters, scale: Scale) -> float:
+    """The jackknife's standard error of the mean on a scale; never more than twice that of its linearisation, which it leaves behind where
+    a single identity keeps the mean from a bound."""
+    n = len(clusters.sums)
+    without = (clusters.sums.sum() - clusters.sums) / (clusters.sizes.sum() - clusters.sizes)
+    linear = math.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()) * float(scale.slope(np.array([clusters.mean]))[0])
+    inside = bool(((without > scale.low) & (without < scale.high)).all())
+    scaled = scale.to(without) if inside else np.full(n, math.inf)
+    own = math.sqrt((n - 1) / n * ((scaled - scaled.mean()) ** 2).sum()) if inside else math.inf
+    return min(own, 2 * linear)
+
+
+def _student_quantile(probability: float, degrees: float) -> float:
+    """Of Student's t, by integrating cos(θ)^(ν − 1) with t = √ν tan θ; to four figures from 2 degrees of freedom on."""
+    degrees = max(2.0, degrees)
+    theta = np.linspace(-math.pi / 2, math.pi / 2, 4_001)
+    density = np.cos(theta) ** (degrees - 1)
+    share = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    return float(math.sqrt(degrees) * math.tan(np.interp(probability, share / share[-1], theta)))
+
+
 def _standard_error(draws: np.ndarray, clusters: _Clusters) -> np.ndarray:
     """(R,) linearised standard error of the ratio for each row of `draws` (R, K), how often an identity was drawn."""
     n = draws.sum(axis=1)
@@ -177,15 +241,16 @@ def _standard_error(draws: np.ndarray, clusters: _Clusters) -> np.ndarray:
     return np.sqrt(np.maximum(squares, 0) * n / (n - 1)) / total
 
 
-def _bootstrap_t(clusters: _Clusters, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """(R,) studentised deviations of the resampled means; resamples without spread (one identity only) are left out."""
+def _bootstrap_t(clusters: _Clusters, scale: Scale, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """(R,) studentised deviations of the resampled means on a scale; resamples without spread (one identity only) are left out."""
     n, found = len(clusters.sums), []
+    centre = scale.to(np.array([clusters.mean]))[0]
     for count in _chunks(resamples):
         draws = rng.multinomial(n, np.full(n, 1 / n), size=count).astype(float)
         means = (draws @ clusters.sums) / (draws @ clusters.sizes)
         errors = _standard_error(draws, clusters)
-        spread = errors > 1e-9 * np.abs(clusters.sums).max() / clusters.sizes.max()
-        found.append((means[spread] - clusters.mean) / errors[spread])
+        spread = (errors > 1e-9 * np.abs(clusters.sums).max() / clusters.sizes.max()) & (means > scale.low) & (means < scale.high)
+        found.append((scale.to(means[spread]) - centre) / (errors[spread] * scale.slope(means[spread])))
     return np.concatenate(found)
 
 

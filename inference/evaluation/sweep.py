@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.evaluation.measured import NEUTRAL, SET, asked
+from inference.evaluation.metrics.registry import metric_columns
 from inference.evaluation.statistics import RESAMPLES, mean_interval
 
 # Which columns a knob is to move, and csim, which it is to leave alone.
@@ -19,7 +20,7 @@ WATCHED = {
 
 @dataclass(frozen=True)
 class Point:
-    """Mean over clips at one setting, with its interval over identities."""
+    """Mean over clips at one setting, with its interval over identities (NaN where they are too few)."""
 
     value: float
     mean: float
@@ -69,9 +70,11 @@ def _curve(by_value: dict[float, dict[str, Any]], column: str, resamples: int, s
     if len(having) < 2:
         return None
     clips = sorted(set.intersection(*having.values()))
+    bounds = next(one.bounds for one in metric_columns() if one.name == column)
     points = []
     for value in sorted(having):
         rows = [by_value[value][target] for target in clips]
-        found = mean_interval([row[column] for row in rows], [row["identity"] for row in rows], resamples=resamples, seed=seed)
+        values, who = [row[column] for row in rows], [row["identity"] for row in rows]
+        found = mean_interval(values, who, bounds=bounds, resamples=resamples, seed=seed)
         points.append(Point(value, found.mean, found.low, found.high))
     return (tuple(points), len(clips)) if not math.isnan(points[0].mean) else None

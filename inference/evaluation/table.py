@@ -20,13 +20,24 @@ from inference.evaluation.frechet import basic_interval, extrapolated, frechet_d
 from inference.evaluation.measured import Measured, read_rows
 from inference.evaluation.methods import Method
 from inference.evaluation.metrics.base import MetricColumn
-from inference.evaluation.statistics import RESAMPLES, holm, identities_needed, identity_sd, mean_interval, paired_interval, sign_flip_p
+from inference.evaluation.statistics import (
+    FEWEST_IDENTITIES,
+    RESAMPLES,
+    holm,
+    identities_needed,
+    identity_sd,
+    mean_interval,
+    paired_interval,
+    sign_flip_p,
+)
 from inference.evaluation.sweep import Curve, curves_of
 
 __all__ = ["Cell", "Comparison", "Table", "make_table", "read_rows", "to_json"]
 
 FRECHET_RESAMPLES = 100
 LOW_COVERAGE = 0.8
+OFFSET_COLUMNS = ("av_offset_frames", "lipsync_offset_frames")
+NOTICED_FRAMES = 1.5  # of 40 ms: an offset beyond is said, because Sync-C and Sync-D are read at the best shift and do not see it
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ def make_table(out: str | Path, *, resamples: int = RESAMPLES, frechet_resamples
                 cells[name][column.name], deviations[name, column.name] = _distance(measured, name, column.name, frechet_resamples, seed)
             else:
                 who = measured.identities(measured.pairs_behind(column.name))
-                found = mean_interval(measured.values(name, column.name), who, resamples=resamples, seed=seed)
+                found = mean_interval(measured.values(name, column.name), who, bounds=column.bounds, resamples=resamples, seed=seed)
                 cells[name][column.name] = Cell(found.mean, found.low, found.high, n=found.n_clips)
     cells = _ranked(cells, measured.columns, measured.methods)
     n_identities = len(set(measured.identities(measured.common)))
@@ -137,7 +148,7 @@ def make_table(out: str | Path, *, resamples: int = RESAMPLES, frechet_resamples
         run["unavailable"],
         methods,
         curves_of(measured.all_rows, measured.methods, resamples=resamples, seed=seed),
-        _warnings(measured, methods, n_identities),
+        _warnings(measured, methods, cells, n_identities),
         sorted(measured.distances),
     )
 
@@ -148,7 +159,9 @@ def _distance(measured: Measured, name: str, column: str, resamples: int, seed: 
     if features is None or len(features.ours) < 2:
         return Cell(math.nan, n=0 if features is None else len(features.ours)), np.zeros(0)
     distance = frechet_distance(features.ours, features.real)
-    deviations = resampled_deviations(features.ours, features.real, features.owners, resamples=resamples, seed=seed)
+    deviations = np.zeros(0)
+    if len(set(features.owners)) >= FEWEST_IDENTITIES:
+        deviations = resampled_deviations(features.ours, features.real, features.owners, resamples=resamples, seed=seed)
     low, high = (bound if math.isnan(bound) else max(0.0, bound) for bound in basic_interval(distance, deviations))
     limit = extrapolated(features.ours, features.real, features.owners, seed=seed).at_infinity
     return Cell(distance, low, high, n=len(features.ours), at_infinity=limit), deviations
@@ -179,8 +192,8 @@ def _comparisons(
                 continue
             if name in measured.distances:
                 spread = deviations[first, name], deviations[second, name]
-                if len(spread[0]) and len(spread[0]) == len(spread[1]):
-                    difference = cells[first][name].mean - cells[second][name].mean
+                difference = cells[first][name].mean - cells[second][name].mean
+                if math.isfinite(difference) and len(spread[0]) == len(spread[1]):
                     found.append(Comparison(first, second, name, difference, *basic_interval(difference, spread[0] - spread[1])))
                 continue
             ours, theirs, who = (
@@ -190,7 +203,7 @@ def _comparisons(
             )
             if not np.isfinite(ours - theirs).any():
                 continue
-            interval = paired_interval(ours, theirs, who, resamples=resamples, seed=seed)
+            interval = paired_interval(ours, theirs, who, bounds=column.bounds, resamples=resamples, seed=seed)
             p = sign_flip_p(ours, theirs, who, resamples=resamples, seed=seed)
             sd = identity_sd(ours, theirs, who)
             needed = identities_needed(interval.mean, sd) if interval.mean and sd > 0 else None
@@ -199,7 +212,7 @@ def _comparisons(
     return [replace(one, p_corrected=p) for one, p in zip(found, corrected, strict=True)]
 
 
-def _warnings(measured: Measured, methods: dict[str, Method], n_identities: int) -> list[str]:
+def _warnings(measured: Measured, methods: dict[str, Method], cells: dict[str, dict[str, Cell]], n_identities: int) -> list[str]:
     said = []
     signals: dict[str, list[str]] = {}
     for name, method in methods.items():
@@ -219,7 +232,15 @@ def _warnings(measured: Measured, methods: dict[str, Method], n_identities: int)
             said.append(f"{name} answered {measured.coverage(name):.0%} of the pairs, and every figure rests on pairs that all answered.")
     if len(measured.run.get("protocols", [])) > 1:
         said.append(f"The pairs are of several protocols ({', '.join(measured.run['protocols'])}); their figures mix.")
-    if n_identities < 20:
+    for name in measured.methods:
+        for column in OFFSET_COLUMNS:
+            offset = cells[name][column].mean if column in cells[name] else math.nan
+            if abs(offset) > NOTICED_FRAMES:
+                late = "lips late" if offset > 0 else "lips early"
+                said.append(f"{name} is out of sync by {abs(offset):.1f} frames ({late}; {column}): Sync-C and Sync-D do not see that.")
+    if n_identities < FEWEST_IDENTITIES:
+        said.append(f"Fewer than {FEWEST_IDENTITIES} identities ({n_identities}): no intervals, and no difference can be significant.")
+    elif n_identities < 20:
         said.append(f"Fewer than 20 identities ({n_identities}): intervals are rough, and no claim about people in general rests on them.")
     return said
 

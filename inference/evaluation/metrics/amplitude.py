@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curation.landmarks.sixty_eight import RIGID, eye_centres, interocular
-from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn
+from inference.evaluation.metrics.base import AT_LEAST_0, ClipMetric, Judged, MetricColumn
 from inference.evaluation.metrics.face import mouth_opening
 
 _SOURCE = "this project; MegActor-Σ Eq. 3 and 4"
@@ -16,10 +16,12 @@ class Amplitude(ClipMetric):
 
     name = "amplitude"
     columns = (
-        MetricColumn("head_shift_range", "as real", "eye distances", "standard deviation of the rigid points' centre", _SOURCE),
-        MetricColumn("head_roll_range_deg", "as real", "deg", "standard deviation of the line through the eyes", _SOURCE),
-        MetricColumn("head_zoom_range", "as real", "", "standard deviation of the logarithm of the rigid points' size", _SOURCE),
-        MetricColumn("mouth_range", "as real", "eye distances", "standard deviation of the mouth opening", _SOURCE),
+        MetricColumn("head_shift_range", "as real", "eye distances", "standard deviation of the rigid points' centre", _SOURCE, AT_LEAST_0),
+        MetricColumn("head_roll_range_deg", "as real", "deg", "standard deviation of the line through the eyes", _SOURCE, AT_LEAST_0),
+        MetricColumn(
+            "head_zoom_range", "as real", "", "standard deviation of the logarithm of the rigid points' size", _SOURCE, AT_LEAST_0
+        ),
+        MetricColumn("mouth_range", "as real", "eye distances", "standard deviation of the mouth opening", _SOURCE, AT_LEAST_0),
     )
 
     def score(self, pair: Judged) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 from inference.evaluation.canonical import CanonicalClip
 
 Better = Literal["lower", "higher", "as real"]
+AT_LEAST_0, CORRELATION, SHARE = (0.0, math.inf), (-1.0, 1.0), (0.0, 1.0)  # bounds of a column
 
 
 class UnavailableError(Exception):
@@ -28,6 +30,7 @@ class MetricColumn:
         unit: of the value, or empty.
         meaning: one sentence, with the definition.
         source: paper or repository that the definition comes from.
+        bounds: the least and the greatest value that it can have, in its unit, either of them infinite: no interval leaves them.
     """
 
     name: str
@@ -35,6 +38,7 @@ class MetricColumn:
     unit: str
     meaning: str
     source: str
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from curation.landmarks import pose
 from curation.landmarks.lids import LidNetwork
 from curation.landmarks.sixty_eight import LIPS, RIGID, interocular
-from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn
+from inference.evaluation.metrics.base import AT_LEAST_0, CORRELATION, SHARE, ClipMetric, Judged, MetricColumn
 
 _UPPER_INNER_LIP, _LOWER_INNER_LIP = [61, 62, 63], [67, 66, 65]
 _STILL = 1e-5
@@ -40,19 +40,26 @@ class FaceMotion(ClipMetric):
             "eye distances",
             "mean distance of the lip points after laying the rigid points over each other",
             "ATVG (Chen et al., CVPR 2019), normalised",
+            AT_LEAST_0,
         ),
         MetricColumn(
-            "mouth_opening_error", "lower", "eye distances", "mean absolute difference of the mouth opening", "part of AED, without a 3DMM"
+            "mouth_opening_error",
+            "lower",
+            "eye distances",
+            "mean absolute difference of the mouth opening",
+            "part of AED, without a 3DMM",
+            AT_LEAST_0,
         ),
-        MetricColumn("mouth_correlation", "higher", "", "Pearson correlation over time of the mouth openings", "this project"),
-        MetricColumn("pose_error_deg", "lower", "deg", "mean angle between the head rotations", "APD, from landmarks"),
-        MetricColumn("pose_range_ratio", "as real", "", "spread of the head's angles over the driver's", "this project"),
+        MetricColumn("mouth_correlation", "higher", "", "Pearson correlation over time of the mouth openings", "this project", CORRELATION),
+        MetricColumn("pose_error_deg", "lower", "deg", "mean angle between the head rotations", "APD, from landmarks", (0.0, 180.0)),
+        MetricColumn("pose_range_ratio", "as real", "", "spread of the head's angles over the driver's", "this project", AT_LEAST_0),
         MetricColumn(
             "face_found_ratio",
             "higher",
             "",
             "share of frames on which the answer shows a face, of those where the driver does",
             "this project",
+            SHARE,
         ),
     )
 
@@ -83,9 +90,14 @@ class EyeMotion(ClipMetric):
     name = "eye_motion"
     columns = (
         MetricColumn(
-            "eye_opening_error", "lower", "eye distances", "mean absolute difference of the eye opening", "part of AED, without a 3DMM"
+            "eye_opening_error",
+            "lower",
+            "eye distances",
+            "mean absolute difference of the eye opening",
+            "part of AED, without a 3DMM",
+            AT_LEAST_0,
         ),
-        MetricColumn("eye_correlation", "higher", "", "Pearson correlation over time of the eye openings", "this project"),
+        MetricColumn("eye_correlation", "higher", "", "Pearson correlation over time of the eye openings", "this project", CORRELATION),
     )
 
     def __init__(self) -> None:

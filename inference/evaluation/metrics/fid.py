@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.evaluation.metrics.base import FeatureMetric, MetricColumn, UnavailableError
+from inference.evaluation.metrics.base import AT_LEAST_0, FeatureMetric, MetricColumn, UnavailableError
 from inference.evaluation.metrics.weights import checked_device, found, state_dict, wrong_layout
 
 EVERY_FRAMES = 5  # frames of one clip are far from independent: five times as many hardly change the distance
@@ -26,6 +26,7 @@ class Fid(FeatureMetric):
         "",
         "Fréchet distance of Inception-v3 pool3 features, every fifth frame, paired frames",
         "Heusel et al., NeurIPS 2017; torch-fidelity",
+        AT_LEAST_0,
     )
 
     def __init__(self, device: str = "cpu", models_dir: str | None = None, batch: int = 16):

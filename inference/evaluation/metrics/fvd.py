@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inference.evaluation.metrics.base import FeatureMetric, MetricColumn, UnavailableError
+from inference.evaluation.metrics.base import AT_LEAST_0, FeatureMetric, MetricColumn, UnavailableError
 from inference.evaluation.metrics.weights import checked_device, found, state_dict, wrong_layout
 
 if TYPE_CHECKING:
@@ -38,7 +38,12 @@ class FvdI3d(FeatureMetric):
 
     name = "fvd"
     column = MetricColumn(
-        "fvd", "lower", "", "Fréchet distance of I3D logits over 16-frame windows at 25 fps", "Unterthiner et al. 2018; StyleGAN-V's I3D"
+        "fvd",
+        "lower",
+        "",
+        "Fréchet distance of I3D logits over 16-frame windows at 25 fps",
+        "Unterthiner et al. 2018; StyleGAN-V's I3D",
+        AT_LEAST_0,
     )
 
     def __init__(self, device: str = "cpu", models_dir: str | None = None, batch: int = 4):
@@ -77,6 +82,7 @@ class FvdVideoMae(FeatureMetric):
         "",
         "Fréchet distance of VideoMAE-v2 features over 16-frame windows at 25 fps",
         "Ge et al., CVPR 2024; cd-fvd",
+        AT_LEAST_0,
     )
 
     def __init__(self, device: str = "cpu", models_dir: str | None = None, batch: int = 1):

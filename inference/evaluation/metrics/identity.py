@@ -7,7 +7,7 @@ import numpy as np
 from curation.face_crop import warp
 from curation.landmarks.arcface import ARCFACE_PX, alignment
 from curation.onnx_session import open_session
-from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
+from inference.evaluation.metrics.base import CORRELATION, ClipMetric, Judged, MetricColumn, UnavailableError
 from inference.evaluation.metrics.weights import found
 from manifests.errors import UserError
 
@@ -30,8 +30,9 @@ class Csim(ClipMetric):
             "",
             "cosine of ArcFace embeddings, frames against the reference",
             "Deng et al., CVPR 2019; insightface buffalo_l",
+            CORRELATION,
         ),
-        MetricColumn("csim_p5", "higher", "", "5th percentile over the frames of the same", "this project"),
+        MetricColumn("csim_p5", "higher", "", "5th percentile over the frames of the same", "this project", CORRELATION),
     )
 
     def __init__(self, models_dir: str | None = None, provider: str = "cpu"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
+from inference.evaluation.metrics.base import AT_LEAST_0, ClipMetric, Judged, MetricColumn, UnavailableError
 from inference.evaluation.metrics.weights import checked_device, found, state_dict, wrong_layout
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ class Lpips(ClipMetric):
 class LpipsAlex(Lpips):
     name, net, trunk = "lpips_alex", "alex", "lpips-alexnet"
     columns = (
-        MetricColumn("lpips_alex", "lower", "", "LPIPS with AlexNet (the package's default), mean over the frames but the first", _SOURCE),
+        MetricColumn(
+            "lpips_alex", "lower", "", "LPIPS with AlexNet (the package's default), mean over the frames but the first", _SOURCE, AT_LEAST_0
+        ),
     )
 
 
 class LpipsVgg(Lpips):
     name, net, trunk = "lpips_vgg", "vgg", "lpips-vgg16"
-    columns = (MetricColumn("lpips_vgg", "lower", "", "LPIPS with VGG-16, mean over the frames but the first", _SOURCE),)
+    columns = (MetricColumn("lpips_vgg", "lower", "", "LPIPS with VGG-16, mean over the frames but the first", _SOURCE, AT_LEAST_0),)
 
 
 def network(net: Literal["alex", "vgg"], trunk: dict[str, torch.Tensor]) -> torch.nn.Module:

@@ -11,7 +11,7 @@ import numpy as np
 from curation.contracts import AUDIO_RATE_HZ
 from curation.scorers.speech import Speech
 from inference.evaluation.canonical import CANONICAL_HZ, CanonicalClip
-from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn
+from inference.evaluation.metrics.base import AT_LEAST_0, ClipMetric, Judged, MetricColumn
 from inference.evaluation.metrics.face import mouth_opening
 
 _SILENCE_MARGIN_FRAMES = 5  # lips close, and open for the next word, within 0.2 s of the sound
@@ -29,6 +29,7 @@ class Stability(ClipMetric):
             "",
             "mean absolute difference of neighbouring frames over the target's",
             "VBench's temporal flicker as a ratio to the real clip",
+            AT_LEAST_0,
         ),
         MetricColumn(
             "seam_ratio",
@@ -36,6 +37,7 @@ class Stability(ClipMetric):
             "",
             "difference of neighbouring frames at window borders over that elsewhere; needs `window_stride` in method.yaml",
             "this project",
+            AT_LEAST_0,
         ),
         MetricColumn(
             "colour_drift_per_min",
@@ -43,6 +45,7 @@ class Stability(ClipMetric):
             "levels",
             "absolute trend of the mean colour minus the target's trend, a minute",
             "this project",
+            AT_LEAST_0,
         ),
         MetricColumn(
             "sharpness_drift_per_min",
@@ -50,6 +53,7 @@ class Stability(ClipMetric):
             "",
             "absolute trend of log sharpness (variance of the Laplacian) minus the target's, a minute",
             "this project",
+            AT_LEAST_0,
         ),
         MetricColumn(
             "silent_lip_motion",
@@ -57,6 +61,7 @@ class Stability(ClipMetric):
             "eye distances",
             "standard deviation of the mouth opening while nobody speaks",
             "asked for in LatentSync #121",
+            AT_LEAST_0,
         ),
     )
 

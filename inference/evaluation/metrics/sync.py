@@ -9,7 +9,7 @@ import numpy as np
 from curation.contracts import Clip, Evidence, Faces, Frame
 from curation.scorers.syncnet import Runtime, SyncNetScorer
 from inference.evaluation.canonical import CANONICAL_HZ, CanonicalClip
-from inference.evaluation.metrics.base import ClipMetric, Judged, MetricColumn, UnavailableError
+from inference.evaluation.metrics.base import AT_LEAST_0, ClipMetric, Judged, MetricColumn, UnavailableError
 from manifests.errors import UserError
 
 _SOURCE = "Chung & Zisserman 2016; joonson/syncnet_python; docs/syncnet.md"
@@ -26,11 +26,11 @@ class SyncNet(ClipMetric):
 
     name = "syncnet"
     columns = (
-        MetricColumn("sync_c", "higher", "", "SyncNet confidence, crop by the answer's own landmarks", _SOURCE),
-        MetricColumn("sync_d", "lower", "", "SyncNet minimum distance, crop by the answer's own landmarks", _SOURCE),
-        MetricColumn("av_offset_frames", "as real", "frames", "SyncNet's offset; positive = the sound is early", _SOURCE),
-        MetricColumn("sync_c_real_crop", "higher", "", "SyncNet confidence, crop by the real clip's landmarks", _SOURCE),
-        MetricColumn("sync_d_real_crop", "lower", "", "SyncNet minimum distance, crop by the real clip's landmarks", _SOURCE),
+        MetricColumn("sync_c", "higher", "", "SyncNet confidence, crop by the answer's own landmarks", _SOURCE, AT_LEAST_0),
+        MetricColumn("sync_d", "lower", "", "SyncNet minimum distance, crop by the answer's own landmarks", _SOURCE, AT_LEAST_0),
+        MetricColumn("av_offset_frames", "as real", "frames", "SyncNet's offset; positive = the sound is early", _SOURCE, (-15.0, 15.0)),
+        MetricColumn("sync_c_real_crop", "higher", "", "SyncNet confidence, crop by the real clip's landmarks", _SOURCE, AT_LEAST_0),
+        MetricColumn("sync_d_real_crop", "lower", "", "SyncNet minimum distance, crop by the real clip's landmarks", _SOURCE, AT_LEAST_0),
     )
 
     def __init__(self, device: str = "cpu", models_dir: str | None = None):

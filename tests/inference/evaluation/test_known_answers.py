@@ -56,6 +56,20 @@ def test_shifted_sound_moves_the_offset_by_the_shift_and_another_voice_loses_con
     assert shuffled["lipsync_conf"] < 0.7 * found[0]["lipsync_conf"]
 
 
+def test_a_video_that_comes_late_loses_its_lip_sync() -> None:
+    """Whoever answers eight frames late must not rank with those who are in time, however well the lips fit the sound of before."""
+    points, sound = spoken()
+    real = made_clip(points, audio=sound.astype(np.int16))
+    late = {frames: made_clip(np.concatenate([np.repeat(points[:1], frames, axis=0), points])[:N_FRAMES]) for frames in (0, 1, 3, 5, 8)}
+    found = {frames: LandmarkLipSync().score(Judged(clip, real)) for frames, clip in late.items()}
+    offsets = {frames: one["lipsync_offset_frames"] for frames, one in found.items()}
+    assert [offsets[frames] - offsets[0] for frames in (1, 3, 5, 8)] == pytest.approx([1, 3, 5, 8], abs=1)  # the curve's top is a frame wide
+    confidence = {frames: one["lipsync_conf"] for frames, one in found.items()}
+    assert confidence[0] > 0.15
+    assert confidence[3] < 0.8 * confidence[0]
+    assert max(confidence[5], confidence[8]) < 0.5 * confidence[0]
+
+
 def test_silence_has_no_lip_sync() -> None:
     points, _ = spoken()
     for level, is_silent in ((0, True), (HEARD - 1, True), (HEARD, False)):

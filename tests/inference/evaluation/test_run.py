@@ -58,6 +58,7 @@ def test_every_pair_has_a_row_and_failures_say_why(folders: Path, tmp_path: Path
     assert truth["flicker_ratio"] == 1
     assert rows["static frame", "RD_A1"]["flicker_ratio"] == 0
     assert rows["re-encoded real", "RD_A1"]["flicker_ratio"] == pytest.approx(1, abs=0.3)
+    assert 1e-4 < rows["re-encoded real", "RD_A1"]["lmd_mouth"] < 0.1  # landmarks are sought anew: their noise is in every answer
     assert rows["Ours", "RD_A1"]["lmd_mouth"] < 0.1
     assert {rows["Ours", stem]["identity"] for stem in ("RD_A1", "RD_A2")} == {"RD_A"}
     assert any("extra.mp4" in line for line in lines)

@@ -135,3 +135,29 @@ def test_a_method_without_an_answer_takes_nothing_from_the_others_and_signals_ar
     assert table.comparisons == []
     assert any("audio: ours; video: dead" in line for line in table.warnings)
     assert any("dead has no answer" in line for line in table.warnings)
+
+
+def test_correlations_of_few_people_stay_correlations_and_of_fewer_have_no_interval(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for people, has_interval in ((6, True), (4, False)):
+        out = tmp_path / str(people)
+        pair_ids = [pair_id for pair_id in PAIRS if int(pair_id[1:].split("_")[0]) < people]
+        planted(out, {"ours": np.ones(len(PAIRS)), "theirs": np.zeros(len(PAIRS))})
+        run = json.loads((out / "run.json").read_text())
+        (out / "run.json").write_text(json.dumps(run | {"pairs": pair_ids}))
+        for name in ("ours", "theirs"):
+            for pair_id in pair_ids:
+                file = out / "rows" / name / f"{pair_id}.json"
+                value = float(np.tanh(2.5 + rng.standard_normal())) if name == "ours" else -0.9
+                file.write_text(json.dumps(json.loads(file.read_text()) | {"mouth_correlation": value, "lipsync_offset_frames": 8.0}))
+        table = make_table(out, resamples=300, frechet_resamples=5)
+        cell = table.cells["ours"]["mouth_correlation"]
+        found = next(one for one in table.comparisons if one.metric == "mouth_correlation")
+        assert math.isfinite(cell.low) is math.isfinite(found.low) is math.isfinite(table.cells["ours"]["colour"].low) is has_interval
+        if has_interval:
+            assert -1 <= cell.low <= cell.mean <= cell.high <= 1
+            assert -2 <= found.low <= found.high <= 2
+        assert any("no intervals" in line for line in table.warnings) is not has_interval
+        assert found.needed is not None
+        assert found.needed >= 6
+        assert any("ours is out of sync by 8.0 frames (lips late" in line for line in table.warnings)
