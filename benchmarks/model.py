@@ -86,6 +86,7 @@ def random_inputs(config: ModelConfig, work: Work, device: torch.device, dtype: 
         "timesteps": torch.randint(0, 1000, (work.clips,), generator=generator).to(device),
         "driven_frames": torch.rand(work.clips, work.frames, 3, work.height_px, work.width_px, generator=generator).to(device, dtype),
         "reference_latents": normal(work.clips, config.latent_channels, h, w),
+        "moved_latents": normal(work.clips, work.frames, config.latent_channels, h, w),
     }
     if config.with_audio:
         inputs["audio"] = normal(work.clips, work.frames, config.audio_tokens, config.audio_width)

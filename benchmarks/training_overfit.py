@@ -79,6 +79,7 @@ def sampled(run: Path, material: ClipFrames, shown: set[str], audio: np.ndarray 
         None if audio is None else torch.from_numpy(audio)[None].float(),
         SamplingSettings(num_inference_steps=SAMPLER_STEPS, guidance_scale=1.0),
         seeds=[0],
+        moved_frames=None if material.moved is None else torch.from_numpy(material.moved).permute(0, 3, 1, 2)[None],
     )
     return video[0].permute(0, 2, 3, 1).numpy()
 

@@ -62,7 +62,7 @@ def estimate_motion(points_px: np.ndarray, estimator: str = "similarity", smooth
     later[: first + 1] = False
     if later.any():
         matrices[later] = fit(rigid[first], rigid[later])
-    fitted = usable & _is_sound(matrices)
+    fitted = usable & sound_maps(matrices)
     last_fitted = np.maximum.accumulate(np.where(fitted, np.arange(len(rigid)), first))
     return MotionEstimate(
         matrices=matrices[last_fitted],
@@ -129,8 +129,8 @@ def _spread(points: np.ndarray) -> np.ndarray:
     return lengths[:, 1] / np.maximum(lengths[:, 0], 1e-6)
 
 
-def _is_sound(matrices: np.ndarray) -> np.ndarray:
-    """(F,) bool: finite, not mirrored, a zoom that a head could have, and no axis squeezed away."""
+def sound_maps(matrices: np.ndarray) -> np.ndarray:
+    """(F,) bool of (F, 2, 3) maps: finite, not mirrored, a zoom that a head could have, and no axis squeezed away."""
     finite = np.isfinite(matrices).all(axis=(1, 2))
     zooms = np.zeros((len(matrices), 2))
     zooms[finite] = np.linalg.svd(matrices[finite, :, :2], compute_uv=False)

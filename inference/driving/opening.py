@@ -16,8 +16,9 @@ from inference.driving.amplitude import Amplitude
 from inference.driving.contracts import DrivenFrames, Footage
 from inference.driving.driving import Driving, DrivingOptions
 from inference.driving.footage import StillFootage, VideoFootage
+from inference.driving.moved_reference import moved_reference
 from inference.driving.picture import is_picture
-from inference.driving.reference import Reference, load_reference
+from inference.driving.reference import Reference, find_face, load_reference
 from inference.driving.regions import REGION_CHOICES
 from inference.driving.template import TEMPLATE_SUFFIX, TemplateFootage
 from manifests import UserError
@@ -39,6 +40,7 @@ class ModelPicture:
         patch_rule, grey: how the driver's patches are cut, and whether they lose their colour (`DrivingOptions`).
         fps: frames a second, for drivers that have no rate of their own: a single picture, sound alone.
         landmarks: gives the backend that finds faces; called only where one is to be found, because it loads networks.
+        moves_reference: the model is shown the portrait moved to each frame's head.
     """
 
     size_px: int
@@ -47,6 +49,7 @@ class ModelPicture:
     grey: bool
     fps: Fraction
     landmarks: Callable[[], LandmarkBackend]
+    moves_reference: bool = False
 
     def open_portrait(self, portrait: Portrait) -> Reference:
         """The portrait's face, cut out as the model sees it.
@@ -72,12 +75,30 @@ class Sources:
         portrait: where it lies in the whole picture; None for an array of the model's own size.
         driving: None is sound alone.
         opened: the driver, if it was read here: the one to close.
+        face_px: (68, 2) landmarks on `image`; None where they are not known.
     """
 
     image: np.ndarray
     portrait: Reference | None
     driving: DrivenFrames | None
     opened: Driving | None = None
+    face_px: np.ndarray | None = None
+
+    @property
+    def moves(self) -> bool:
+        """The driver says where the head lies on each frame, and the portrait's face is known."""
+        shown = isinstance(self.driving, Driving) and self.driving.options.regions != "none"
+        return shown and self.face_px is not None
+
+    def moved_frames(self, start: int, stop: int) -> np.ndarray:
+        """(stop - start, S, S, 3) uint8: `image` moved to where the driver's head lies (`moved_reference`).
+
+        Raises:
+            ValueError: not where `moves` is False.
+        """
+        if not isinstance(self.driving, Driving) or self.face_px is None:
+            raise ValueError("nobody says where the head lies")
+        return moved_reference(self.image, self.face_px, self.driving.points_px[start:stop])
 
     @property
     def regions(self) -> frozenset[str] | None:
@@ -110,20 +131,26 @@ def open_sources(
     is_cut = isinstance(portrait, np.ndarray) and portrait.shape == (size, size, 3) and portrait.dtype == np.uint8
     if isinstance(driver, str | Path):
         opened = open_driver(None if is_cut else portrait, driver, options, picture, sound_s=sound_s)
-        image = portrait if opened.reference is None else opened.reference.crop
-        return Sources(np.asarray(image), opened.reference, opened, opened)
+        if opened.reference is None:
+            return Sources(np.asarray(portrait), None, opened, opened, _face_of(portrait, picture))
+        return Sources(opened.reference.crop, opened.reference, opened, opened, opened.reference.crop_points_px)
     if driver is not None and not isinstance(driver, DrivenFrames):
         raise UserError(f"driving is of {type(driver).__name__}: it needs a path or a prepared driver (inference.driving.Driving)")
     if driver is not None and options.amplitude != Amplitude():
         raise UserError("motion belongs to a driver that is still to be read; this one is prepared: give it its amplitude there")
     if is_cut:
-        return Sources(np.asarray(portrait), None, driver)
+        return Sources(np.asarray(portrait), None, driver, None, None if driver is None else _face_of(portrait, picture))
     reference = picture.open_portrait(portrait)
     if not isinstance(driver, Driving) or driver.reference is None:
-        return Sources(reference.crop, reference, driver)
+        return Sources(reference.crop, reference, driver, face_px=reference.crop_points_px)
     if not np.array_equal(driver.reference.rgb, reference.rgb):
         raise UserError("this driver is prepared for another portrait: prepare one with this portrait, or give the portrait it has")
-    return Sources(driver.reference.crop, driver.reference, driver)
+    return Sources(driver.reference.crop, driver.reference, driver, face_px=driver.reference.crop_points_px)
+
+
+def _face_of(image: Portrait, picture: ModelPicture) -> np.ndarray | None:
+    """(68, 2) landmarks on a picture of the model's size, where the model wants to know them."""
+    return find_face(np.asarray(image), picture.landmarks())[0] if picture.moves_reference else None
 
 
 def open_driver(

@@ -11,6 +11,7 @@ from manifests.errors import UserError, did_you_mean
 
 PX_PER_CELL = 8  # the stride of the SD VAE, of the driven encoder and of the block-DCT codec
 PREDICTIONS = ("epsilon", "velocity", "sample")
+COPIED_REFERENCES = ("none", "still", "moved")
 MASK_PATHS = ("one_hop", "all")  # that Eq. 2 bars between eyes and mouth, see `inference.models.masks.eye_mouth_mask`
 NORM_GROUPS = 32  # of the temporal module's group norm (EasyAnimate-V1)
 
@@ -36,6 +37,9 @@ class ModelConfig:
             clean x₀. From the last two the model then makes the noise that it returns. At high t the picture is a few per mille of the
             input; a small network that starts at random cannot copy the rest of it so exactly. As velocity it need not at high t, as
             sample at no t (Li and He, arXiv 2511.13720).
+        copied_reference: "none" (the paper), or what else the denoiser is shown beside the noisy latents, and its last layer's picture is
+            added to: the reference's latents as they are ("still"), or those of the reference moved to where the frame's head lies
+            ("moved", `inference.driving.moved_reference`). Needs `prediction: sample`. Faces need not be learnt then, only what moves.
         reference_timestep: "same" gives the reference transformer the clip's timestep, "zero" always 0.
         audio_width, audio_tokens: channels and tokens of a frame's audio window.
         audio_norm: layer norm (without parameters) of the audio tokens and of what the audio attention's queries are made of. Whisper's
@@ -54,6 +58,7 @@ class ModelConfig:
     sample_size: int = 64
     first_reference_block: int = 12
     prediction: str = "epsilon"
+    copied_reference: str = "none"
     reference_timestep: str = "same"
     audio_width: int = 384
     audio_tokens: int = 50
@@ -75,6 +80,10 @@ class ModelConfig:
             raise ModelConfigError(f"reference_timestep is {self.reference_timestep!r}; it must be 'same' or 'zero'")
         if self.prediction not in PREDICTIONS:
             raise ModelConfigError(f"prediction is {self.prediction!r}; it must be one of {', '.join(PREDICTIONS)}")
+        if self.copied_reference not in COPIED_REFERENCES:
+            raise ModelConfigError(f"copied_reference is {self.copied_reference!r}; it must be one of {', '.join(COPIED_REFERENCES)}")
+        if self.copied_reference != "none" and self.prediction != "sample":
+            raise ModelConfigError(f"copied_reference {self.copied_reference!r} needs prediction 'sample', not {self.prediction!r}")
         if not self.first_reference_block < self.num_layers:
             raise ModelConfigError(
                 f"first_reference_block is {self.first_reference_block}; it must be below num_layers ({self.num_layers})"
@@ -91,6 +100,11 @@ class ModelConfig:
     @property
     def width(self) -> int:
         return self.num_attention_heads * self.attention_head_dim
+
+    @property
+    def copied_channels(self) -> int:
+        """Further input channels of the denoiser that show it the reference."""
+        return 0 if self.copied_reference == "none" else self.latent_channels
 
     @property
     def reference_blocks(self) -> range:

@@ -50,7 +50,7 @@ class DenoisingTransformer(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.sizes = config
-        self.pos_embed = patch_embedding(config, config.latent_channels + config.driven_channels)
+        self.pos_embed = patch_embedding(config, config.latent_channels + config.driven_channels + config.copied_channels)
         self.adaln_single = AdaLayerNormSingle(config.width)
         self.transformer_blocks = nn.ModuleList([DenoisingBlock(config, index) for index in range(config.num_layers)])
         self.norm_out = nn.LayerNorm(config.width, eps=1e-6, elementwise_affine=False)
@@ -90,6 +90,7 @@ class DenoisingTransformer(nn.Module):
         audio: torch.Tensor | None = None,
         audio_gain: torch.Tensor | None = None,
         region_mask: RegionMask | None = None,
+        copied: torch.Tensor | None = None,
         frame_positions: bool = True,
         block_cache: BlockCache | None = None,
     ) -> torch.Tensor:
@@ -103,6 +104,7 @@ class DenoisingTransformer(nn.Module):
             audio: (B, F, T, Ca) audio windows; None skips the audio layers.
             audio_gain: (B, F), what Eq. 3 multiplies the audio attention by: audio_scale · present. None means 1.
             region_mask: Eq. 2, see `eye_mouth_mask`; None in all batches that do not need it.
+            copied: (B, F, C, h, w) latents of the reference, see `ModelConfig.copied_reference`; zeros, or None, where it is left out.
             frame_positions: False makes the temporal modules blind to the order of frames.
             block_cache: may stand in for the blocks behind the first; a sampler keeps one a window.
 
@@ -111,10 +113,14 @@ class DenoisingTransformer(nn.Module):
             unless `prediction` is "epsilon".
         """
         config, patch = self.sizes, self.sizes.patch_size
-        grid = self._check(latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask)
+        grid = self._check(latents, timesteps, driven, reference, reference_present, audio, audio_gain, region_mask, copied)
         num_clips, num_frames = latents.shape[:2]
 
-        x = self.pos_embed(torch.cat([latents, driven.to(latents.dtype)], dim=2).flatten(0, 1))
+        shown = [latents, driven.to(latents.dtype)]
+        if config.copied_channels:
+            copied = torch.zeros_like(latents) if copied is None else copied.to(latents.dtype)
+            shown.append(copied)
+        x = self.pos_embed(torch.cat(shown, dim=2).flatten(0, 1))
         # The patch convolution leaves channels outermost; every sum on the residual stream would keep it so, and every norm would copy.
         x = x.contiguous().unflatten(0, (num_clips, num_frames))
         modulation, embedded_timestep = self.adaln_single(timesteps, hidden_dtype=x.dtype)
@@ -159,6 +165,8 @@ class DenoisingTransformer(nn.Module):
         x = self.proj_out(modulate(self.norm_out(x), shift[:, :, None], scale[:, :, None]))
         x = x.unflatten(3, (patch, patch, -1)).unflatten(2, grid)  # B F h w p q C
         x = x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+        if copied is not None:  # zero output is the reference
+            x = x + functional.pad(copied, (0, 0, 0, 0, 0, config.latent_channels))
         return x if config.prediction == "epsilon" else _as_noise(config.prediction, x, latents, timesteps)
 
     def _check(
@@ -171,12 +179,17 @@ class DenoisingTransformer(nn.Module):
         audio: torch.Tensor | None,
         audio_gain: torch.Tensor | None,
         region_mask: RegionMask | None,
+        copied: torch.Tensor | None,
     ) -> tuple[int, int]:
         """Raises `ShapeError` for what does not fit; returns the token grid (h, w)."""
         config, shapes = self.sizes, Shapes()
         shapes.check("latents", latents, "B", "F", config.latent_channels, "h", "w")
         shapes.check("timesteps", timesteps, "B")
         shapes.check("driven", driven, "B", "F", config.driven_channels, "h", "w")
+        if copied is not None:
+            if not config.copied_channels:
+                raise ShapeError("copied was given, but this model takes none (copied_reference is 'none')")
+            shapes.check("copied", copied, "B", "F", config.latent_channels, "h", "w")
         side = config.patch_size * (config.temporal_window if config.with_temporal else 1)
         for name, size in (("height", latents.shape[-2]), ("width", latents.shape[-1])):
             require_multiple(f"the {name} of latents", size, side, "cells a token, times tokens a temporal window")

@@ -109,7 +109,7 @@ def _costs(config: ModelConfig, work: Work) -> dict[str, _Cost]:
         "denoising transformer": _Cost(
             linear=config.num_layers * block.linear
             + _timestep(config, work)
-            + _patch(config, work, config.latent_channels + config.driven_channels, work.frames)
+            + _patch(config, work, config.latent_channels + config.driven_channels + config.copied_channels, work.frames)
             + _output(config, work),
             attention=config.num_layers * block.attention,
         ),

@@ -52,6 +52,7 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
         sample_size: int = 64,
         first_reference_block: int = 12,
         prediction: str = "epsilon",
+        copied_reference: str = "none",
         reference_timestep: str = "same",
         audio_width: int = 384,
         audio_tokens: int = 50,
@@ -83,6 +84,7 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
         audio_present: torch.Tensor | None = None,
         audio_scale: float | torch.Tensor = 1.0,
         region_mask: RegionMask | None = None,
+        moved_latents: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """One prediction, as training makes it. A sampler calls `reference_keys` and `denoiser` by themselves and keeps what it can.
 
@@ -96,6 +98,7 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
             audio_present: (B,) or (B, F), 0 or 1; 0 is "no audio".
             audio_scale: Eq. 3's amplitude of the audio attention: a number, or (B,) or (B, F).
             region_mask: Eq. 2, from `eye_mouth_mask`.
+            moved_latents: (B, F, C, h, w), of the reference moved to each frame's head: for a model whose `copied_reference` is "moved".
 
         Returns:
             (B, F, 2C, h, w): noise prediction, then variance interpolation.
@@ -109,6 +112,9 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
         if reference_latents is not None:
             shapes.check("reference_latents", reference_latents, "B", self.sizes.latent_channels, "h", "w")
             reference = self.reference_keys(reference_latents, timesteps)
+        copied = self.copied(reference_latents, moved_latents, latents.shape[1])
+        if copied is not None and reference_present is not None:
+            copied = copied * reference_present.reshape(-1, 1, 1, 1, 1)
         gain = _per_frame("audio_scale", audio_scale, num_clips, num_frames, latents)
         if audio_present is not None:
             gain = gain * _per_frame("audio_present", audio_present, num_clips, num_frames, latents)
@@ -121,7 +127,23 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
             audio=audio,
             audio_gain=gain if audio is not None else None,
             region_mask=region_mask,
+            copied=copied,
         )
+
+    def copied(self, reference_latents: torch.Tensor | None, moved_latents: torch.Tensor | None, num_frames: int) -> torch.Tensor | None:
+        """(B, F, C, h, w), what `copied_reference` shows the denoiser; None where it shows nothing.
+
+        Raises:
+            ShapeError: a model of "moved" that is given a reference and not where it was moved to.
+        """
+        kind = self.sizes.copied_reference
+        if kind == "none" or reference_latents is None:
+            return None
+        if kind == "still":
+            return reference_latents[:, None].expand(-1, num_frames, -1, -1, -1)
+        if moved_latents is None:
+            raise ShapeError("this model's copied_reference is 'moved': give moved_latents, (B, F, C, h, w)")
+        return moved_latents
 
     def reference_keys(self, reference_latents: torch.Tensor, timesteps: torch.Tensor) -> tuple[KeysValues, ...]:
         """The reference's keys and values for every reading block, to be computed once a clip and timestep."""

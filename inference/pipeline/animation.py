@@ -15,7 +15,7 @@ from inference.driving.contracts import DrivenFrames, Sound
 from inference.driving.opening import Sources
 from inference.models.audio_rows import audio_windows
 from inference.pipeline.offload import OffloadedCodec
-from inference.sampling.denoise import ClipConditions, Denoiser, pad_frames
+from inference.sampling.denoise import ClipConditions, Denoiser, FramesOf, pad_frames
 from inference.sampling.settings import SamplingSettings
 from inference.sampling.windows import padded_length
 
@@ -177,6 +177,7 @@ def clip_conditions(
     fps: Fraction,
     window_size: int,
     seed: int,
+    moved: FramesOf | None = None,
 ) -> ClipConditions:
     """What the sampler asks for, window by window: driven frames as they are decoded, sound on the clip's own clock."""
     frames_of = sound_of = None
@@ -185,4 +186,4 @@ def clip_conditions(
     if waveform is not None:
         states = audio_encoder().encode(torch.from_numpy(waveform))
         sound_of = pad_frames(lambda first, end: audio_windows(states, fps, end - first, first), num_frames)
-    return ClipConditions(padded_length(num_frames, window_size), reference_latents, frames_of, sound_of, seed)
+    return ClipConditions(padded_length(num_frames, window_size), reference_latents, frames_of, sound_of, seed, moved)

@@ -24,6 +24,7 @@ def model_picture(settings: InferenceConfig, landmarks: Callable[[], LandmarkBac
         grey=settings.grey_driver,
         fps=Fraction(settings.fps).limit_denominator(1001),
         landmarks=landmarks,
+        moves_reference=settings.model.copied_reference == "moved",
     )
 
 

@@ -18,7 +18,7 @@ from diffusers.utils import BaseOutput
 from curation.contracts import LandmarkBackend
 from inference.driving.amplitude import Amplitude
 from inference.driving.driving import DrivingOptions
-from inference.driving.opening import Driver, ModelPicture, Portrait, frames_of, open_sources
+from inference.driving.opening import Driver, ModelPicture, Portrait, Sources, frames_of, open_sources
 from inference.driving.sound import SoundSource, driver_sound, open_sound
 from inference.models.audio_encoders import AudioEncoder
 from inference.models.codecs import LatentCodec, VaeCodec
@@ -28,7 +28,7 @@ from inference.pipeline.animation import Animation, Progress, Report, clip_condi
 from inference.pipeline.folder import find_folder, read_pipeline_file, save_pipeline
 from inference.pipeline.inputs import mismatches, model_picture
 from inference.pipeline.offload import OffloadedCodec
-from inference.sampling.denoise import ClipConditions, Denoiser, Segment, StepEnd, pad_frames
+from inference.sampling.denoise import ClipConditions, Denoiser, FramesOf, Segment, StepEnd, pad_frames
 from inference.sampling.noise import seed_of
 from inference.sampling.samplers import make_scheduler
 from inference.sampling.settings import SamplingSettings
@@ -281,6 +281,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         clip = clip_conditions(
             self.encode_images(sources.image[None])[0],
             driven,
+            moved=self._moved(sources, num_frames),
             waveform=sound.waveform(duration_s) if sound is not None and sampling.audio_scale != 0 else None,
             audio_encoder=self._sound_encoder,
             num_frames=num_frames,
@@ -322,6 +323,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         sampling: SamplingSettings | None = None,
         *,
         seeds: Sequence[int],
+        moved_frames: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Tensors in, tensors out: what a trainer samples and an evaluator scores.
 
@@ -331,6 +333,8 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             audio: (B, F, T, Ca) audio windows; None is no sound.
             sampling: `SamplingSettings()` if None.
             seeds: B numbers.
+            moved_frames: (B, F, 3, S, S) as `driven_frames`, the reference moved to each frame's head
+                (`inference.driving.moved_reference`), for a model that is shown it; None leaves it where it is.
 
         Returns:
             (B, F, 3, S, S) uint8 on the CPU.
@@ -351,6 +355,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
                 _padded_rows(driven_frames, index),
                 _padded_rows(audio, index),
                 int(seeds[index]),
+                self._encoded(_padded_rows(moved_frames, index)),
             )
             for index in range(num_clips)
         ]
@@ -370,6 +375,16 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         if images.shape[-1] == 3 and images.shape[1] != 3:
             images = images.permute(0, 3, 1, 2)
         return self._codec.encode(to_unit(images).to(self._execution_device)).float()
+
+    def _moved(self, sources: Sources, num_frames: int) -> FramesOf | None:
+        """Latents of the portrait moved to each frame's head; None where the model is not shown it, or nobody says where heads lie."""
+        if self.transformer.sizes.copied_reference != "moved" or not sources.moves:
+            return None
+        return self._encoded(pad_frames(lambda first, end: to_unit(sources.moved_frames(first, end)), num_frames))
+
+    def _encoded(self, frames_of: FramesOf | None) -> FramesOf | None:
+        """The latents of frames in 0…1."""
+        return None if frames_of is None else lambda first, end: self.encode_images(frames_of(first, end))
 
     def _fitted(self, sampling: SamplingSettings) -> SamplingSettings:
         """Models without temporal modules see frames one by one, so nothing overlaps."""

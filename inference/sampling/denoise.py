@@ -38,6 +38,8 @@ class ClipConditions:
             driving frames at all.
         audio: (first, end) -> (n, T, Ca) audio windows, likewise. None: no sound.
         seed: of the clip's noise.
+        moved: (first, end) -> (n, C, h, w) latents of the reference moved to each frame's head, asked for as `driven`; None leaves it where
+            it is. Not asked for where the model takes none.
     """
 
     num_frames: int
@@ -45,6 +47,7 @@ class ClipConditions:
     driven: FramesOf | None
     audio: FramesOf | None
     seed: int
+    moved: FramesOf | None = None
 
 
 @dataclass(eq=False)
@@ -57,6 +60,7 @@ class Segment:
     driven: torch.Tensor | None  # (n, Cd, h, w)
     audio: torch.Tensor | None  # (n, T, Ca)
     scheduler: Any
+    copied: torch.Tensor | None = None  # (n, C, h, w), what the model is shown of the reference
     level: int = 0  # solver steps taken
     sums: tuple[torch.Tensor, torch.Tensor] | None = (
         None  # over windows: of weighted predictions, (n, C or 2C, h, w) float32; of weights, (n,)
@@ -190,8 +194,9 @@ class Denoiser:
         windows = {id(job): self._window(job) for job in jobs}
         latents = torch.stack([windows[id(job)][0] for job, _ in rows])
         driven = torch.stack([self._driven(windows[id(job)][1], branch, latents) for job, branch in rows])
-        audio, audio_gain = self._audio(rows, {job: sound for job, (_, _, sound) in windows.items()}, latents.shape[1])
+        audio, audio_gain = self._audio(rows, {job: sound for job, (_, _, sound, _) in windows.items()}, latents.shape[1])
         reference, reference_present = self._reference(rows)
+        copied = [windows[id(job)][3] for job, _ in rows]  # part of the reference: a branch that drops one drops the other
         output = self.model.denoiser(
             latents,
             torch.stack([self.timesteps[job.step] for job, _ in rows]).to(self.device),
@@ -200,6 +205,7 @@ class Denoiser:
             reference_present=reference_present,
             audio=audio,
             audio_gain=audio_gain,
+            copied=_stacked([None if part is None else part * branch.reference for part, (_, branch) in zip(copied, rows, strict=True)]),
             block_cache=self._cache(jobs[0]),
         ).float()
         channels, predictions, row = self.model.sizes.latent_channels, [], 0
@@ -210,14 +216,15 @@ class Denoiser:
             predictions.append(torch.cat([noise, own[0, :, channels:]], dim=1) if self._learned_variance else noise)
         return predictions
 
-    def _window(self, job: Job) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Latents as the model sees them, driving features and audio of a window; opens its frames at the first step."""
+    def _window(self, job: Job) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """Latents as the model sees them, driving features, audio and copied reference of a window; opens its frames at the first step."""
         track = job.track
         if job.step == 0:
             self._open(track, job.start + track.windows.size)
         latents: list[torch.Tensor] = []
         driven: list[torch.Tensor] = []
         audio: list[torch.Tensor] = []
+        copied: list[torch.Tensor] = []
         for segment, inside, _ in track.parts(job.start):
             if segment.scaled is None:
                 scaled = segment.scheduler.scale_model_input(segment.latents, self.timesteps[job.step])
@@ -227,7 +234,9 @@ class Denoiser:
                 driven.append(segment.driven[inside])
             if segment.audio is not None:
                 audio.append(segment.audio[inside])
-        return torch.cat(latents), _joined(driven), _joined(audio)
+            if segment.copied is not None:
+                copied.append(segment.copied[inside])
+        return torch.cat(latents), _joined(driven), _joined(audio), _joined(copied)
 
     def _driven(self, features: torch.Tensor | None, branch: Branch, latents: torch.Tensor) -> torch.Tensor:
         if features is not None and branch.driven:
@@ -293,8 +302,18 @@ class Denoiser:
             if clip.audio is not None and sizes.with_audio and self.settings.audio_scale != 0:
                 audio = clip.audio(first, stop).to(self.device, self.dtype)
             latents = noise * scheduler.init_noise_sigma
-            track.segments.append(Segment(track.index, first, latents, driven, audio, scheduler))
+            copied = self._copied(clip, first, stop)
+            track.segments.append(Segment(track.index, first, latents, driven, audio, scheduler, copied))
             track.num_opened += 1
+
+    def _copied(self, clip: ClipConditions, first: int, stop: int) -> torch.Tensor | None:
+        """(n, C, h, w), what the model is shown of the reference in these frames."""
+        if not self.model.sizes.copied_channels:
+            return None
+        if self.model.sizes.copied_reference == "moved" and clip.moved is not None:
+            return clip.moved(first, stop).to(self.device, self.dtype)
+        still = clip.reference_latents.to(self.device, self.dtype)
+        return still.expand(stop - first, *still.shape)
 
     def _merge(self, job: Job, prediction: torch.Tensor) -> None:
         track = job.track
@@ -355,6 +374,12 @@ class Denoiser:
         scheduler = copy.copy(self._scheduler)
         scheduler.set_timesteps(self.settings.num_inference_steps)
         return scheduler
+
+
+def _stacked(rows: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """None where the model takes none."""
+    some = [row for row in rows if row is not None]
+    return torch.stack(some) if some else None
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor | None:

@@ -165,6 +165,7 @@ def _measured(sizes: ModelConfig, stage: int, samples: int, frames: int, size_px
             "timesteps": torch.zeros(samples, dtype=torch.int64),
             "driven_frames": torch.empty(samples, frames, 3, size_px, size_px),
             "reference_latents": torch.empty(samples, sizes.latent_channels, cells, cells),
+            "moved_latents": torch.empty(samples, frames, sizes.latent_channels, cells, cells),
             "reference_present": torch.ones(samples, dtype=torch.bool),
         }
         if sizes.with_audio:

@@ -46,6 +46,7 @@ class StepProbe:
             "timesteps": self._timesteps,
             "driven_frames": torch.rand(micro_batch, frames, 3, inference.size_px, inference.size_px, generator=generator).to(device),
             "reference_latents": normal(micro_batch, sizes.latent_channels, cells, cells),
+            "moved_latents": normal(*self._x0.shape),
             "reference_present": torch.ones(micro_batch, dtype=torch.bool, device=device),
         }
         if sizes.with_audio:

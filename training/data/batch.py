@@ -74,6 +74,7 @@ class TrainingBatch:
         target_latents: (B, F, C, h, w) float16, or None.
         reference_frames: (B, 3, S, S) uint8, or None where `reference_latents` come from the cache.
         reference_latents: (B, C, h, w) float16, or None.
+        moved_frames: (B, F, 3, S, S) uint8, the reference moved to each target's head; None where the model takes none.
         reference_present: (B,) bool; False where the reference is dropped.
         driven_frames: (B, F, 3, S, S) uint8, black outside the patches, before augmentation: the model gets
             `training.data.patches.augment_driven(batch)`.
@@ -115,6 +116,7 @@ class TrainingBatch:
     conditions_dropped: torch.Tensor
     timesteps: torch.Tensor
     noise: torch.Tensor
+    moved_frames: torch.Tensor | None = None
     skips: tuple[Skip, ...] = ()
     shrinks: tuple[int, ...] | None = None
 

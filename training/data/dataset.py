@@ -49,6 +49,7 @@ class Sample:
     mouth_queries: np.ndarray
     loss_keep: np.ndarray
     audio: np.ndarray | None
+    moved: np.ndarray | None
     change: PatchChange
     timestep: int
     noise: torch.Tensor
@@ -162,6 +163,7 @@ class TrainingDataset(Dataset):
             mouth_queries=cells_touched(chin, px_per_token, grid, grid),
             loss_keep=keep,
             audio=frames.audio,
+            moved=frames.moved,
             change=change,
             timestep=int(draws(seed, stage, sample_index, "timestep").integers(SCHEDULE.num_steps)),
             noise=sample_noise(seed, stage, sample_index, noise_shape),

@@ -15,6 +15,7 @@ import torch
 from curation import face_crop
 from curation.contracts import Clip, ClipError
 from curation.media import MediaReader
+from inference.driving.moved_reference import moved_reference
 from inference.driving.regions import RegionBoxes, chin_boxes, clip_patches, region_boxes
 from inference.models.audio_cache import AudioFeatureCache
 from inference.models.audio_rows import audio_windows
@@ -50,6 +51,7 @@ class ClipFrames(NamedTuple):
         driving: (F, S, S, 3) uint8, right at least wherever a patch may be moved to (`training.data.patch_change.reach`).
         parts: where the target's face lies.
         audio: (F, T, Ca) float16, or None where not asked for.
+        moved: (F, S, S, 3) uint8, the reference moved to each target's head; None where the model takes none.
     """
 
     targets: np.ndarray
@@ -57,6 +59,23 @@ class ClipFrames(NamedTuple):
     driving: np.ndarray
     parts: FaceParts
     audio: np.ndarray | None
+    moved: np.ndarray | None = None
+
+
+class CutBySquare(NamedTuple):
+    """Frames of a clip, cut by one of its squares.
+
+    Attributes:
+        pictures: (F, S, S, 3) uint8.
+        parts: where the face lies.
+        variants: the same pictures of each offline variant.
+        points_px: (F, 68, 2) float64 landmarks on the pictures.
+    """
+
+    pictures: np.ndarray
+    parts: FaceParts
+    variants: list[np.ndarray]
+    points_px: np.ndarray
 
 
 class FrameSource(Protocol):
@@ -146,10 +165,14 @@ class VideoFrames:
         if variant is not None:
             driving = self._cut_variant(clip.variants[variant], geometry, targets, matrix)
         audio = self.audio(clip, targets) if with_audio else None
-        return ClipFrames(cut[1:], cut[0], driving, parts, audio)
+        moved = None
+        if self._inference.model.copied_reference == "moved":
+            points = face_crop.transform_points(geometry.points_px[[reference, *targets]], matrix)
+            moved = moved_reference(cut[0], points[0], points[1:])
+        return ClipFrames(cut[1:], cut[0], driving, parts, audio, moved)
 
-    def cut_by_every_square(self, clip: TrainingClip, targets: Sequence[int]) -> Iterator[tuple[np.ndarray, FaceParts, list[np.ndarray]]]:
-        """For each of the clip's squares: (F, S, S, 3) uint8 pictures, the face's parts, and the same pictures of each variant. Decodes
+    def cut_by_every_square(self, clip: TrainingClip, targets: Sequence[int]) -> Iterator[CutBySquare]:
+        """For each of the clip's squares: the pictures, the face's parts, and the same pictures of each variant. Decodes
         once a square, so that no more than one square's pictures are in memory.
 
         Raises:
@@ -160,7 +183,7 @@ class VideoFrames:
             matrix, parts = self._placed(geometry, crop, targets)
             pictures = self._cut_streamed(clip, geometry, targets, matrix)
             variants = [self._cut_variant(path, geometry, targets, matrix) for path in clip.variants]
-            yield pictures, parts, variants
+            yield CutBySquare(pictures, parts, variants, face_crop.transform_points(geometry.points_px[list(targets)], matrix))
 
     def audio(self, clip: TrainingClip, targets: Sequence[int]) -> np.ndarray:
         """(F, T, Ca) float16 windows of the target frames, from the cache of features.

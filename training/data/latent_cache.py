@@ -9,6 +9,7 @@ One safetensors file a clip, `CACHE/ab/abcdef….safetensors`:
     boxes.K             (N, 3, 4) int16: the patches of right eye, left eye and mouth, unmoved
     offsets.K           (3N + 1,) int64: where the pixels about each patch begin in `patches`
     patches.K[.V]       (pixels · 3,) uint8: of all frames what random moves of the patches can reach; .V of the clip's variant V
+    pictures.K          (N, S, S, 3) uint8, and points.K (N, 68, 2) float32 landmarks on them; for models that are shown the reference moved
     audio               (N, T, Ca) float16 windows; not in files without sound
 """
 
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 
 from curation.contracts import ClipError
+from inference.driving.moved_reference import moved_reference
 from inference.driving.regions import RegionBoxes
 from inference.models.components import InferenceConfig, build_audio_encoder, build_codec, find_weights
 from manifests import UserError
@@ -59,6 +61,7 @@ def cache_settings(data: DataConfig, inference: InferenceConfig) -> dict[str, An
         "crops_per_clip": data.crops_per_clip,
         "crop_jitter": data.crop_jitter if data.crops_per_clip > 1 else 0.0,
         "patch_rule": inference.patch_rule,
+        "moved_reference": inference.model.copied_reference == "moved",
         "augment.box_shift": data.augment.box_shift,
         "augment.box_size": data.augment.box_size,
     }
@@ -133,7 +136,10 @@ class CacheWork:
             raise ClipError("too_short", f"it has not {self._num_frames} frames in a row with a face")
         tensors: dict[str, torch.Tensor] = {"frames": torch.from_numpy(frames)}
         pieces = self._videos.cut_by_every_square(clip, frames.tolist())
-        for crop, (pictures, parts, variants) in enumerate(pieces):
+        for crop, (pictures, parts, variants, points_px) in enumerate(pieces):
+            if self._inference.model.copied_reference == "moved":
+                tensors[f"pictures.{crop}"] = torch.from_numpy(pictures)
+                tensors[f"points.{crop}"] = torch.from_numpy(points_px.astype(np.float32))
             tensors[f"latents.{crop}"] = self._encode(pictures)
             regions = np.concatenate([parts.regions.eyes, parts.regions.mouth[:, None]], axis=1)
             for name, rectangles in (("regions", regions), ("chin", parts.chin), ("boxes", parts.patches)):
@@ -192,6 +198,7 @@ class CachedFrames:
         self._folder = open_cache(folder, cache_settings(data, inference))
         self._augment = data.augment
         self._size_px = inference.size_px
+        self._moves = inference.model.copied_reference == "moved"
         self._opened: OrderedDict[str, _CachedClip] = OrderedDict()
 
     def __getstate__(self) -> dict:
@@ -233,7 +240,13 @@ class CachedFrames:
             driving=_paste(pixels, reach(boxes, self._augment, self._size_px), begins, self._size_px),
             parts=FaceParts(RegionBoxes(regions[:, :2], regions[:, 2]), chin, boxes),
             audio=file.get_slice("audio")[first:end][rows] if with_audio else None,
+            moved=self._moved(file, crop, place, slice(first, end), rows) if self._moves else None,
         )
+
+    def _moved(self, file: Any, crop: int, reference: int, targets: slice, rows: np.ndarray) -> np.ndarray:
+        pictures, points = file.get_slice(f"pictures.{crop}"), file.get_slice(f"points.{crop}")
+        at = slice(reference, reference + 1)
+        return moved_reference(pictures[at][0], points[at][0], points[targets][rows])
 
     def _clip(self, clip: TrainingClip) -> _CachedClip:
         """The clip's file, from those that are open or opened now."""

@@ -181,6 +181,7 @@ def collate(drawn: Sequence[Sample | NoSample], mask_paths: str = "one_hop") -> 
         targets, reference = _channels_first(targets), _channels_first(reference)
     present = torch.tensor([float(c.audio) for c in conditions])[:, None].repeat(1, eye_tokens.shape[1])
     sounds = [s.audio for s in samples if s.audio is not None]  # of all samples, or of none: the stage decides
+    moved = [s.moved for s in samples if s.moved is not None]  # of all samples, or of none: the model decides
     audio = _stacked(sounds) * present[:, :, None, None].half() if sounds else None
     return TrainingBatch(
         sample_index=torch.tensor([s.sample_index for s in samples]),
@@ -205,6 +206,7 @@ def collate(drawn: Sequence[Sample | NoSample], mask_paths: str = "one_hop") -> 
         conditions_dropped=torch.tensor([c.all_dropped for c in conditions]),
         timesteps=torch.tensor([s.timestep for s in samples]),
         noise=torch.stack([s.noise for s in samples]),
+        moved_frames=_channels_first(_stacked(moved)) if moved else None,
         skips=tuple(skip for s in samples for skip in s.skips),
     )
 

@@ -43,6 +43,8 @@ def model_inputs(batch: TrainingBatch, codec: LatentCodec, with_audio: bool, sch
         "reference_present": batch.reference_present,
         "region_mask": batch.region_mask,
     }
+    if batch.moved_frames is not None:
+        arguments["moved_latents"] = codec.encode(batch.moved_frames.float() / 255)
     if with_audio:
         if batch.audio is None:
             raise ValueError("a model that hears needs batches with sound")

@@ -98,6 +98,7 @@ class SampleVideos:
                 torch.from_numpy(material.audio)[None].float() if hears else None,
                 SamplingSettings(num_inference_steps=self._config.videos.steps, guidance_scale=self._config.videos.guidance_scale),
                 seeds=[SEED],
+                moved_frames=None if material.moved is None else torch.from_numpy(material.moved).permute(0, 3, 1, 2)[None],
             )
             found[mode] = video[0].permute(0, 2, 3, 1).numpy()
         return found

@@ -1,0 +1,1 @@
+"""Training of the decoder that forgives latents which disagree (`inference.models.forgiving_decoder`)."""
