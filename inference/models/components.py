@@ -26,6 +26,8 @@ CODECS = ("block_dct", "vae")
 AUDIO_ENCODERS = ("logmel", "whisper")
 PATCH_RULES = ("clip", "frame")  # of `inference.driving.regions`
 CONDITIONS = ("reference", "driven", "audio", "all")
+PACKAGED = Path(__file__).parents[1] / "weights"  # what is trained already; docs/weights.md
+PACKAGED_DECODER = PACKAGED / "decoder.safetensors"
 NOTHING = "no condition"  # the combination that holds none
 REPOSITORIES = {"vae": "stabilityai/sd-vae-ft-ema", "whisper": "openai/whisper-tiny"}
 
@@ -38,12 +40,18 @@ class CodecConfig:
         kind: block_dct (no weights) or vae (Stable Diffusion's).
         path: vae: a folder in diffusers' layout; a relative one is looked for in the working directory, then in the models directories
             ($MEGACTOR_MODELS, the user's cache).
+        decoder: block_dct: "packaged" for the learnt decoder that comes with the package and hides the blocks' edges
+            (`inference.models.forgiving_decoder`), or a file of `python -m training codec`; None decodes block by block. Latents are the
+            same with all of them.
     """
 
     kind: str = "block_dct"
     path: str | None = None
+    decoder: str | None = None
 
     def __post_init__(self) -> None:
+        if self.decoder is not None and self.kind != "block_dct":
+            raise UserError(f"codec.decoder is {self.decoder!r}, which is for block_dct; codec.kind {self.kind} has its own")
         _check_kind("codec", self.kind, self.path, CODECS, with_weights="vae")
 
 
@@ -178,6 +186,11 @@ def build_codec(
         from inference.models.codecs import VaeCodec
 
         codec: LatentCodec = VaeCodec.from_pretrained(find_weights("vae", config.codec.path), dtype or torch.float32, device, at_once)
+    elif config.codec.decoder is not None:
+        from inference.models.forgiving_decoder import ForgivingDctCodec, ForgivingDecoder
+
+        file = PACKAGED_DECODER if config.codec.decoder == "packaged" else Path(config.codec.decoder).expanduser()
+        codec = ForgivingDctCodec(ForgivingDecoder.from_file(file, device))
     else:
         from inference.models.block_dct import BlockDctCodec
 

@@ -130,11 +130,10 @@ def _keep(decoder: ForgivingDecoder, optimiser: torch.optim.Optimizer, file: Pat
     for name, parameter in decoder.named_parameters():
         moments = optimiser.state[parameter]
         tensors |= {name: parameter.detach(), f"{name}|first": moments["exp_avg"], f"{name}|second": moments["exp_avg_sq"]}
+    on_cpu = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(file) as temporary:
-        save_file(
-            {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, {"step": str(step), "settings": settings}
-        )
+        save_file(on_cpu, temporary, {"step": str(step), "settings": settings})
 
 
 def _resume(decoder: ForgivingDecoder, optimiser: torch.optim.Optimizer, file: Path, settings: str) -> int:
