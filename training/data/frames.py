@@ -167,7 +167,9 @@ class VideoFrames:
         audio = self.audio(clip, targets) if with_audio else None
         moved = None
         if self._inference.model.copied_reference == "moved":
-            points = face_crop.transform_points(geometry.points_px[[reference, *targets]], matrix)
+            points = face_crop.transform_points(geometry.points_px[[reference, *targets]], matrix).astype(
+                np.float32
+            )  # as the cache has them
             moved = moved_reference(cut[0], points[0], points[1:])
         return ClipFrames(cut[1:], cut[0], driving, parts, audio, moved)
 

@@ -68,7 +68,7 @@ def test_samples_are_those_of_the_videos(run, tmp_path, stage) -> None:
 
 def test_a_killed_job_continues_to_the_same_files(run, tmp_path) -> None:
     whole = cache(run, tmp_path / "whole", cached_frames=32)
-    assert 0 < whole.size_bytes < 3e6
+    assert 0 < whole.size_bytes < 3e6 + 3 * 34 * 128 * 128 * 3  # and the pictures that the reference is moved from
     cache(run, tmp_path / "part", cached_frames=32)
     ids = manifests.load(run).clip_id
     gone = clip_file(tmp_path / "part", ids[1])

@@ -1,0 +1,48 @@
+"""The learnt decoder of block-DCT latents, and the file it comes from."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from inference.models.block_dct import BlockDctCodec
+from inference.models.components import CodecConfig, build_codec, load_inference_config
+from inference.models.forgiving_decoder import ForgivingDctCodec, ForgivingDecoder
+from inference.models.weight_files import WeightsFileError
+from manifests import UserError
+
+
+def test_an_untrained_decoder_is_the_codec_itself() -> None:
+    latents = torch.randn(2, 3, 21, 4, 6)
+    codec = ForgivingDctCodec(ForgivingDecoder())
+    assert torch.equal(codec.decode(latents), BlockDctCodec().decode(latents))
+    assert torch.equal(codec.encode(latents.new_ones(1, 3, 16, 16)), BlockDctCodec().encode(latents.new_ones(1, 3, 16, 16)))
+
+
+def test_it_sees_neighbours_and_clips_of_any_leading_shape() -> None:
+    decoder = ForgivingDecoder()
+    with torch.no_grad():
+        decoder.conv_out.weight.normal_(std=0.1)
+    codec, latents = ForgivingDctCodec(decoder), torch.randn(1, 2, 21, 6, 6)
+    changed = latents.clone()
+    changed[..., 3, 3] += 1
+    difference = (codec.decode(changed) - codec.decode(latents)).abs()
+    assert difference[..., 24:32, 16:24].max() > 0  # the block to the left of the one that changed
+    assert torch.allclose(codec.decode(latents)[0, 1], codec.decode(latents[0, 1:2])[0], atol=1e-5)
+
+
+def test_files(tmp_path) -> None:
+    decoder = ForgivingDecoder()
+    with torch.no_grad():
+        decoder.conv_out.weight.normal_(std=0.1)
+    save_file({name: tensor.half() for name, tensor in decoder.state_dict().items()}, tmp_path / "good.safetensors")
+    read = ForgivingDecoder.from_file(tmp_path / "good.safetensors")
+    assert torch.allclose(read.conv_out.weight, decoder.conv_out.weight, atol=1e-3)
+    save_file({"conv_in.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes()[:1000])
+    for name in ("other", "cut", "absent"):
+        with pytest.raises(WeightsFileError):
+            ForgivingDecoder.from_file(tmp_path / f"{name}.safetensors")
+    config = load_inference_config("embedded", (f"codec.decoder={tmp_path / 'good.safetensors'}",))
+    assert isinstance(build_codec(config), ForgivingDctCodec)
+    with pytest.raises(UserError, match="block_dct"):
+        CodecConfig(kind="vae", decoder="packaged")
