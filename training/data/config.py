@@ -23,6 +23,8 @@ class DataConfig:
         min_gap_frames: the reference is at least so many frames (of the clip) away from every target frame.
         crops_per_clip: a clip has so many squares to be cut by; a sample draws one of them. The first is `face_crop.clip_square`.
         crop_jitter: the others are moved and scaled by up to this part of the square's side.
+        timestep_shift: s draws timestep T·s·u/(1 + (s − 1)·u) for u uniform in 0…1 (Esser et al., arXiv 2403.03206, equation 23); 1 is
+            uniform, the paper's; above 1 more of the noisy timesteps, which alone decide where a model samples in one to four steps.
         audio_cache: folder of sound features, filled on first use.
         latent_cache: folder that `python -m training cache-latents` filled; None reads the videos.
         cached_frames: that command keeps about so many frames of each clip and square, in runs as long as a sample of its stage.
@@ -40,6 +42,7 @@ class DataConfig:
     min_gap_frames: int = 10
     crops_per_clip: int = 1
     crop_jitter: float = 0.05
+    timestep_shift: float = 1.0
     audio_cache: str = "outputs/cache/audio"
     latent_cache: str | None = None
     cached_frames: int = 64
@@ -56,6 +59,8 @@ class DataConfig:
         for name in ("num_frames", "frame_stride", "min_gap_frames", "crops_per_clip", "cached_frames", "max_skips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.timestep_shift <= 0:
+            raise ValueError(f"timestep_shift is {self.timestep_shift}; it must be positive")
         if not 0 <= self.crop_jitter <= 0.5 or not 0 <= self.variant_share <= 1:
             raise ValueError("crop_jitter must lie in 0..0.5 and variant_share in 0..1")
 

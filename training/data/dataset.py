@@ -165,9 +165,17 @@ class TrainingDataset(Dataset):
             audio=frames.audio,
             moved=frames.moved,
             change=change,
-            timestep=int(draws(seed, stage, sample_index, "timestep").integers(SCHEDULE.num_steps)),
+            timestep=draw_timestep(self._data.timestep_shift, draws(seed, stage, sample_index, "timestep")),
             noise=sample_noise(seed, stage, sample_index, noise_shape),
         )
+
+
+def draw_timestep(shift: float, rng: np.random.Generator) -> int:
+    """0…999, see `DataConfig.timestep_shift`."""
+    if shift == 1:
+        return int(rng.integers(SCHEDULE.num_steps))
+    u = rng.random()
+    return int(SCHEDULE.num_steps * shift * u / (1 + (shift - 1) * u))
 
 
 def cells_touched(rectangles: np.ndarray, cell_px: int, height: int, width: int) -> np.ndarray:
