@@ -19,8 +19,8 @@ given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($
 
 .PHONY: help setup setup-people setup-train setup-gpu setup-cpu doctor accept-gpu curate samples people plan models report table1 materialise \
   duplicates train-lipsync \
-  train train-all plan-training animate app evaluate demo test test-all lint \
-  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-threads bench-demo bench-inference bench-evaluation bench-people constraints clean
+  train train-all embedded-weights plan-training animate app evaluate demo test test-all lint \
+  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-threads bench-demo bench-anyone bench-inference bench-evaluation bench-people constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,13 +115,15 @@ train-all: ## the three stages one after the other (embedded: about 19 minutes o
 	$(MAKE) train STAGE=2
 	$(MAKE) train STAGE=3
 
+embedded-weights: $(VENV)/.train ## train what comes with the package again, in outputs/weights: people, decoder, stages; says how many hours; may be killed
+	$(BIN)/python -m training weights $(ARGS)
+
 plan-training: $(VENV)/.train ## what a stage would cost: make plan-training STAGE=1 CONFIG=paper ARGS="--gpu h100 --dollars-per-hour 2"
 	$(BIN)/python -m training plan --stage $(STAGE) --config '$(CONFIG)' $(ARGS)
 
 # --- inference -----------------------------------------------------------------------------------------------------------------------
+# The model: --model in ARGS, else what was trained here (runs/), else the one that comes with the package.
 animate: $(VENV)/.train ## make animate REFERENCE=me.png [DRIVING=you.mp4] [AUDIO=speech.wav] [OUT=out.mp4] [ARGS="--motion 0.5"]
-	@$(BIN)/python -m inference find-model >/dev/null 2>&1 || [[ '$(ARGS)' == *--model* ]] \
-	  || { echo "no model in runs/ yet: training the embedded one first (under 20 minutes; --model names another)"; $(MAKE) train-all ARGS=; }
 	$(BIN)/python -m inference animate $(call given,REFERENCE,--reference) $(call given,DRIVING,--driving) $(call given,AUDIO,--audio) \
 	  --out '$(if $(call given,OUT,),$(OUT),out.mp4)' $(ARGS)
 
@@ -182,6 +184,9 @@ lint: $(VENV)/.train ## ruff and mypy (what CI runs before the tests)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench-anyone: $(VENV)/.train ## does the packaged model move real faces that it never saw? beside controls (needs a corpus of clips: ARGS="--corpus DIR")
+	$(BIN)/python -m benchmarks.anyone $(ARGS)
 
 bench-people: $(VENV)/.train ## curation measured on rendered people, by group: landmarks, pose, lip sync, who survives each preset
 	$(BIN)/python -m benchmarks.people $(ARGS)

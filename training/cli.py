@@ -131,6 +131,19 @@ def codec(manifest: str, out: str, device: str, overrides: tuple[str, ...]) -> N
 
 
 @cli.command()
+@click.option(
+    "--people", "num_people", default=600, show_default=True, type=click.IntRange(min=10), help="How many are rendered to learn from."
+)
+@click.option("--out", default="outputs/weights", show_default=True, help="Folder of everything; the result is OUT/packed.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting of both stages, e.g. steps=500.")
+def weights(num_people: int, out: str, overrides: tuple[str, ...]) -> None:
+    """Make the weights that come with the package again: people, decoder, two stages. Killed, the same command continues."""
+    from training.weights import make_weights
+
+    click.echo(make_weights(out, num_people, overrides, say=say))
+
+
+@cli.command()
 @click.option("--kind", type=click.Choice(["swap", "stylise"]), required=True, help="Another person's face, or another style.")
 @click.option("--manifest", default="outputs/people-curation", show_default=True, help="A run's folder, or its manifest; only read.")
 @click.option("--out", help="Folder of the new manifest and the videos.  [default: outputs/KIND]")

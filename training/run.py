@@ -201,6 +201,7 @@ def build_trainer(
         dropout={"reference": modality.reference_dropout, "all": modality.all_dropout},
         combinations=combination_shares(modality, config.stage),
         code_version=code_version(),
+        trained_on=f"{len(table):,} clips of {len({clip.identity for clip in table.clips}):,} people",
     )
     return Trainer(
         config,

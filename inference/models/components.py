@@ -84,6 +84,8 @@ class InferenceConfig:
         crop_scale: side of the crop in units of the face's landmark box (`curation.face_crop`).
         patch_rule: how the driver's patches are cut, "clip" or "frame" (`inference.driving.regions.clip_patches`). A saved configuration
             without it is of a model that was trained on "frame".
+        most_steps: sampling takes no more steps than these, whatever a preset says: for a model that was trained to be sampled in a few,
+            which more steps make grainy (`data.timestep_shift`). None is no limit.
         grey_driver: the driver loses its colour. Training sets it where it showed none (`data.augment.grey_share` 1).
     """
 
@@ -96,12 +98,15 @@ class InferenceConfig:
     landmarks: str = "facemesh"
     crop_scale: float = HEAD_SCALE
     patch_rule: str = "frame"
+    most_steps: int | None = None
     grey_driver: bool = False
 
     def __post_init__(self) -> None:
         side = PX_PER_CELL * self.model.patch_size * self.model.temporal_window
         if self.size_px < side or self.size_px % side:
             raise UserError(f"size_px is {self.size_px}; it must be a multiple of {side}")
+        if self.most_steps is not None and self.most_steps < 1:
+            raise UserError(f"most_steps is {self.most_steps}; it must be 1 or more, or null")
         if not 1 <= self.fps <= 120:
             raise UserError(f"fps is {self.fps}; it must lie in 1…120")
         if not 1 <= self.crop_scale <= 10:
@@ -135,6 +140,7 @@ class TrainingRecord:
         regions: settings of the driving patches (`inference.driving.regions`).
         code_version: of the trainer.
         combinations: conditions that its samples saw together (`combination`) -> their share; empty where the trainer did not say.
+        trained_on: a few words about the clips, for people; empty where the trainer did not say.
     """
 
     stage: int = 3
@@ -143,6 +149,7 @@ class TrainingRecord:
     regions: dict[str, Any] = field(default_factory=dict)
     code_version: str = ""
     combinations: dict[str, float] = field(default_factory=dict)
+    trained_on: str = ""
 
     def __post_init__(self) -> None:
         if self.stage not in (1, 2, 3):

@@ -387,7 +387,10 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         return None if frames_of is None else lambda first, end: self.encode_images(frames_of(first, end))
 
     def _fitted(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Models without temporal modules see frames one by one, so nothing overlaps."""
+        """Models without temporal modules see frames one by one, so nothing overlaps; some take few steps (`settings.most_steps`)."""
+        most = self.settings.most_steps
+        if most is not None:
+            sampling = replace(sampling, num_inference_steps=min(sampling.num_inference_steps, most))
         return sampling if self.transformer.sizes.with_temporal else replace(sampling, window_overlap=0, window_shift=0)
 
     def _window(self, num_frames: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inference.models.components import InferenceConfig, load_inference_config
+from inference.models.components import PACKAGED, InferenceConfig, TrainingRecord, load_inference_config
 from inference.pipeline.folder import PIPELINE_FILE, find_folder, read_pipeline_file
 from manifests.errors import UserError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inference.pipeline import MegActorSigmaPipeline
 
 TRAINED = tuple(Path("runs") / f"s{stage}" / "pipeline" for stage in (3, 2, 1))  # where `make train` leaves its models, best first
+PACKAGED_MODEL = PACKAGED / "embedded"  # docs/weights.md
 OFFLOADS = ("none", "vae", "model")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -23,7 +24,8 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 class LoadOptions:
     """
     Attributes:
-        model: a pipeline's folder, a run's folder, or the id of a repository on the Hub; None is the last stage that `make train` finished.
+        model: a pipeline's folder, a run's folder, or the id of a repository on the Hub; None is the last stage that `make train` finished
+            here, and before that the model that comes with the package.
         device: auto (cuda if there is one), cpu, cuda, cuda:1, mps.
         dtype: auto is bfloat16 on a GPU and float32 elsewhere.
         compile: `torch.compile` on every block: slow to start, faster a frame; for long videos and batches.
@@ -40,16 +42,18 @@ class LoadOptions:
 
 
 def find_model(model: str | None) -> str:
-    """The folder or repository to load.
+    """The folder or repository to load: the one that is given, else what was trained here, else what comes with the package.
 
     Raises:
-        UserError: none is given and nothing has been trained here.
+        UserError: none is given, nothing has been trained here, and the package was installed without its weights.
     """
     if model is not None:
         return str(Path(model) / "pipeline") if (Path(model) / "pipeline" / PIPELINE_FILE).is_file() else model
     for folder in TRAINED:
         if (folder / PIPELINE_FILE).is_file():
             return str(folder)
+    if (PACKAGED_MODEL / PIPELINE_FILE).is_file():
+        return str(PACKAGED_MODEL)
     raise UserError(
         "no model: `make train` trains the small one on this machine (runs/s1 … s3), or give one by --model (a run's folder or a Hub id)"
     )
@@ -91,11 +95,18 @@ def load(options: LoadOptions, say: Callable[[str], None] = lambda line: None) -
         pipe.transformer.compile_repeated_blocks(fullgraph=True)
     record = pipe.record
     say(
-        f"model {name}: stage {record.stage}, {record.step} steps, {pipe.settings.size_px} px; {device}"
+        f"{model_line(name, record)}, {pipe.settings.size_px} px; {device}"
         + (f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else "")
         + f", {str(dtype).removeprefix('torch.')}"
     )
     return pipe
+
+
+def model_line(name: str, record: TrainingRecord) -> str:
+    """What is loaded and what it was trained on."""
+    called = "the model that comes with the package" if Path(name) == PACKAGED_MODEL else f"model {name}"
+    learnt = f" on {record.trained_on}" if record.trained_on else ""
+    return f"{called}: stage {record.stage}, {record.step:,} steps{learnt}"
 
 
 def choose_device(name: str) -> Any:
