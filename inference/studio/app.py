@@ -55,7 +55,7 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
     with gr.Blocks(title="MegActor-Σ", analytics_enabled=False, delete_cache=(86_400, 86_400)) as page:
         gr.Markdown(
             "# MegActor-Σ\nA portrait moved by a video, by speech, or by both. Animate only faces whose owners agreed, and say that the "
-            "result is synthetic."
+            f"result is synthetic.\n\n{studio.model_line[:1].upper()}{studio.model_line[1:]}."
         )
         with gr.Row():
             with gr.Column(scale=2):
@@ -64,7 +64,7 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                         label="Portrait", type="filepath", sources=["upload", "clipboard", "webcam"], height=240, elem_id="portrait"
                     )
                     driver = gr.File(label="Driver: video, picture or motion template", type="filepath", height=240, elem_id="driver")
-                sound = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"], elem_id="speech")
+                sound = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"], elem_id="speech", visible=studio.hears)
                 motion = gr.Slider(
                     0,
                     2,

@@ -72,6 +72,15 @@ def settings_of(options: LoadOptions) -> InferenceConfig:
     return read_pipeline_file(find_folder(name), options.overrides)[0]
 
 
+def line_of(options: LoadOptions) -> str:
+    """One line about the model that `load` would take: what it is and what it was trained on; "no model" before anything can be loaded."""
+    try:
+        name = find_model(options.model)
+        return model_line(name, read_pipeline_file(find_folder(name))[1])
+    except UserError:
+        return "no model"
+
+
 def load(options: LoadOptions, say: Callable[[str], None] = lambda line: None) -> MegActorSigmaPipeline:
     """A pipeline on its device.
 

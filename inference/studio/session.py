@@ -66,6 +66,18 @@ class Studio:
         return settings_of(self._options)
 
     @cached_property
+    def model_line(self) -> str:
+        """What is loaded and what it was trained on."""
+        from inference.studio.loading import line_of
+
+        return line_of(self._options)
+
+    @property
+    def hears(self) -> bool:
+        """The model has layers for sound."""
+        return self.settings.model.with_audio
+
+    @cached_property
     def backend(self) -> LandmarkBackend:
         from curation.landmarks import make_backend
 
