@@ -39,7 +39,8 @@ class ModelConfig:
             sample at no t (Li and He, arXiv 2511.13720).
         copied_reference: "none" (the paper), or what else the denoiser is shown beside the noisy latents, and its last layer's picture is
             added to: the reference's latents as they are ("still"), or those of the reference moved to where the frame's head lies
-            ("moved", `inference.driving.moved_reference`). Needs `prediction: sample`. Faces need not be learnt then, only what moves.
+            ("moved", `inference.driving.moved_reference`; then the denoiser is shown those as they are too, which have the background where
+            it stays). Needs `prediction: sample`. Faces need not be learnt then, only what moves.
         reference_timestep: "same" gives the reference transformer the clip's timestep, "zero" always 0.
         audio_width, audio_tokens: channels and tokens of a frame's audio window.
         audio_norm: layer norm (without parameters) of the audio tokens and of what the audio attention's queries are made of. Whisper's
@@ -103,8 +104,8 @@ class ModelConfig:
 
     @property
     def copied_channels(self) -> int:
-        """Further input channels of the denoiser that show it the reference."""
-        return 0 if self.copied_reference == "none" else self.latent_channels
+        """Further input channels of the denoiser that show it the reference; the first `latent_channels` of them are what it adds to."""
+        return {"none": 0, "still": 1, "moved": 2}[self.copied_reference] * self.latent_channels
 
     @property
     def reference_blocks(self) -> range:

@@ -104,7 +104,8 @@ class DenoisingTransformer(nn.Module):
             audio: (B, F, T, Ca) audio windows; None skips the audio layers.
             audio_gain: (B, F), what Eq. 3 multiplies the audio attention by: audio_scale · present. None means 1.
             region_mask: Eq. 2, see `eye_mouth_mask`; None in all batches that do not need it.
-            copied: (B, F, C, h, w) latents of the reference, see `ModelConfig.copied_reference`; zeros, or None, where it is left out.
+            copied: (B, F, copied_channels, h, w) latents of the reference, see `ModelConfig.copied_reference`: moved, then still; zeros,
+                or None, where it is left out.
             frame_positions: False makes the temporal modules blind to the order of frames.
             block_cache: may stand in for the blocks behind the first; a sampler keeps one a window.
 
@@ -118,7 +119,8 @@ class DenoisingTransformer(nn.Module):
 
         shown = [latents, driven.to(latents.dtype)]
         if config.copied_channels:
-            copied = torch.zeros_like(latents) if copied is None else copied.to(latents.dtype)
+            none = latents.new_zeros(num_clips, num_frames, config.copied_channels, *latents.shape[3:])
+            copied = none if copied is None else copied.to(latents.dtype)
             shown.append(copied)
         x = self.pos_embed(torch.cat(shown, dim=2).flatten(0, 1))
         # The patch convolution leaves channels outermost; every sum on the residual stream would keep it so, and every norm would copy.
@@ -166,7 +168,7 @@ class DenoisingTransformer(nn.Module):
         x = x.unflatten(3, (patch, patch, -1)).unflatten(2, grid)  # B F h w p q C
         x = x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
         if copied is not None:  # zero output is the reference
-            x = x + functional.pad(copied, (0, 0, 0, 0, 0, config.latent_channels))
+            x = x + functional.pad(copied[:, :, : config.latent_channels], (0, 0, 0, 0, 0, config.latent_channels))
         return x if config.prediction == "epsilon" else _as_noise(config.prediction, x, latents, timesteps)
 
     def _check(
@@ -189,7 +191,7 @@ class DenoisingTransformer(nn.Module):
         if copied is not None:
             if not config.copied_channels:
                 raise ShapeError("copied was given, but this model takes none (copied_reference is 'none')")
-            shapes.check("copied", copied, "B", "F", config.latent_channels, "h", "w")
+            shapes.check("copied", copied, "B", "F", config.copied_channels, "h", "w")
         side = config.patch_size * (config.temporal_window if config.with_temporal else 1)
         for name, size in (("height", latents.shape[-2]), ("width", latents.shape[-1])):
             require_multiple(f"the {name} of latents", size, side, "cells a token, times tokens a temporal window")

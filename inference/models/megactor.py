@@ -131,7 +131,7 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
         )
 
     def copied(self, reference_latents: torch.Tensor | None, moved_latents: torch.Tensor | None, num_frames: int) -> torch.Tensor | None:
-        """(B, F, C, h, w), what `copied_reference` shows the denoiser; None where it shows nothing.
+        """(B, F, copied_channels, h, w), what `copied_reference` shows the denoiser; None where it shows nothing.
 
         Raises:
             ShapeError: a model of "moved" that is given a reference and not where it was moved to.
@@ -139,11 +139,14 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
         kind = self.sizes.copied_reference
         if kind == "none" or reference_latents is None:
             return None
+        still = reference_latents[:, None].expand(-1, num_frames, -1, -1, -1)
         if kind == "still":
-            return reference_latents[:, None].expand(-1, num_frames, -1, -1, -1)
+            return still
         if moved_latents is None:
             raise ShapeError("this model's copied_reference is 'moved': give moved_latents, (B, F, C, h, w)")
-        return moved_latents
+        if moved_latents.shape != still.shape:
+            raise ShapeError(f"moved_latents has shape {tuple(moved_latents.shape)}; it needs {tuple(still.shape)}")
+        return torch.cat([moved_latents, still], dim=2)
 
     def reference_keys(self, reference_latents: torch.Tensor, timesteps: torch.Tensor) -> tuple[KeysValues, ...]:
         """The reference's keys and values for every reading block, to be computed once a clip and timestep."""

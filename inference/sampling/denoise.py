@@ -60,7 +60,7 @@ class Segment:
     driven: torch.Tensor | None  # (n, Cd, h, w)
     audio: torch.Tensor | None  # (n, T, Ca)
     scheduler: Any
-    copied: torch.Tensor | None = None  # (n, C, h, w), what the model is shown of the reference
+    copied: torch.Tensor | None = None  # (n, copied_channels, h, w), what the model is shown of the reference
     level: int = 0  # solver steps taken
     sums: tuple[torch.Tensor, torch.Tensor] | None = (
         None  # over windows: of weighted predictions, (n, C or 2C, h, w) float32; of weights, (n,)
@@ -307,13 +307,16 @@ class Denoiser:
             track.num_opened += 1
 
     def _copied(self, clip: ClipConditions, first: int, stop: int) -> torch.Tensor | None:
-        """(n, C, h, w), what the model is shown of the reference in these frames."""
+        """(n, copied_channels, h, w), what the model is shown of the reference in these frames."""
         if not self.model.sizes.copied_channels:
             return None
-        if self.model.sizes.copied_reference == "moved" and clip.moved is not None:
-            return clip.moved(first, stop).to(self.device, self.dtype)
-        still = clip.reference_latents.to(self.device, self.dtype)
-        return still.expand(stop - first, *still.shape)
+        reference = clip.reference_latents.to(self.device, self.dtype)
+        moved = None
+        if self.model.sizes.copied_reference == "moved":
+            still = reference.expand(stop - first, *reference.shape)
+            moved = (still if clip.moved is None else clip.moved(first, stop).to(self.device, self.dtype))[None]
+        copied = self.model.copied(reference[None], moved, stop - first)
+        return None if copied is None else copied[0]
 
     def _merge(self, job: Job, prediction: torch.Tensor) -> None:
         track = job.track

@@ -63,7 +63,7 @@ def test_it_is_said_what_is_missing_or_does_not_fit() -> None:
     given = inputs()
     with pytest.raises(ShapeError, match="moved_latents"):
         MegActorModel.from_sizes(SMALL)(**{**given, "moved_latents": None})
-    with pytest.raises(ShapeError, match="copied"):
+    with pytest.raises(ShapeError, match="moved_latents"):
         MegActorModel.from_sizes(SMALL)(**{**given, "moved_latents": given["moved_latents"][:, :1]})
     with pytest.raises(ModelConfigError, match="prediction"):
         replace(SMALL, prediction="epsilon")
