@@ -38,7 +38,7 @@ ROOMS = {
         "watch": {"config", "data", "loop"},
         "offline": {"config", "data"},
         "run": {"config", "data", "loop", "watch", "offline"},
-        "codec": {"data"},
+        "codec": {"config", "data", "loop"},
         "cost": {"config", "loop", "run"},
         "weights": {"codec", "config", "loop", "run"},
         "doctor": set(),

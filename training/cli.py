@@ -121,13 +121,15 @@ def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest:
 @click.option("--manifest", default="outputs/people-curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
 @click.option("--out", default="outputs/decoder.safetensors", show_default=True, help="The weights.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--init", help="A decoder to start from.")
+@click.option("--model", help="A pipeline's folder: its predictions are learnt from too.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. steps=500.")
-def codec(manifest: str, out: str, device: str, overrides: tuple[str, ...]) -> None:
+def codec(manifest: str, out: str, device: str, init: str | None, model: str | None, overrides: tuple[str, ...]) -> None:
     """Train the decoder that hides the blocks of disagreeing latents (codec.decoder). Killed, the same command continues."""
     from manifests import configuration
     from training.codec.train import CodecTraining, train_codec
 
-    click.echo(train_codec(configuration.load(CodecTraining, (), overrides), manifest, out, device=device, say=say))
+    click.echo(train_codec(configuration.load(CodecTraining, (), overrides), manifest, out, device=device, init=init, model=model, say=say))
 
 
 @cli.command()

@@ -39,6 +39,7 @@ def make_weights(out: str, num_people: int, overrides: tuple[str, ...] = (), say
     from curation.people.settings import PeopleSettings
     from training.codec.train import CodecTraining, train_codec
     from training.config import load_training_config
+    from training.loop.run_folder import PIPELINE
     from training.run import train
 
     folder = Path(out)
@@ -46,11 +47,14 @@ def make_weights(out: str, num_people: int, overrides: tuple[str, ...] = (), say
     people, curated, decoder = folder / "people", folder / "curation", folder / "decoder.safetensors"
     render_people(people, PeopleSettings(count=num_people))
     curate("people", str(people), str(curated), load_config("embedded"))
-    if not decoder.is_file():
-        train_codec(CodecTraining(), str(curated), str(decoder), say=say)
     for stage in STAGES:
         before = str(folder / f"s{stage - 1}") if stage > STAGES[0] else None
         train(load_training_config(CONFIG, stage, overrides), str(curated), str(folder / f"s{stage}"), init=before, say=say)
+    model, first = str(folder / f"s{STAGES[-1]}" / PIPELINE), folder / "decoder-alone.safetensors"
+    if not first.is_file():
+        train_codec(CodecTraining(), str(curated), str(first), say=say)
+    if not decoder.is_file():
+        train_codec(CodecTraining(steps=1000, lr=3e-4), str(curated), str(decoder), init=str(first), model=model, say=say)
     return pack(folder / f"s{STAGES[-1]}", decoder, folder / "packed", f"{num_people:,} rendered people")
 
 

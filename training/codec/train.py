@@ -1,4 +1,7 @@
-"""Trains the forgiving decoder: pictures → latents → disturbed → decoded, by L1 of pixels and of their gradients."""
+"""Trains the forgiving decoder: pictures → latents → disturbed → decoded, by L1 of pixels and of their gradients.
+
+What a model predicts is wrong in its own way. Once there is a model, the decoder is trained on with its predictions among the latents.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,12 @@ from curation.live_line import LiveLine
 from curation.wording import duration
 from inference.models.block_dct import DEVIATION, BlockDctCodec
 from inference.models.components import load_inference_config
+from inference.models.config import PX_PER_CELL
 from inference.models.forgiving_decoder import ForgivingDecoder
 from manifests.atomic import atomic_path
 from manifests.errors import UserError
 from training.codec.pictures import batches, load_faces, load_photographs
+from training.codec.predictions import load_predictions
 from training.data.draws import draws
 
 STATE_SUFFIX = ".state.safetensors"  # beside the result: what a killed run continues from
@@ -34,6 +39,9 @@ class CodecTraining:
     noise: deviation of the noise on the latents, drawn from 0 to this for each picture; half of the pictures have at most a sixth of it.
     faded_share: of the pictures whose channels of detail shrink by a factor between 0.3 and 1, as means of a prediction do.
     gradient_weight: of the error of neighbouring pixels' differences.
+    border_weight: of those of them that cross a multiple of 8 px, where blocks show.
+    predicted_share: of the pictures whose latents a model predicted, where one is given.
+    predictions: how many of these are made.
     frames_per_clip: faces that each clip gives.
     every_steps: between two savings.
     """
@@ -44,6 +52,9 @@ class CodecTraining:
     noise: float = 0.7
     faded_share: float = 0.3
     gradient_weight: float = 1.0
+    border_weight: float = 3.0
+    predicted_share: float = 0.5
+    predictions: int = 1500
     frames_per_clip: int = 6
     every_steps: int = 250
     seed: int = 0
@@ -66,17 +77,32 @@ def disturbed(latents: torch.Tensor, config: CodecTraining, step: int) -> torch.
     return torch.stack(rows)
 
 
-def picture_loss(decoded: torch.Tensor, pictures: torch.Tensor, gradient_weight: float) -> torch.Tensor:
+def picture_loss(decoded: torch.Tensor, pictures: torch.Tensor, gradient_weight: float, border_weight: float = 1.0) -> torch.Tensor:
     """Mean absolute error of (B, 3, H, W) pixels, and of their differences to the next pixel right and below."""
     error = decoded - pictures
-    across, down = error.diff(dim=-1).abs().mean(), error.diff(dim=-2).abs().mean()
-    return error.abs().mean() + gradient_weight * (across + down)
+    total = error.abs().mean()
+    for dim in (-1, -2):
+        steps = error.diff(dim=dim).abs().movedim(dim, -1)
+        crosses = torch.arange(1, steps.shape[-1] + 1, device=steps.device) % PX_PER_CELL == 0
+        total = total + gradient_weight * (steps * torch.where(crosses, border_weight, 1.0)).mean()
+    return total
 
 
 def train_codec(
-    config: CodecTraining, manifest: str, out: str, profile: str = "embedded", device: str = "cpu", say: Callable[[str], None] = print
+    config: CodecTraining,
+    manifest: str,
+    out: str,
+    profile: str = "embedded",
+    device: str = "cpu",
+    init: str | None = None,
+    model: str | None = None,
+    say: Callable[[str], None] = print,
 ) -> Path:
     """Trains, or continues the run that was killed; writes `out` (safetensors, float16).
+
+    Args:
+        init: a decoder to start from; None starts as the codec itself.
+        model: a pipeline whose predictions are decoded too.
 
     Raises:
         UserError: no pictures, or the state beside `out` is of another run.
@@ -88,6 +114,9 @@ def train_codec(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         decoder = ForgivingDecoder().to(device)
+    if init is not None:
+        decoder = ForgivingDecoder.from_file(init, device).train().requires_grad_(True)
+    predicted = None if model is None else load_predictions(model, manifest, config.predictions, config.seed, device, say)
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=config.lr, weight_decay=0.0)
     step = _resume(decoder, optimiser, state_file, repr(config)) if state_file.is_file() else 0
     say(f"decoder of {sum(p.numel() for p in decoder.parameters()):,} parameters: {len(faces):,} faces, {len(photographs)} photographs")
@@ -97,7 +126,10 @@ def train_codec(
         if step >= config.steps:
             break
         pictures = torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous().to(device)
-        loss = picture_loss(decoder(disturbed(codec.encode(pictures), config, step)), pictures, config.gradient_weight)
+        latents = disturbed(codec.encode(pictures), config, step)
+        if predicted is not None:
+            latents, pictures = _with_predictions(latents, pictures, *predicted, config, step)
+        loss = picture_loss(decoder(latents), pictures, config.gradient_weight, config.border_weight)
         for group in optimiser.param_groups:
             group["lr"] = config.lr * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
         optimiser.zero_grad(set_to_none=True)
@@ -117,6 +149,18 @@ def train_codec(
             _write(decoder, target)
     state_file.unlink(missing_ok=True)
     return target
+
+
+def _with_predictions(
+    latents: torch.Tensor, pictures: torch.Tensor, predicted: torch.Tensor, targets: np.ndarray, config: CodecTraining, step: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch with some of its rows replaced by what the model predicted."""
+    rng = draws(config.seed, 1, step, "predictions")
+    for row in np.flatnonzero(rng.random(len(latents)) < config.predicted_share):
+        one = int(rng.integers(len(predicted)))
+        latents[row] = predicted[one].to(latents)
+        pictures[row] = torch.from_numpy(targets[one]).permute(2, 0, 1).to(pictures) / 255
+    return latents, pictures
 
 
 def _write(decoder: ForgivingDecoder, target: Path) -> None:
