@@ -1,11 +1,14 @@
 """The learnt decoder of block-DCT latents, and the file it comes from."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from inference.models.block_dct import BlockDctCodec
-from inference.models.components import CodecConfig, build_codec, load_inference_config
+from inference.models.components import PACKAGED_DECODER, CodecConfig, build_codec, load_inference_config
 from inference.models.forgiving_decoder import ForgivingDctCodec, ForgivingDecoder
 from inference.models.weight_files import WeightsFileError
 from manifests import UserError
@@ -46,3 +49,27 @@ def test_files(tmp_path) -> None:
     assert isinstance(build_codec(config), ForgivingDctCodec)
     with pytest.raises(UserError, match="block_dct"):
         CodecConfig(kind="vae", decoder="packaged")
+
+
+def test_the_packaged_decoder_hides_disturbance() -> None:
+    """On a photograph that it was not trained on."""
+    cv2 = pytest.importorskip("cv2")
+    skimage = importlib.util.find_spec("skimage")
+    if skimage is None:
+        pytest.skip("scikit-image's photographs are not installed")
+    grey = cv2.resize(cv2.imread(str(Path(skimage.submodule_search_locations[0], "data", "camera.png")), 0), (128, 128), interpolation=3)
+    picture = torch.from_numpy(grey).float().expand(1, 3, -1, -1) / 255
+    decoder, codec = ForgivingDecoder.from_file(PACKAGED_DECODER), BlockDctCodec()
+    latents = codec.encode(picture)
+    noisy = latents + 0.3 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+
+    def error_db(decoded: torch.Tensor) -> float:
+        return float(10 * torch.log10((decoded - picture).square().mean()))
+
+    def border_share(decoded: torch.Tensor) -> float:
+        steps = decoded.diff(dim=-1).abs().mean((0, 1, 2))
+        return float(steps[7::8].mean() / steps.mean())
+
+    assert error_db(decoder(latents)) < error_db(codec.decode(latents)) + 0.5
+    assert error_db(decoder(noisy)) < error_db(codec.decode(noisy)) - 2
+    assert border_share(decoder(noisy)) < 0.6 * border_share(codec.decode(noisy))
