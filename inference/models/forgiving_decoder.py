@@ -2,10 +2,12 @@
 
 The block-DCT codec decodes every 8 × 8 block by itself: latents that a network made, each a little wrong, show as the blocks' edges. This
 network sees the neighbours, was trained on disturbed latents too (`training.codec`), and adds what is missing to the codec's own picture.
+What steps are left at the blocks' edges are taken away by `lapped`, which knows nothing but the codec.
 """
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from inference.models.block_dct import BlockDctCodec
+from inference.models.block_dct import BLOCK, BlockDctCodec
 from inference.models.weight_files import WeightsFileError, load_tensors
 
 WIDTHS = (112, 64, 40, 24)  # channels at strides 8, 4, 2, 1
@@ -30,11 +32,36 @@ class _ResidualBlock(nn.Module):
         return x + self.conv2(functional.silu(self.conv1(functional.silu(x))))
 
 
+def lapped(pictures: torch.Tensor) -> torch.Tensor:
+    """(N, 3, H, W) pictures without steps at multiples of 8 px: there they are what the codec makes of them on a grid shifted by half a
+    block, whose blocks lie across; in the blocks' middles they stay as they are, in between a squared cosine blends.
+
+    A shifted block keeps no steeper step than the codec's coefficients have, so edges of the picture stay and edges of the grid go (after
+    the translation-invariant de-noising of Coifman and Donoho, 1995, which takes all shifts).
+    """
+    codec, half = BlockDctCodec(), BLOCK // 2
+    height, width = pictures.shape[-2:]
+
+    def weight(length: int) -> torch.Tensor:
+        return torch.cos(math.pi * (torch.arange(length, device=pictures.device, dtype=pictures.dtype) + 0.5) / BLOCK) ** 2
+
+    result = torch.zeros_like(pictures)
+    across, down = weight(width), weight(height)[:, None]
+    for shift_y, share_y in ((0, 1 - down), (half, down)):
+        for shift_x, share_x in ((0, 1 - across), (half, across)):
+            shown = pictures
+            if shift_y or shift_x:
+                around = functional.pad(pictures, (shift_x, shift_x, shift_y, shift_y), mode="replicate")
+                shown = codec.decode(codec.encode(around))[..., shift_y : shift_y + height, shift_x : shift_x + width]
+            result = result + share_y * share_x * shown
+    return result
+
+
 class ForgivingDecoder(nn.Module):
     """(N, 21, h, w) latents of `BlockDctCodec` → (N, 3, 8h, 8w) pictures in about 0…1.
 
     Residual blocks at the latent grid, then three times pixel shuffle and a convolution; the last convolution starts at zero, so that an
-    untrained decoder is the codec's own.
+    untrained decoder is the codec's own, `lapped`.
     """
 
     def __init__(self) -> None:
@@ -51,7 +78,7 @@ class ForgivingDecoder(nn.Module):
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         features = self.blocks(self.conv_in(latents))
-        return BlockDctCodec().decode(latents) + self.conv_out(self.stages(features))
+        return lapped(BlockDctCodec().decode(latents) + self.conv_out(self.stages(features)))
 
     @classmethod
     def from_file(cls, path: str | Path, device: torch.device | str = "cpu") -> ForgivingDecoder:

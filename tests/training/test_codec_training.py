@@ -26,8 +26,10 @@ def test_pictures_depend_on_seed_and_step_alone(faces) -> None:
     photographs = load_photographs()
     first, later = batches(faces, photographs, 2, 7, 0), batches(faces, photographs, 2, 7, 3)
     whole = [next(first) for _ in range(5)]
-    assert np.array_equal(whole[3], next(later)) and not np.array_equal(whole[0], whole[1])
-    assert whole[0].shape == (2, 32, 32, 3) and 0 <= min(w.min() for w in whole) <= max(w.max() for w in whole) <= 1
+    assert np.array_equal(whole[3], next(later))
+    assert not np.array_equal(whole[0], whole[1])
+    assert whole[0].shape == (2, 32, 32, 3)
+    assert 0 <= min(w.min() for w in whole) <= max(w.max() for w in whole) <= 1
 
 
 def test_a_killed_run_continues_to_the_same_weights(faces, tmp_path, monkeypatch) -> None:
@@ -55,7 +57,8 @@ def test_disturbance_has_the_asked_deviation() -> None:
     config = CodecTraining(noise=0.6, faded_share=0.0, batch_size=64)
     noise = disturbed(torch.zeros(64, 21, 8, 8), config, 0)
     deviations = noise.flatten(1).std(1)
-    assert deviations.max() < 0.62 and (deviations < 0.105).float().mean() > 0.4
+    assert deviations.max() < 0.62
+    assert (deviations < 0.105).float().mean() > 0.4
 
 
 def test_the_loss_weighs_steps_across_borders() -> None:
