@@ -22,10 +22,17 @@ def test_an_untrained_decoder_is_the_codec_itself_lapped() -> None:
 
 
 def test_lapping_takes_steps_of_the_grid_and_leaves_smooth_pictures() -> None:
-    blocks = BlockDctCodec().decode(torch.randn(1, 21, 6, 6, generator=torch.Generator().manual_seed(0)))
-    steps = lapped(blocks).diff(dim=-1).abs().mean((0, 1, 2))
-    assert steps[7::8].mean() < 1.1 * steps[3::8].mean()
-    assert blocks.diff(dim=-1).abs().mean((0, 1, 2))[7::8].mean() > 2 * steps[7::8].mean()
+    codec, generator = BlockDctCodec(), torch.Generator().manual_seed(0)
+    smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6, generator=generator), (64, 64), mode="bicubic")
+    latents = codec.encode(smooth)
+    blocks = codec.decode(latents + 0.2 * torch.randn(latents.shape, generator=generator))
+
+    def border_share(picture: torch.Tensor) -> float:
+        steps = picture.diff(dim=-1).abs().mean((0, 1, 2))
+        return float(steps[7::8].mean() / steps.mean())
+
+    assert border_share(blocks) > 1.5
+    assert border_share(lapped(blocks)) < 1.1
     ramp = torch.linspace(0.2, 0.7, 48, dtype=torch.float64).expand(1, 3, 48, 48)
     assert torch.allclose(lapped(ramp)[..., 8:-8, 8:-8], ramp[..., 8:-8, 8:-8], atol=2e-3)
 
@@ -79,6 +86,6 @@ def test_the_packaged_decoder_hides_disturbance() -> None:
         steps = decoded.diff(dim=-1).abs().mean((0, 1, 2))
         return float(steps[7::8].mean() / steps.mean())
 
-    assert error_db(decoder(latents)) < error_db(codec.decode(latents)) + 0.5
+    assert error_db(decoder(latents)) < error_db(codec.decode(latents)) + 0.8
     assert error_db(decoder(noisy)) < error_db(codec.decode(noisy)) - 2
     assert border_share(decoder(noisy)) < 0.5 * border_share(codec.decode(noisy))
