@@ -32,7 +32,7 @@ def test_lapping_takes_steps_of_the_grid_and_leaves_smooth_pictures() -> None:
         return float(steps[7::8].mean() / steps.mean())
 
     assert border_share(blocks) > 1.5
-    assert border_share(lapped(blocks)) < 1.1
+    assert border_share(lapped(blocks)) - 1 < 0.5 * (border_share(blocks) - 1)
     ramp = torch.linspace(0.2, 0.7, 48, dtype=torch.float64).expand(1, 3, 48, 48)
     assert torch.allclose(lapped(ramp)[..., 8:-8, 8:-8], ramp[..., 8:-8, 8:-8], atol=2e-3)
 
