@@ -19,7 +19,7 @@ given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($
 
 .PHONY: help setup setup-people setup-train setup-gpu setup-cpu doctor accept-gpu curate samples people plan models report table1 materialise \
   duplicates train-lipsync \
-  train train-all embedded-weights plan-training animate app evaluate demo test test-all lint \
+  train train-all adapt embedded-weights plan-training animate app evaluate demo test test-all lint \
   bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-threads bench-demo bench-anyone bench-inference bench-evaluation bench-people constraints clean
 
 help: ## this list
@@ -114,6 +114,9 @@ train-all: ## the three stages one after the other (embedded: about 19 minutes o
 	$(MAKE) train STAGE=1
 	$(MAKE) train STAGE=2
 	$(MAKE) train STAGE=3
+
+adapt: $(VENV)/.train ## the packaged model adapted to one face, some minutes: make adapt REFERENCE=me.png [OUT=runs/me], then animate with ARGS="--model runs/me/run"
+	$(BIN)/python -m training adapt --reference '$(REFERENCE)' --out '$(if $(call given,OUT,),$(OUT),runs/adapted)' $(ARGS)
 
 embedded-weights: $(VENV)/.train ## train what comes with the package again, in outputs/weights: people, decoder, stages; says how many hours; may be killed
 	$(BIN)/python -m training weights $(ARGS)

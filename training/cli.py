@@ -55,7 +55,7 @@ def cli() -> None:
 @configuration_options
 @click.option("--manifest", default="outputs/people-curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
 @click.option("--out", help="The run's folder.  [default: runs/sSTAGE]")
-@click.option("--init", help="Stages 2 and 3: the run of the stage before, or one of its checkpoints.  [default: runs/sSTAGE-1]")
+@click.option("--init", help="The run of the stage before or one of its checkpoints, or a pipeline to train on.  [default: runs/sSTAGE-1]")
 def train(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str | None, init: str | None) -> None:
     """Train one stage, or continue it."""
     from training.config import load_training_config
@@ -143,6 +143,19 @@ def weights(num_people: int, out: str, overrides: tuple[str, ...]) -> None:
     from training.weights import make_weights
 
     click.echo(make_weights(out, num_people, overrides, say=say))
+
+
+@cli.command()
+@click.option("--reference", required=True, type=click.Path(dir_okay=False), help="The portrait: a picture with one face.")
+@click.option("--out", default="runs/adapted", show_default=True, help="Folder of clips, curation and run.")
+@click.option("--model", help="A pipeline's folder to start from.  [default: the packaged one]")
+@click.option("--steps", default=300, show_default=True, type=click.IntRange(min=1), help="Optimiser steps.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. optimiser.lr=1e-4.")
+def adapt(reference: str, out: str, model: str | None, steps: int, overrides: tuple[str, ...]) -> None:
+    """Adapt the packaged model to one portrait, by planted clips of it: minutes on a CPU. Then animate with --model OUT/run."""
+    from training.adapt import adapt as run
+
+    click.echo(run(reference, out, model, steps, overrides, say=say))
 
 
 @cli.command()

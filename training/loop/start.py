@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.models.components import InferenceConfig
+from inference.pipeline.folder import PIPELINE_FILE, read_pipeline_file
 from manifests.errors import UserError
 from training.config import TrainingConfig
 from training.loop.checkpoints import EMA, Checkpoints, read_state
@@ -26,7 +27,7 @@ class Start:
     """Where the first weights come from; plain values for `run.yaml`.
 
     Attributes:
-        kind: random, pixart or stage.
+        kind: random, pixart, stage (the stage before) or pipeline (saved weights of the same stage, trained on).
         source: the folder or file; None for random.
         step: of the checkpoint, where it is one.
         motion: stage 3: the file that the temporal modules start from; None: as the identity.
@@ -52,7 +53,8 @@ class Start:
 
 
 def find_start(config: TrainingConfig, init: str | None, before: str | None = None) -> Start:
-    """What `init` (a run's folder or one of its checkpoints) or the configuration names, checked before anything is built.
+    """What `init` (a run's folder, one of its checkpoints, or a pipeline's folder) or the configuration names, checked before anything is
+    built.
 
     Args:
         before: where the run of the stage before is looked for when `init` is not given.
@@ -61,6 +63,8 @@ def find_start(config: TrainingConfig, init: str | None, before: str | None = No
         UserError: nothing there, a run of the wrong stage, or pretrained weights that are asked for and missing.
     """
     stage = config.stage
+    if init is not None and (Path(init) / PIPELINE_FILE).is_file():
+        return _pipeline(init, stage)
     if stage == 1:
         if init is not None:
             raise UserError(f"stage 1 starts from PixArt-α (--set pixart=FOLDER) or at random, not from a run: leave out --init {init}")
@@ -86,6 +90,14 @@ def find_start(config: TrainingConfig, init: str | None, before: str | None = No
         raise UserError(f"--init {init}: that run has no checkpoint yet")
     motion = _pretrained(config, "motion") if stage == 3 else None
     return Start("stage", str(checkpoint), read_state(checkpoint).step, motion)
+
+
+def _pipeline(init: str, stage: int) -> Start:
+    """Raises UserError for a pipeline of another stage."""
+    record = read_pipeline_file(Path(init))[1]
+    if record.stage != stage:
+        raise UserError(f"--init {init} is a pipeline of stage {record.stage}: train on from it with --stage {record.stage}")
+    return Start("pipeline", init, record.step)
 
 
 def _pretrained(config: TrainingConfig, setting: str) -> str | None:
@@ -118,6 +130,8 @@ def _pretrained(config: TrainingConfig, setting: str) -> str | None:
 
 def fresh_parts(stage: int, start: Start) -> frozenset[str]:
     """The trained parts of the model (`inference.models.megactor.parts`) that start at random, or as the identity."""
+    if start.kind == "pipeline":
+        return frozenset()
     if stage == 1:
         return frozenset({"driven encoder"}) if start.kind == "pixart" else frozenset(TRAINED[1])
     if stage == 2:
@@ -144,6 +158,10 @@ def build_model(config: TrainingConfig, inference: InferenceConfig, start: Start
                 if model.sizes != sizes.at_stage(config.stage - 1):
                     raise UserError(f"{start.source} was trained with other sizes: {_different(model.sizes, sizes, config.stage - 1)}")
                 model = grow(model, config.stage)
+            elif start.kind == "pipeline":
+                model = MegActorModel.from_pretrained(start.path / "transformer", torch_dtype=torch.float32)
+                if model.sizes != sizes:
+                    raise UserError(f"{start.source} was trained with other sizes: {_different(model.sizes, sizes, config.stage)}")
             else:
                 model = MegActorModel.from_sizes(sizes)
                 if start.kind == "pixart":

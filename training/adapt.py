@@ -1,0 +1,61 @@
+"""A model adapted to one face: planted clips of that very portrait, and a few minutes of training on them from the packaged weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from manifests.errors import UserError
+
+CLIPS, CLIP_S = 6, 4.0
+
+
+def adapt(
+    reference: str,
+    out: str,
+    model: str | None = None,
+    steps: int = 300,
+    overrides: tuple[str, ...] = (),
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Makes clips of a portrait (`curation.samples.puppet`), curates them and trains on from a pipeline. Killed, the same call continues.
+
+    Args:
+        reference: the portrait, a picture with one face.
+        out: folder of clips, curation and run.
+        model: a pipeline's folder to start from; None is the packaged one.
+        steps: optimiser steps.
+        overrides: dotted settings of the training configuration.
+
+    Returns:
+        The adapted pipeline's folder.
+
+    Raises:
+        UserError: no face in the portrait, or no pipeline to start from.
+    """
+    from curation.config import load_config
+    from curation.job.run import run as curate
+    from curation.samples.puppet import puppet_clips
+    from inference.driving.picture import read_picture
+    from inference.models.components import PACKAGED
+    from inference.pipeline.folder import read_pipeline_file
+    from training.config import load_training_config
+    from training.loop.run_folder import PIPELINE
+    from training.run import train
+
+    start = Path(model) if model is not None else PACKAGED / "embedded"
+    settings, record = read_pipeline_file(start)
+    folder = Path(out)
+    clips, curated, run = folder / "clips", folder / "curation", folder / "run"
+    picture = read_picture(reference)
+    if len(list(clips.glob("*.mp4"))) < CLIPS:
+        say(f"{CLIPS} clips of {reference}, {CLIP_S:g} s each, with planted speech and blinks")
+        puppet_clips(picture, clips, CLIPS, CLIP_S)
+    curate("folder", str(clips), str(curated), load_config("embedded"))
+    if settings.model.copied_reference != "moved":
+        raise UserError(
+            f"{start} is no model of `make embedded-weights`: it learns faces by heart; train it on the clips in {clips} instead"
+        )
+    config = load_training_config("adapt", record.stage, (f"steps={steps}", *overrides))
+    train(config, str(curated), str(run), init=str(start), say=say)
+    return run / PIPELINE
