@@ -53,9 +53,7 @@ def adapt(
         puppet_clips(picture, clips, CLIPS, CLIP_S)
     curate("folder", str(clips), str(curated), load_config("embedded"))
     if settings.model.copied_reference != "moved":
-        raise UserError(
-            f"{start} is no model of `make embedded-weights`: it learns faces by heart; train it on the clips in {clips} instead"
-        )
+        raise UserError(f"{start} learns faces by heart: train a model of your own on {clips}, or adapt the packaged one")
     config = load_training_config("adapt", record.stage, (f"steps={steps}", *overrides))
     train(config, str(curated), str(run), init=str(start), say=say)
     return run / PIPELINE
