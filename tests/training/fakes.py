@@ -71,6 +71,7 @@ def fake_batch(indices: list[int], stage: int, seed: int = 0, frames: int | None
         target_latents=None,
         reference_frames=target[:, 0].flip(-1).contiguous(),
         reference_latents=None,
+        moved_frames=target.flip(-1).contiguous(),
         reference_present=torch.tensor([i % 5 != 4 for i in indices]),
         driven_frames=driven,
         driven_boxes=boxes,

@@ -91,6 +91,7 @@ def test_activations_are_what_a_real_forward_keeps(stage) -> None:
         "timesteps": torch.zeros(2, dtype=torch.int64),
         "driven_frames": torch.rand(2, frames, 3, 64, 64),
         "reference_latents": torch.randn(2, 21, 8, 8),
+        "moved_latents": torch.randn(2, frames, 21, 8, 8),
         "reference_present": torch.ones(2, dtype=torch.bool),
     }
     if stage > 1:

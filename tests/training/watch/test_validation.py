@@ -66,7 +66,8 @@ def test_the_same_weights_give_the_same_numbers_and_training_is_not_disturbed(tm
 
 
 def test_validation_sees_the_averaged_weights(tmp_path) -> None:
-    """A model that starts with an output of zero says that the clean latents are zero: its velocity is off by x₀/√(1 − ᾱ)."""
+    """A model that starts with an output of zero says that the clean latents are those of the reference, moved; or zero, where that is
+    dropped: its velocity is off by the difference over √(1 − ᾱ)."""
     validation = Validation(batches(1), 2, 0)
     trainer = make_trainer(tmp_path, steps=1, observers=(validation,))
     with torch.no_grad():
@@ -79,7 +80,8 @@ def test_validation_sees_the_averaged_weights(tmp_path) -> None:
         abar = SCHEDULE.alphas_cumprod[t].float()
         for batch in validation.batches:
             x0 = trainer.codec.encode(batch.target_frames.float() / 255)
-            off = x0 / (1 - abar).sqrt()
+            said = trainer.codec.encode(batch.moved_frames.float() / 255) * batch.reference_present.reshape(-1, 1, 1, 1, 1)
+            off = (x0 - said) / (1 - abar).sqrt()
             keep = batch.loss_keep[:, :, None].expand_as(off)
             errors += [v[k].square().mean() for v, k in zip(off, keep, strict=True)]
     expected = torch.stack(errors).mean()
