@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from manifests.landmarks import ClipLandmarks, LandmarkIndex, iter_landmarks, load_landmarks, quantise, write_landmarks
     from manifests.overview import describe, summary
     from manifests.presets import Preset, Rule, load_presets, preset
-    from manifests.schema import COLUMNS, ERROR_KINDS, SCHEMA_VERSION, TIMING_COLUMNS, Column, column
+    from manifests.schema import COLUMNS, ERROR_KINDS, NEEDED_COLUMNS, SCHEMA_VERSION, TIMING_COLUMNS, Column, column
     from manifests.store import load, read_table, run_config, write
 
 _HOMES = {
@@ -27,7 +27,7 @@ _HOMES = {
     "landmarks": ("ClipLandmarks", "LandmarkIndex", "iter_landmarks", "load_landmarks", "quantise", "write_landmarks"),
     "overview": ("describe", "summary"),
     "presets": ("Preset", "Rule", "load_presets", "preset"),
-    "schema": ("COLUMNS", "ERROR_KINDS", "SCHEMA_VERSION", "TIMING_COLUMNS", "Column", "column"),
+    "schema": ("COLUMNS", "ERROR_KINDS", "NEEDED_COLUMNS", "SCHEMA_VERSION", "TIMING_COLUMNS", "Column", "column"),
     "store": ("load", "read_table", "run_config", "write"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -46,6 +46,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "COLUMNS",
     "ERROR_KINDS",
+    "NEEDED_COLUMNS",
     "SCHEMA_VERSION",
     "TIMING_COLUMNS",
     "ClipLandmarks",

@@ -159,6 +159,8 @@ COLUMNS: tuple[Column, ...] = (
 NEVER_NULL = frozenset(
     {"clip_id", "source", "source_key", "identity", "video_path", "start_ms", "split", "status", "accepted", "reject_reasons"}
 )
+# Without these a table is no manifest; all others may be missing.
+NEEDED_COLUMNS = ("clip_id", "source", "source_key", "identity", "video_path", "start_ms", "split", "status")
 STATUSES = ("scored", "failed")
 SPLITS = ("train", "test")
 # Differ between two runs over the same clips, also where all scores agree; a comparison leaves them out.

@@ -17,7 +17,7 @@ from manifests.atomic import atomic_path
 from manifests.errors import UserError
 from manifests.places import filesystem_of, one_line, open_parquet, parquet_files
 from manifests.schema import SCHEMA_VERSION, Column
-from manifests.tables import Rows, complete, to_frame, to_table
+from manifests.tables import Rows, complete, conformed, require_columns, to_frame, to_table, typed_as_manifest
 
 MANIFEST_FILE = "manifest.parquet"
 LEDGER_DIR = "ledger"
@@ -26,17 +26,20 @@ SORT_KEYS = ("source", "source_key", "start_ms", "clip_id")
 _VERSION_KEY, _CONFIG_KEY = b"manifest.schema_version", b"manifest.run_config"
 
 
-def load(path: str | os.PathLike, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def load(path: str | os.PathLike | Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """A manifest as pandas, sorted by source, source_key, start_ms.
 
     Args:
-        path: a run's directory, finished (`manifest.parquet`) or still running (the committed shards in `ledger/`), or a Parquet file;
-            a local path or any fsspec URL (`s3://...`, `hf://...`).
+        path: a run's directory, finished (`manifest.parquet`) or still running (the committed shards in `ledger/`), or a Parquet file,
+            also one that pandas, Polars, DuckDB or `datasets` wrote, as long as it has the columns `manifests.NEEDED_COLUMNS`;
+            a local path or any fsspec URL (`s3://...`, `hf://...`). Or a table in memory: a frame of pandas or Polars, an Arrow table.
         columns: read only these, in this order; None reads all, and adds columns that an older manifest lacks, as nulls.
 
     Raises:
-        UserError: nothing there, not a manifest, written by a newer version, or an unknown column.
+        UserError: nothing there, not a manifest (the columns that it lacks are named), written by a newer version, or an unknown column.
     """
+    if not isinstance(path, str | os.PathLike):
+        return to_frame(complete(_sorted(conformed(_in_memory(path), "the table")), columns))
     return to_frame(read_table(path, columns))
 
 
@@ -76,7 +79,7 @@ def run_config(path: str | os.PathLike) -> dict[str, Any]:
     """The configuration that a manifest (of a running job: its first shard) was written with; reads the footer only."""
     filesystem, files = _locate(path)
     with open_parquet(filesystem, files[0]) as parquet:
-        return json.loads(_metadata(parquet, files[0])[_CONFIG_KEY])
+        return json.loads(_metadata(parquet, files[0]).get(_CONFIG_KEY, b"{}"))
 
 
 def schema_of(path: str | os.PathLike) -> pa.Schema:
@@ -105,9 +108,11 @@ def _locate(path: str | os.PathLike) -> tuple[fs.FileSystem, list[str]]:
 
 
 def _metadata(parquet: pq.ParquetFile, file: str) -> dict[bytes, bytes]:
+    """What `write` left in the footer; empty for a table that something else wrote and that has the needed columns."""
     metadata = parquet.metadata.metadata or {}
     if _VERSION_KEY not in metadata:
-        raise UserError(f"{file} is Parquet but no manifest: it was not written by manifests.write")
+        require_columns(parquet.schema_arrow.names, file)
+        return {}
     version = int(metadata[_VERSION_KEY])
     if version > SCHEMA_VERSION:
         raise UserError(f"{file} has manifest schema {version}; this program knows up to {SCHEMA_VERSION}: upgrade it")
@@ -116,11 +121,25 @@ def _metadata(parquet: pq.ParquetFile, file: str) -> dict[bytes, bytes]:
 
 def _read(filesystem: fs.FileSystem, file: str, columns: Sequence[str] | None) -> pa.Table:
     with open_parquet(filesystem, file) as parquet:
-        _metadata(parquet, file)
+        is_ours = bool(_metadata(parquet, file))
         try:
-            return parquet.read(columns=None if columns is None else list(columns))
+            table = parquet.read(columns=None if columns is None else list(columns))
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file} is damaged: {one_line(error)}") from error
+        if is_ours:
+            return table
+        table = typed_as_manifest(table)
+        return _sorted(table) if set(SORT_KEYS) <= set(table.column_names) else table
+
+
+def _in_memory(data: Any) -> pa.Table:
+    """A frame of pandas or Polars, or whatever else hands over Arrow."""
+    if isinstance(data, pa.Table):
+        return data
+    try:
+        return pa.Table.from_pandas(data, preserve_index=False) if isinstance(data, pd.DataFrame) else pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise UserError(f"a {type(data).__name__} is no manifest: give a path, a frame or an Arrow table ({one_line(error)})") from None
 
 
 def _sorted(table: pa.Table) -> pa.Table:

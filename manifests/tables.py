@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import difflib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from manifests.errors import UserError, did_you_mean
 from manifests.places import one_line
-from manifests.schema import COLUMNS, NEVER_NULL, Column, column_of, with_extra
+from manifests.schema import COLUMNS, NEEDED_COLUMNS, NEVER_NULL, Column, column_of, with_extra
 
 Rows = Sequence[Mapping[str, Any]]
 EXTRA_ATTR = "manifest_columns"  # DataFrame.attrs: unit, meaning and since-version of columns that the schema lacks
@@ -94,6 +95,52 @@ def complete(table: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
                 raise UserError(f"unknown manifest column {name!r}{did_you_mean(name, known)}; manifests.describe(path) lists them")
             table = table.append_column(_SCHEMA[name].field(), _stated(pa.nulls(len(table), _SCHEMA[name].type), _SCHEMA[name]))
     return table.select(list(names))
+
+
+def require_columns(names: Collection[str], what: str) -> None:
+    """
+    Raises:
+        UserError: names that a manifest cannot do without are missing.
+    """
+    missing = [name for name in NEEDED_COLUMNS if name not in names]
+    if not missing:
+        return
+    meant = next((f"; {name!r} is probably {found!r}" for name in missing if (found := _probably(name, names))), "")
+    told = f"{what} lacks {', '.join(missing)}"
+    raise UserError(f"{told}{meant}: a manifest that others write needs the columns {', '.join(NEEDED_COLUMNS)}")
+
+
+def _probably(name: str, names: Collection[str]) -> str | None:
+    near = difflib.get_close_matches(name, [other for other in names if other not in _SCHEMA], n=1, cutoff=0.7)
+    return near[0] if near else None
+
+
+def typed_as_manifest(table: pa.Table) -> pa.Table:
+    """Columns of a table that something else than `write` made, in the types of the schema; an index of pandas is dropped."""
+    names = [name for name in table.column_names if not name.startswith("__index_level_")]
+    arrays, fields = [], []
+    for name in names:
+        known, array = _SCHEMA.get(name), table.column(name)
+        if known is None:
+            plain = _plain_type(array.type)
+            arrays.append(array if array.type == plain else array.cast(plain))
+            fields.append(pa.field(name, plain, metadata=table.schema.field(name).metadata))
+        else:
+            arrays.append(_array(array, known, len(table)))
+            fields.append(known.field())
+    return pa.table(arrays, schema=pa.schema(fields))
+
+
+def conformed(table: pa.Table, what: str) -> pa.Table:
+    """A table in memory as a manifest: the needed columns are there, and all have the schema's types."""
+    require_columns(table.column_names, what)
+    return typed_as_manifest(table)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The usual one of types that hold the same: long and viewed texts, and dictionaries of texts."""
+    text = pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return pa.string() if text or (pa.types.is_dictionary(kind) and _plain_type(kind.value_type) == pa.string()) else kind
 
 
 def as_arrow(series: pd.Series) -> pa.Array:
