@@ -270,7 +270,7 @@ def samples(out: str, seed: int) -> None:
     click.echo(f"{len(truths)} clips in {out}, what is planted in {Path(out) / 'truth.csv'}")
 
 
-@cli.command("people-sheet")
+@cli.command("people-sheet", hidden=True)
 @click.option("--count", default=24, show_default=True, type=click.IntRange(1, 1000), help="How many people.")
 @click.option("--first", default=0, show_default=True, type=click.IntRange(min=0), help="The first person's seed.")
 @click.option("--columns", default=6, show_default=True, type=click.IntRange(1, 100), help="People a row.")
@@ -331,7 +331,7 @@ def train_lipsync(manifest: str, also: tuple[str, ...], out: str, where: str, fo
     click.echo(train(manifest, out, also=also, where=where, folds=folds, seed=seed, progress=say, **recipe))
 
 
-@cli.command("fit-sync-boxes")
+@cli.command("fit-sync-boxes", hidden=True)
 @click.argument("videos", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--out", default="outputs/box_map.json", show_default=True, type=click.Path(dir_okay=False), help="Where to write the map.")
 @click.option("--detector", default="s3fd", show_default=True, type=click.Choice(["s3fd", "yunet"]), help="Whose boxes to learn.")
@@ -407,9 +407,15 @@ def models_verify(names: tuple[str, ...], profile: str | None, uses: tuple[str, 
     """Check the digests of NAMES (default: all); exit code 2 if one is missing or wrong."""
     from curation.weights.store import Store
 
-    store = Store.standard(directory)
+    store, missing = Store.standard(directory), []
     for name in _chosen_models(names, profile, uses, store.table):
-        click.echo(f"{name:20} {store.find(name)}")
+        try:
+            click.echo(f"{name:20} {store.find(name)}")
+        except UserError as error:
+            missing.append(name)
+            say(f"{name:20} {error}")
+    if missing:
+        raise UserError(f"missing or wrong: {', '.join(missing)}")
 
 
 @models.command("fetch")

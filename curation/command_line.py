@@ -8,7 +8,7 @@ import click
 
 from curation.errors import ClipError
 from curation.threads import spin_briefly
-from manifests.errors import UserError
+from manifests.errors import UserError, store_trouble
 
 MISTAKE, INTERRUPTED = 2, 130
 # The extra of pyproject.toml that brings what a plain installation lacks, by the name that is imported.
@@ -56,6 +56,10 @@ def run_command(command: click.Command, program: str, arguments: list[str] | Non
         sys.exit(MISTAKE)
     except click.ClickException as error:
         fail(error.format_message())
+    except Exception as error:
+        if not (line := store_trouble(error)):
+            raise
+        fail(line)
     except (click.Abort, KeyboardInterrupt):
         say(f"\ninterrupted; {on_interrupt}")
         sys.exit(INTERRUPTED)

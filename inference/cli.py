@@ -205,6 +205,8 @@ def _check_sources(request: Any) -> None:
 
     for name in ("reference", "driving", "audio"):
         path = getattr(request, name)
+        if path and "://" in path:
+            raise UserError(f"{path} is a URL: download it first, --{name} takes a local file")
         if path and not Path(path).is_file():
             raise UserError(f"{path}: the file is not there")
     check_output(Path(request.out))

@@ -12,6 +12,7 @@ import click
 import yaml
 
 import manifests
+from manifests.errors import store_trouble
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,11 @@ def _user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except manifests.UserError as error:
             click.echo(f"error: {error}", err=True)
+            raise SystemExit(2) from None
+        except Exception as error:
+            if not (line := store_trouble(error)):
+                raise
+            click.echo(f"error: {line}", err=True)
             raise SystemExit(2) from None
 
     return wrapped
@@ -153,7 +159,7 @@ def presets(presets_file: str | None) -> None:
             click.echo(f"  {rule.reason}: {rule.text}")
 
 
-@main.command()
+@main.command(hidden=True)
 @click.argument("page", type=click.Path(dir_okay=False, exists=True))
 def document_page(page: str) -> None:
     """Generate the marked parts of PAGE (docs/manifest.md) anew."""

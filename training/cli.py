@@ -202,7 +202,7 @@ def doctor(gpu: bool, out: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; mistakes of the user's end in one line and exit code 2."""
     try:
-        run_command(cli, "python -m training", arguments, "the newest checkpoint stays, the same command continues from it")
+        run_command(cli, "python -m training", arguments, "what is saved stays, the same command continues from there")
     except StoppedError as error:
         say(f"\nstopped: {error}")
         sys.exit(INTERRUPTED if error.interrupted else 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curation.job.lock import hold
 from inference.models.components import InferenceConfig, load_inference_config
 from manifests import configuration
 from manifests.errors import UserError
@@ -92,31 +94,54 @@ def train(
         "manifest": {"path": str(manifest), "sha256": manifest_digest(manifest), "clips": table.describe()},
         "code_version": code_version(),
     }
-    continues = False
-    if accelerator.is_main_process:
-        continues = open_run(out, record)
-        Checkpoints(out).remove_unfinished()
-    accelerator.wait_for_everyone()
-    say(f"{'continues' if continues else 'starts'} {out} on {_device_text(accelerator)}, from {start.text()}")
-    say(f"data: {table.describe()} ({manifest})")
-    if without:
-        say(f"WARNING: {without}")
-    if own_cache:
-        config = with_own_cache(config, opened, out, accelerator, say)
-        table = open_clips(config.data, inference, opened, config.stage)
-    held_out = held_out_clips(config, inference, opened, say)
-    trainer = build_trainer(config, inference, out, accelerator, table, held_out, start, say)
-    newest = trainer.checkpoints.newest()
-    if newest is not None:
-        trainer.resume(newest)
-        say(f"at step {trainer.state.step:,} of {config.steps:,}")
-    _start_trackers(accelerator, config)
-    state = trainer.run()
-    if accelerator.is_main_process:
-        from training.watch.report import write_report
+    with _alone(out, accelerator):
+        continues = False
+        if accelerator.is_main_process:
+            continues = open_run(out, record)
+            Checkpoints(out).remove_unfinished()
+        accelerator.wait_for_everyone()
+        say(_opening(out, continues, _device_text(accelerator), start))
+        say(f"data: {table.describe()} ({manifest})")
+        if without:
+            say(f"WARNING: {without}")
+        if own_cache:
+            config = with_own_cache(config, opened, out, accelerator, say)
+            table = open_clips(config.data, inference, opened, config.stage)
+        held_out = held_out_clips(config, inference, opened, say)
+        trainer = build_trainer(config, inference, out, accelerator, table, held_out, start, say)
+        newest = trainer.checkpoints.newest()
+        if newest is not None:
+            trainer.resume(newest)
+            say(f"at step {trainer.state.step:,} of {config.steps:,}")
+        _start_trackers(accelerator, config)
+        state = trainer.run()
+        if accelerator.is_main_process:
+            from training.watch.report import write_report
 
-        say(f"trained {state.step:,} steps: weights in {out / 'pipeline'}, report in {write_report(out)}")
+            say(f"trained {state.step:,} steps: weights in {out / 'pipeline'}, report in {write_report(out)}")
     return state
+
+
+@contextmanager
+def _alone(out: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Hold the run's folder: two trainings in one would write each other's checkpoints. The main process holds it for all."""
+    if not accelerator.is_main_process:
+        yield
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make {out}: {error.strerror or error}") from error
+    with hold(out):
+        yield
+
+
+def _opening(out: Path, continues: bool, device: str, start: Start) -> str:
+    """The run's first line."""
+    if continues and Checkpoints(out).newest() is not None:
+        return f"continues {out} on {device}"
+    again = "starts again (it had no checkpoint yet)" if continues else "starts"
+    return f"{again} {out} on {device}, from {start.text()}"
 
 
 def with_own_cache(

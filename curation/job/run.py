@@ -95,7 +95,7 @@ def run(
             raise UserError(f"{root} holds no video that source {source_name!r} recognises{skipped}")
         n_shards = _start(ledger, source_name, root, config, len(clips), index, keep=retry_where is not None)
         version_text = code_version()
-        chosen = clips if limit is None else dict(islice(clips.items(), limit))
+        chosen = clips if limit is None else dict(islice(clips.items(), min(limit, len(clips))))
         if retry_where is not None:
             tasks = retry_tasks(ledger, clips, n_shards, retry_where, say)
         else:
@@ -124,7 +124,7 @@ def run(
 
 def preview(source: Source, limit: int | None) -> list[Clip]:
     """The first `limit` distinct clips of a source, in its order."""
-    return list(islice(_unique(source.clips(), lambda line: None).values(), limit))
+    return list(_unique(source.clips(), lambda line: None).values())[:limit]
 
 
 def merge(ledger: Ledger, config: CurationConfig, run_config: dict[str, Any]) -> pa.Table:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 PIPELINE_FILE = "pipeline.json"
 CLASS_NAME = "MegActorSigmaPipeline"
+LOCAL_FOLDERS = ("runs", "outputs", "models")  # of this project: a name below them that is not there is no owner's on the Hub
 
 
 def save_pipeline(
@@ -93,7 +94,8 @@ def find_folder(name: str | Path, revision: str | None = None) -> Path:
     if folder.is_dir():
         return folder
     parts = str(name).split("/")
-    if len(parts) != 2 or not all(parts) or str(name).startswith("."):
+    is_local = str(name).startswith((".", "~")) or parts[0] in LOCAL_FOLDERS or Path(parts[0]).is_dir()
+    if len(parts) != 2 or not all(parts) or is_local:
         raise UserError(f"no model at {name}: give a folder that training wrote (RUN/pipeline) or the id of a repository on the Hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

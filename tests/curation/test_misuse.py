@@ -13,8 +13,11 @@ from curation.cli import _source_of
 from curation.config import load_config
 from curation.job.clip_scorer import unmeasurable
 from curation.job.executors import choose
+from curation.job.run import preview
 from curation.samples import STAMP_FILE, render_samples
 from curation.scaling.estimate import counted, worked
+from curation.sources.folder import Folder
+from manifests.errors import store_trouble
 
 
 def failure(capfd: pytest.CaptureFixture[str], *words: str) -> str:
@@ -81,6 +84,51 @@ def test_apply_warns_of_columns_that_nothing_measured():
 def test_workers_that_are_asked_for_work(monkeypatch, workers, n_clips, chosen):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert choose("auto", workers, n_clips, ray_from_clips=200) == chosen
+
+
+class NoCredentialsError(Exception):
+    """As botocore's."""
+
+
+NoCredentialsError.__module__ = "botocore.exceptions"
+
+
+def test_an_object_store_that_cannot_be_used_is_one_line():
+    line = store_trouble(NoCredentialsError("Unable to locate\ncredentials"))
+    assert line.startswith("cannot use the object store: Unable to locate credentials (")
+    wrapped = RuntimeError("page of text")
+    wrapped.__cause__ = NoCredentialsError("no")
+    assert store_trouble(wrapped)
+    assert store_trouble(ValueError("ours")) == ""
+
+
+def test_a_run_on_a_store_without_credentials_is_one_line(capfd, monkeypatch):
+    def without_credentials(path):
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr("curation.sources.inference.place", without_credentials)
+    assert "Unable to locate credentials" in failure(capfd, "run", "--root", "s3://bucket/videos", "--out", "unused")
+
+
+def test_a_limit_beyond_all_numbers_is_all_clips(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    assert len(preview(Folder(str(tmp_path)), 9999999999999999999)) == 2
+
+
+def test_verify_names_every_model_that_is_missing(tmp_path, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["models", "verify", "syncnet", "s3fd", "--models", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert capfd.readouterr().err.splitlines()[-1] == "error: missing or wrong: syncnet, s3fd"
+
+
+def test_commands_of_the_project_itself_are_not_in_the_help(capsys):
+    cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert "materialise" in text
+    assert "people-sheet" not in text
+    assert "fit-sync-boxes" not in text
 
 
 def test_small_plans_are_said_in_small_units():

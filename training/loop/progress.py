@@ -25,8 +25,11 @@ class Progress:
         self._ticks: deque[tuple[int, float]] = deque(maxlen=RECENT_STEPS)
         self._line = LiveLine()
 
-    def tick(self, step: int) -> None:
-        """After every step."""
+    def tick(self, step: int, took_s: float | None = None) -> None:
+        """After every step; the first of this start has a line of its own, since the next may be long in coming."""
+        if not self._ticks and took_s is not None and step < self._total:
+            left = duration(round((self._total - step) * took_s))
+            self._say(f"step {step:,}/{self._total:,} took {duration(took_s)}; the rest takes about {left}, less once all is warm")
         now = time.perf_counter()
         self._ticks.append((step, now))
         if self._line.is_live and self._line.is_due:  # a log has the records

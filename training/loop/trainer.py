@@ -140,9 +140,10 @@ class Trainer:
             while self.state.step < config.steps:
                 begin = time.perf_counter()
                 norm = self._guarded_step(batches)
-                self._advance(norm, time.perf_counter() - begin)
+                took_s = time.perf_counter() - begin
+                self._advance(norm, took_s)
                 step = self.state.step
-                progress.tick(step)
+                progress.tick(step, took_s)
                 last = step == config.steps
                 if step % config.logging.every_steps == 0 or last:
                     self._log_training(norm, progress)

@@ -55,8 +55,8 @@ def _context(run_dir: Path, run: dict[str, Any], records: list[dict[str, Any]]) 
     config = run["config"]
     by_kind = {kind: [r for r in records if r.get("kind") == kind] for kind in ("train", "validation", "videos", "event")}
     newest = Checkpoints(run_dir).newest()
-    step = max([r["step"] for r in records], default=0)
     state = read_state(newest) if newest else None
+    step = max([*(r["step"] for r in records), state.step if state else 0])
     return {
         "title": f"{clean(run_dir.absolute().name, 60)}: stage {config['stage']}, {NAMES[config['stage']]}",
         "is_running": step < config["steps"],
