@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from inference.models.config import ModelConfig
 from inference.models.flops import Work
+from manifests.config_files import config_file
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m inference.models", description="Facts about a model's configuration.")
     commands = parser.add_subparsers(dest="command", required=True)
     summary = commands.add_parser("summary", help="parameters and FLOPs by part")
-    summary.add_argument("--config", required=True, help="a YAML file with a `model:` section")
+    summary.add_argument("--config", required=True, help="embedded, paper, or a YAML file with a `model:` section")
     summary.add_argument("--stage", type=int, choices=(1, 2, 3), help="the layers of this stage instead of the file's")
     summary.add_argument("--clips", type=int, default=1)
     summary.add_argument("--frames", type=int, help="frames of each clip; 1, or 16 with temporal modules")
     summary.add_argument("--size-px", type=int, help="height and width; the configuration's own if left out")
     options = parser.parse_args(arguments)
     try:
-        config = ModelConfig.from_yaml(options.config)
+        is_path = Path(options.config).suffix in (".yaml", ".yml")
+        config = ModelConfig.from_yaml(options.config if is_path else config_file("inference", f"{options.config}.yaml"))
         config = config if options.stage is None else config.at_stage(options.stage)
         work = _work(config, options)
     except ValueError as error:
