@@ -75,6 +75,7 @@ def cli() -> None:
         --audio-scale 1.5 --motion 0.5 --preset fast                                both, amplitudes, a faster preset
     python -m inference template you.mp4 you.safetensors                            keep a driver's motion, without its face
     python -m inference batch pairs.jsonl --out outputs/batch                       many, resumable
+    python -m inference live -r me.png --camera 0 --port 0                          what a camera shows now
 
     The model makes people appear to do and say what they did not. Animate only faces whose owners agreed, and say that it is synthetic.
     """
@@ -173,6 +174,36 @@ def app(host: str, port: int, **options: Any) -> None:
     from inference.studio.app import launch
 
     launch(_load_options(options), host, port, say)
+
+
+@cli.command()
+@click.option("-r", "--reference", required=True, help="The portrait: a picture, or a video of which the first frame is taken.")
+@click.option("--camera", type=click.IntRange(min=0), help="Drive by the camera of this number.")
+@click.option("--url", help="Drive by a stream: rtsp://…, http://…, udp://…")
+@click.option("--file", "file", help="Drive by a video file that plays at its own rate.")
+@click.option("-o", "--out", help="Also write what was made: .mp4, .gif, or a name without suffix for a folder of PNGs.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Show it on a page of this machine; 0 takes a free port.")
+@click.option("--window", type=int, default=8, show_default=True, help="Frames that the model sees together: 1 … 16.")
+@click.option("--context", type=int, default=2, show_default=True, help="Of them, frames taken from the last window.")
+@click.option("--steps", type=int, default=4, show_default=True, help="Solver steps, without guidance.")
+@click.option("--sampler", default="dpmsolver++", show_default=True, help="dpmsolver++, unipc, ddim, euler.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End then; else when the source ends, or on Ctrl-C.")
+@click.option("--report", "report_file", help="Write latency and counts as JSON.")
+@amplitude_options
+@model_options
+def live(reference: str, out: str | None, port: int | None, seconds: float | None, report_file: str | None, **options: Any) -> None:
+    """Animate what a camera, a stream or a playing file shows now; frames that the model has no time for are dropped and counted."""
+    from inference.studio.live import LiveRequest, run_request
+
+    if out is None and port is None:
+        raise UserError("nowhere to show it: give --port 0 for a page, or --out for a file")
+    load_options = _load_options(options)
+    report = run_request(LiveRequest.from_options(reference, out, port, seconds, _without_none(options)), load_options, say)
+    if report_file:
+        _write_json(Path(report_file), report.to_tree())
+    if out is not None:
+        click.echo(out)
 
 
 @cli.command("find-model")

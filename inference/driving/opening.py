@@ -25,7 +25,9 @@ from manifests import UserError
 
 Portrait = str | Path | Image | np.ndarray | Reference
 
-Driver = str | Path | DrivenFrames
+Driver = str | Path | Footage | DrivenFrames
+
+OPENED = (VideoFootage, StillFootage, TemplateFootage)
 
 ROUNDING = 0.05  # of a frame: headers give the length of a sound in milliseconds
 
@@ -119,7 +121,7 @@ def open_sources(
 
     Args:
         portrait: path, PIL image, (H, W, 3) uint8 array or `Reference`; an array of the model's own size is taken as it is.
-        driver: path of a video, picture or motion template, a prepared driver, or None.
+        driver: path of a video, picture or motion template, footage that is open already, a prepared driver, or None.
         options: of a driver that is still to be read.
         sound_s: length of the sound, which a single driving picture is shown for.
 
@@ -129,7 +131,7 @@ def open_sources(
     """
     size = picture.size_px
     is_cut = isinstance(portrait, np.ndarray) and portrait.shape == (size, size, 3) and portrait.dtype == np.uint8
-    if isinstance(driver, str | Path):
+    if isinstance(driver, str | Path | OPENED):
         opened = open_driver(None if is_cut else portrait, driver, options, picture, sound_s=sound_s)
         if opened.reference is None:
             return Sources(np.asarray(portrait), None, opened, opened, _face_of(portrait, picture))

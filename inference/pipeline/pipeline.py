@@ -386,6 +386,10 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         """The latents of frames in 0…1."""
         return None if frames_of is None else lambda first, end: self.encode_images(frames_of(first, end))
 
+    def decode_latents(self, latents: torch.Tensor) -> np.ndarray:
+        """(n, C, h, w) latents -> (n, S, S, 3) uint8 RGB."""
+        return to_uint8(self._codec.decode(latents))
+
     def _fitted(self, sampling: SamplingSettings) -> SamplingSettings:
         """Models without temporal modules see frames one by one, so nothing overlaps; some take few steps (`settings.most_steps`)."""
         most = self.settings.most_steps

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from curation.wording import duration
+from inference.driving.contracts import Footage
 from inference.driving.template import save_template
 from inference.output.layout import laid_out
 from inference.output.video_writer import open_output, provenance
@@ -24,15 +25,19 @@ def animate(
     request: Request,
     say: Say = lambda line: None,
     on_progress: Callable[[Progress], None] | None = None,
+    footage: Footage | None = None,
 ) -> Report:
     """Makes the output of a request.
+
+    Args:
+        footage: `request.driving`, where it is open already.
 
     Raises:
         UserError: what the user can put right, in one line. Nothing of the output is left then, nor after an interruption.
     """
     with pipe.prepare(
         request.reference,
-        request.driving,
+        request.driving if footage is None else footage,
         request.audio,
         request.sampling,
         request.options,

@@ -5,7 +5,9 @@ gradio loads only when the page is built.
 
 from __future__ import annotations
 
-import tempfile
+import os
+import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 from curation.contracts import ClipError
 from inference.driving.regions import REGION_CHOICES
 from inference.driving.retarget import RETARGETS
+from inference.studio.jobs import Jobs
+from inference.studio.live import LivePages
 from inference.studio.request import Request
+from inference.studio.results import Results
 from inference.studio.session import Studio
 from manifests import UserError
 
@@ -38,11 +43,12 @@ def sample_examples(folder: Path = Path("outputs/samples")) -> list[list[str | N
         return []
 
 
-def build(studio: Studio, presets: dict[str, str]) -> Any:
+def build(studio: Studio, presets: dict[str, str], results: Results | None = None) -> Any:
     """The page, a `gradio.Blocks`.
 
     Args:
         presets: name -> one line about it.
+        results: where animations go; the caller closes it. None: a folder of the page's own, which stays.
 
     Raises:
         UserError: gradio is not installed.
@@ -52,6 +58,7 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
     except ImportError:
         raise UserError(INSTALL_HINT) from None
 
+    made, jobs, pages = results or Results(), Jobs(), LivePages(lambda still: studio.live(still))
     with gr.Blocks(title="MegActor-Σ", analytics_enabled=False, delete_cache=(86_400, 86_400)) as page:
         gr.Markdown(
             "# MegActor-Σ\nA portrait moved by a video, by speech, or by both. Animate only faces whose owners agreed, and say that the "
@@ -60,10 +67,11 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
         with gr.Row():
             with gr.Column(scale=2):
                 with gr.Row():
-                    portrait = gr.Image(
-                        label="Portrait", type="filepath", sources=["upload", "clipboard", "webcam"], height=240, elem_id="portrait"
-                    )
+                    # no gr.Image: that one takes alpha and 16 bits away, and answers other files with a message of its own
+                    portrait = gr.File(label="Portrait: picture or video", type="filepath", height=240, elem_id="portrait")
                     driver = gr.File(label="Driver: video, picture or motion template", type="filepath", height=240, elem_id="driver")
+                with gr.Accordion("Take or paste the portrait", open=False):
+                    taken = gr.Image(show_label=False, type="filepath", sources=["webcam", "clipboard"], height=240, elem_id="taken")
                 sound = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"], elem_id="speech", visible=studio.hears)
                 motion = gr.Slider(
                     0,
@@ -99,9 +107,13 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                 with gr.Row():
                     output = gr.Radio(["beside the driver", "face only", "whole portrait"], value="beside the driver", label="Result")
                     go = gr.Button("Animate", variant="primary", elem_id="animate")
-                    stop = gr.Button("Stop", elem_id="stop")
+                    stop_button = gr.Button("Stop", elem_id="stop")
                 result = gr.Video(label="Result", autoplay=True, elem_id="result")
                 told = gr.Markdown(elem_id="told")
+                with gr.Accordion("Live: the portrait follows your camera", open=False), gr.Row():
+                    camera = gr.Image(label="Camera", sources=["webcam"], streaming=True, type="numpy", height=240, elem_id="camera")
+                    follows = gr.Image(label="Portrait", interactive=False, format="jpeg", height=240, elem_id="live")
+                seen = gr.Markdown(elem_id="live-told")
 
         def request(values: dict, out: str) -> Request:
             return Request.from_tree(
@@ -141,8 +153,14 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                 frame: gr.Slider(maximum=max(1, shown.n_frames - 1)),
             }
 
-        def animate(values: dict, progress: Any = gr.Progress()) -> dict:  # noqa: B008
-            out = Path(tempfile.mkdtemp(prefix="megactor-")) / "animation.mp4"
+        def ask(session: gr.Request) -> None:
+            jobs.ask(session.session_hash)
+
+        def stop(session: gr.Request) -> None:
+            jobs.stop(session.session_hash)
+
+        def animate(values: dict, session: gr.Request, progress: Any = gr.Progress()) -> dict:  # noqa: B008
+            out, job = made.new("animation.mp4"), jobs.of(session.session_hash)
 
             def on_progress(done: Progress) -> None:
                 progress(done.done / max(1, done.total), desc=f"{done.frames_out} frames out")
@@ -151,15 +169,28 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
                 wanted = request(values, str(out))
                 if not wanted.driving and wanted.side_by_side:
                     wanted = replace(wanted, side_by_side=False)
-                report = studio.generate(wanted, on_progress)
+                report = studio.generate(wanted, on_progress, job)
             except MISTAKES as error:
                 return {result: None, told: f"**{error}**"}
+            finally:
+                jobs.end(session.session_hash, job)
             lines = [
                 f"{report.mode}, {report.num_frames} frames, {report.duration_s:.2f} s; {report.seconds_per_frame:.3g} s a frame",
                 *report.warnings,
             ]
             return {result: str(out), told: "\n".join(f"- {line}" for line in lines)}
 
+        def live(rgb: Any, still: str | None, session: gr.Request) -> tuple:
+            if rgb is None or not still:
+                return gr.skip(), "Choose a portrait." if rgb is not None else ""
+            try:
+                shown = pages.push(session.session_hash, still, rgb)
+            except MISTAKES as error:
+                return gr.skip(), f"**{error}**"
+            return (gr.skip() if shown is None else shown), ""
+
+        for handler in (ask, stop, animate, live):
+            handler.__annotations__["session"] = gr.Request  # a string until here, whose name gradio would not find
         inputs: set[Any] = {
             portrait,
             driver,
@@ -178,6 +209,7 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
         }
         shown_in = [picture, notes, frame]
         settings = [s.change for s in (translation, roll, zoom, regions, retarget)]
+        taken.change(lambda picture: picture, taken, portrait, queue=False, api_name=False)
         motion.input(lambda value: (value, value, value), motion, [translation, roll, zoom], queue=False)
         gr.on([portrait.change, driver.change], show, inputs, shown_in, concurrency_limit=1, concurrency_id="preview")
         gr.on(
@@ -190,8 +222,11 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
             concurrency_limit=1,
             concurrency_id="preview",
         )
-        go.click(animate, inputs, [result, told], concurrency_limit=1)
-        stop.click(studio.stop, queue=False)
+        go.click(ask, queue=False, api_name=False).then(animate, inputs, [result, told], concurrency_limit=1)
+        stop_button.click(stop, queue=False)
+        camera.stream(
+            live, [camera, portrait], [follows, seen], stream_every=0.04, time_limit=None, concurrency_limit=1, show_progress="hidden"
+        )
         examples = sample_examples()
         if examples:
             gr.Examples(examples, [portrait, driver], label="Rendered sample clips")
@@ -199,18 +234,24 @@ def build(studio: Studio, presets: dict[str, str]) -> Any:
 
 
 def launch(options: LoadOptions, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serves the page until interrupted; nothing is sent anywhere, and no tunnel is opened."""
+    """Serves the page until it is interrupted or terminated; nothing is sent anywhere, no tunnel is opened, no file stays."""
     from inference.studio.presets import load_presets
 
-    page = build(Studio(options, say), {name: preset.description for name, preset in load_presets().items()})
-    import gradio as gr
-
-    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none from a font server
+    results = Results()
+    os.environ["GRADIO_TEMP_DIR"] = str(results.folder)  # uploads lie there too; gradio takes it from nowhere else
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        page.launch(
-            server_name=host, server_port=port or None, share=False, quiet=True, show_error=True, theme=theme, prevent_thread_lock=True
-        )
-    except OSError as error:
-        raise UserError(f"cannot listen on {host}:{port}: {error}; --port names another") from None
-    say(f"http://{host}:{page.server_port}  (Ctrl-C ends it)")
-    page.block_thread()
+        page = build(Studio(options, say), {name: preset.description for name, preset in load_presets().items()}, results)
+        import gradio as gr
+
+        theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # none from a font server
+        try:
+            page.launch(
+                server_name=host, server_port=port or None, share=False, quiet=True, show_error=True, theme=theme, prevent_thread_lock=True
+            )
+        except OSError as error:
+            raise UserError(f"cannot listen on {host}:{port}: {error}; --port names another") from None
+        say(f"http://{host}:{page.server_port}  (Ctrl-C ends it)")
+        page.block_thread()
+    finally:
+        results.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +16,17 @@ import numpy as np
 from curation.contracts import LandmarkBackend
 from inference.driving.contracts import Footage
 from inference.driving.driving import Driving
+from inference.driving.footage import VideoFootage
 from inference.driving.opening import ModelPicture, open_driver, open_footage
 from inference.driving.reference import Reference
 from inference.pipeline.inputs import model_picture
+from inference.studio.jobs import Job
 from inference.studio.preview import preview
 from inference.studio.request import Request
 from manifests import UserError
 
 if TYPE_CHECKING:
+    from inference.live.animation import LiveAnimation
     from inference.models.components import InferenceConfig
     from inference.pipeline import MegActorSigmaPipeline
     from inference.pipeline.animation import Progress, Report
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 PREVIEW_PX = 256  # side of each of a preview's four pictures: enough to judge a crop by, and quick to send
 KEPT = 4  # drivers and portraits whose landmarks are remembered
+_LOOK_S = 0.05  # how often a job that waits for another's driver looks whether it is still wanted
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Shown:
 
 
 class Studio:
-    """What the app can do, for one user at a time.
+    """What the app can do; previews take turns, and so do animations.
 
     Args:
         options: which model, and where it runs; it is loaded when first needed.
@@ -53,7 +58,6 @@ class Studio:
     def __init__(self, options: LoadOptions, say: Callable[[str], None] = lambda line: None):
         self._options, self._say = options, say
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
         self._footage: OrderedDict[tuple, Footage] = OrderedDict()
         self._portraits: OrderedDict[tuple, Reference] = OrderedDict()
         self._frame: tuple[tuple, np.ndarray] | None = None
@@ -110,26 +114,54 @@ class Studio:
                 pictures = preview(driving, index, self._pixels(driver, driving, index))
         return Shown(pictures.sheet(), footage.n_frames, float(footage.fps), (*portrait.notes, *driving.report.notes))
 
-    def generate(self, request: Request, on_progress: Callable[[Progress], None]) -> Report:
+    def generate(self, request: Request, on_progress: Callable[[Progress], None], job: Job | None = None) -> Report:
         """Writes the request's output.
 
+        Args:
+            job: asked all along, also while the driver is read, whether it is still wanted.
+
         Raises:
+            StoppedError: it is not.
             UserError: one line; nothing is left of the output.
         """
         from inference.studio.animate import animate
 
-        self._stopped.clear()
+        job = job or Job()
 
         def watched(progress: Progress) -> None:
-            if self._stopped.is_set():
-                raise UserError("stopped")
+            job.check()
             on_progress(progress)
 
-        return animate(self.pipe, request, self._say, watched)
+        job.check()
+        footage = self._read(request.driving, job) if request.driving else None
+        return animate(self.pipe, request, self._say, watched, footage)
 
-    def stop(self) -> None:
-        """Ends `generate` at its next step."""
-        self._stopped.set()
+    def live(self, portrait: str) -> LiveAnimation:
+        """An animation of that portrait by frames that are still to come.
+
+        Raises:
+            UserError: the portrait or the model cannot be used.
+        """
+        from inference.live.animation import LiveAnimation
+
+        return LiveAnimation(self.pipe, portrait)
+
+    def _read(self, driver: str, job: Job) -> VideoFootage | None:
+        """A driving video with its landmarks, which a preview may have sought; None for what is quickly read."""
+        with self._turn(job):
+            footage = _remembered(
+                self._footage, driver, lambda: open_footage(driver, self.backend, progress=lambda done, expected: job.check())
+            )
+        return footage if isinstance(footage, VideoFootage) else None
+
+    @contextmanager
+    def _turn(self, job: Job) -> Iterator[None]:
+        while not self._lock.acquire(timeout=_LOOK_S):
+            job.check()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _pixels(self, path: str, driving: Driving, index: int) -> np.ndarray:
         """The driver's frame for a preview; the last one is remembered, because sliders ask for the same again and again."""

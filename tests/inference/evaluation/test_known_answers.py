@@ -63,7 +63,7 @@ def test_a_video_that_comes_late_loses_its_lip_sync() -> None:
     late = {frames: made_clip(np.concatenate([np.repeat(points[:1], frames, axis=0), points])[:N_FRAMES]) for frames in (0, 1, 3, 5, 8)}
     found = {frames: LandmarkLipSync().score(Judged(clip, real)) for frames, clip in late.items()}
     offsets = {frames: one["lipsync_offset_frames"] for frames, one in found.items()}
-    assert [offsets[frames] - offsets[0] for frames in (1, 3, 5, 8)] == pytest.approx([1, 3, 5, 8], abs=1)  # the curve's top is a frame wide
+    assert [offsets[frames] - offsets[0] for frames in (1, 3, 5, 8)] == pytest.approx([1, 3, 5, 8], abs=1)
     confidence = {frames: one["lipsync_conf"] for frames, one in found.items()}
     assert confidence[0] > 0.15
     assert confidence[3] < 0.8 * confidence[0]
