@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,8 @@ def batch(pairs: str, out: str, workers: int, **options: Any) -> None:
     count = run_batch(pairs, out, load_options, _without_none(options), workers, say)
     say(f"{count.done} made, {count.failed} failed, {count.kept} were there")
     click.echo(Path(out) / RESULTS)
+    if count.failed and not count.done + count.kept:
+        sys.exit(1)
 
 
 @cli.command()
@@ -141,9 +144,11 @@ def template(driving: str, out: str, lossless: bool, landmarks: str) -> None:
     from curation.landmarks import make_backend
     from inference.driving.opening import open_footage
     from inference.driving.template import TEMPLATE_SUFFIX, save_template
+    from manifests.atomic import refuse_source
 
     if Path(out).suffix != TEMPLATE_SUFFIX:
         raise UserError(f"{out}: a template's name ends in {TEMPLATE_SUFFIX}")
+    refuse_source(out, [driving])
     save_template(open_footage(driving, make_backend(landmarks)), out, lossless=lossless)
     click.echo(out)
 

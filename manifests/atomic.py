@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,20 @@ from manifests.places import is_url, one_line, place
 
 # Here an upload, in one part or many, appears under its name when its last byte has arrived, and not before.
 _WHOLE_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss", "memory"})
+
+
+def refuse_source(output: Any, sources: Iterable[Any]) -> None:
+    """Raises UserError where an output is one of the files that it is made from, under whatever name: links, letter case and `..` count.
+    URLs are compared as they are written."""
+    for source in sources:
+        if source is None or not str(source):
+            continue
+        same = str(output) == str(source)
+        if not same and not is_url(output) and not is_url(source):
+            with suppress(OSError, ValueError):
+                same = Path(output).samefile(source)
+        if same:
+            raise UserError(f"{output}: is one of the sources ({source}), which would be lost: choose another name")
 
 
 @contextmanager
@@ -38,7 +52,10 @@ def atomic_path(path: Any) -> Iterator[Path]:
     target = place(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
+        mode = _mode_of_new_files(temporary)
         yield temporary
+        if temporary.is_file():
+            temporary.chmod(mode)
         flush(temporary)
         temporary.replace(target)
         flush(target.parent)
@@ -105,6 +122,16 @@ def _upload(file: Path, url: Any) -> None:
             store.mv(passing, remote)
     except Exception as error:  # each store's client raises errors of its own
         raise UserError(f"cannot write {url}: {one_line(error) or type(error).__name__}") from error
+
+
+def _mode_of_new_files(path: Path) -> int:
+    """What the user's umask gives a new file there: safetensors writes 0600, whatever that says. The umask itself cannot be read without
+    being changed for all threads."""
+    path.touch(exist_ok=False)
+    try:
+        return path.stat().st_mode & 0o777
+    finally:
+        path.unlink()
 
 
 def flush_tree(folder: Path) -> None:

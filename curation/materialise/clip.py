@@ -22,7 +22,7 @@ from curation.media import MediaReader
 from curation.scorers.face import FaceResolution
 from curation.scorers.head_pose import HeadPose
 from manifests import ClipLandmarks, Column
-from manifests.atomic import atomic_path
+from manifests.atomic import atomic_path, refuse_source
 
 RETRIED_KINDS = frozenset({"timeout", "crash"})
 FRAME_MS = 1000 / FPS
@@ -153,6 +153,7 @@ class ClipCutter:
         clip = Clip(row["source"], row["source_key"], row["identity"], true_path(row["video_path"]), row["start_ms"], row["end_ms"])
         squares(landmarks, 1, (1, 1), self._settings)  # no face: found out before anything is decoded
         sound, sound_ms = self._sound(clip, repair_ms(row, self._settings))
+        refuse_source(target, [clip.video_path])
         with self._reader.read(clip, sample_hz=FPS, frames=True, audio=False) as stream:
             with atomic_path(target) as temporary:
                 n_frames = write_clip(temporary, self._pictures(stream, landmarks), sound, self._settings)

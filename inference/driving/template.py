@@ -13,6 +13,7 @@ metadata      format, fps ("30000/1001"), width_px, height_px
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
@@ -89,11 +90,11 @@ class TemplateFootage:
             metadata = self._file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise UserError(f"{path}: not a motion template of this version (`python -m inference template` writes one)")
-            self.fps = Fraction(metadata["fps"])
-            self.width_px, self.height_px = int(metadata["width_px"]), int(metadata["height_px"])
+            self.fps = _rate(metadata["fps"])
+            self.width_px, self.height_px = (_whole(metadata[name]) for name in ("width_px", "height_px"))
             self.points_px = self._file.get_tensor("points_px")
             self.n_faces = self._file.get_tensor("n_faces")
-            self._boxes = self._file.get_tensor("boxes_px").astype(np.int64)
+            self._boxes = self._file.get_tensor("boxes_px")
             self._offsets = self._file.get_tensor("offsets")
             self._packed = self._file.get_slice("packed")
             self.audio = self._file.get_tensor("audio") if "audio" in self._file.keys() else None  # noqa: SIM118  not a mapping
@@ -101,7 +102,7 @@ class TemplateFootage:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{path}: the motion template is damaged: {' '.join(str(error).split())}") from None
-        self.n_frames = len(self.points_px)
+        self.n_frames = len(self.points_px) if self.points_px.ndim else 0
         for problem, found in self._problems().items():
             if found:
                 raise UserError(f"{path}: the motion template is damaged: {problem}")
@@ -112,6 +113,8 @@ class TemplateFootage:
             self.points_px.shape == (n, N_POINTS, 2)
             and self.n_faces.shape == (n,)
             and boxes.shape == (n, 3, 4)
+            and boxes.dtype == np.int32
+            and self.n_faces.dtype == np.int16
             and offsets.shape == (3 * n + 1,)
             and len(self._packed.get_shape()) == 1
             and self._packed.get_dtype() == "U8"
@@ -124,14 +127,14 @@ class TemplateFootage:
         limits = np.array([self.width_px, self.height_px, self.width_px, self.height_px])
         return {
             "no frames, or too many": not 1 <= n <= _MAX_FRAMES,
-            "a frame rate out of range": not 0 < self.fps <= MAX_FPS,
+            "a frame rate out of range": not 1 <= self.fps <= MAX_FPS,
             "frames of an impossible size": not (self.width_px > 0 and self.height_px > 0 and self.width_px * self.height_px <= MAX_PIXELS),
             "rectangles outside the frames": not ((boxes >= 0) & (boxes <= limits)).all() or (boxes[..., 2:] < boxes[..., :2]).any(),
             "pixels are missing": bool(
                 offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != self._packed.get_shape()[0]
             ),
             "landmarks out of range": bool((np.abs(np.nan_to_num(self.points_px)) > 1e6).any()),
-            "sound of another length": self.audio is not None and abs(len(self.audio) / AUDIO_RATE_HZ - n / float(self.fps)) > 1.0,
+            "sound of another length": self.audio is not None and self.fps > 0 and abs(len(self.audio) / AUDIO_RATE_HZ - n / float(self.fps)) > 1.0,
         }  # fmt: skip
 
     def frames(self) -> Generator[np.ndarray, None, None]:
@@ -161,6 +164,19 @@ class TemplateFootage:
             raise
         except Exception as error:  # Pillow's readers raise nearly anything on damaged files
             raise UserError(f"{self.name}: the motion template is damaged: {' '.join(str(error).split())}") from None
+
+
+def _rate(text: str) -> Fraction:
+    """A short whole number or ratio: `Fraction` itself would spend hours on the digits of "1e-999999999"."""
+    if not re.fullmatch(r"[0-9]{1,9}(/[0-9]{1,9})?", text):
+        raise ValueError(f"a frame rate of {text[:30]!r}")
+    return Fraction(text)
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError(f"a size of {text[:30]!r}")
+    return int(text)
 
 
 def _roomy_boxes(footage: Footage) -> np.ndarray:

@@ -80,7 +80,7 @@ def given_to(pair: Pair, root: Path, modality: str | None = None) -> dict[str, s
 
 
 def _method(model: str, out: Path, modality: str | None, name: str | None) -> Method:
-    rows = [json.loads(line) for line in (out / RESULTS).read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in (out / RESULTS).read_text(encoding="utf-8").split("\n") if line]
     made = [row for row in rows if not row["error"]]
     folder = Path(model)
     label = name or " ".join(filter(None, ["ours" if folder.name == "pipeline" else folder.name, modality]))

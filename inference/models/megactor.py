@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from safetensors import SafetensorError
 from torch import nn
 
 from inference.models.attention import Attention, KeysValues
@@ -179,9 +180,15 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
         """As diffusers' `from_pretrained` (`torch_dtype`, `device_map`, `subfolder`, …), but strict: safetensors only, and a tensor that is
         missing, unknown or of another shape is a `CheckpointError`."""
         kwargs.setdefault("local_files_only", Path(pretrained_model_name_or_path).is_dir())
-        loaded: Any = super().from_pretrained(
-            str(pretrained_model_name_or_path), **{**kwargs, "use_safetensors": True, "output_loading_info": True}
-        )
+        try:
+            loaded: Any = super().from_pretrained(
+                str(pretrained_model_name_or_path), **{**kwargs, "use_safetensors": True, "output_loading_info": True}
+            )
+        except UserError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:  # cut off, absent, of other shapes
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{pretrained_model_name_or_path}: the weights cannot be loaded: {reason}") from error
         model, info = loaded  # with `output_loading_info` it is a pair
         for problem in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
             if info.get(problem):

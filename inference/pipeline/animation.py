@@ -18,6 +18,7 @@ from inference.pipeline.offload import OffloadedCodec
 from inference.sampling.denoise import ClipConditions, Denoiser, FramesOf, pad_frames
 from inference.sampling.settings import SamplingSettings
 from inference.sampling.windows import padded_length
+from manifests.errors import UserError
 
 if TYPE_CHECKING:
     from inference.models.audio_encoders import AudioEncoder
@@ -117,6 +118,7 @@ class Animation:
         """(n, C, h, w) float32 pieces, in order, without the frames that padded a short clip."""
         self._started = time.perf_counter()
         for _, first, latents in self._denoiser.run([self._clip], self._evaluated):
+            require_numbers(latents, first)
             if first < self.num_frames:
                 yield latents[: self.num_frames - first]
 
@@ -155,6 +157,16 @@ def _gathered(pieces: Iterator[torch.Tensor], at_least: int) -> Iterator[torch.T
             kept.clear()
     if kept:
         yield torch.cat(kept)
+
+
+def require_numbers(latents: torch.Tensor, first_frame: int) -> None:
+    """Raises UserError for (n, …) latents of frames from `first_frame` on that are not finite: they would become black pictures."""
+    if not bool(torch.isfinite(latents).all()):
+        bad = first_frame + int((~torch.isfinite(latents).flatten(1).all(1)).nonzero()[0])
+        raise UserError(
+            f"frame {bad}: the model gives numbers that are none (NaN or infinite): its weights are damaged, or too large for this "
+            "precision (try --dtype float32)"
+        )
 
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:

@@ -55,7 +55,7 @@ def read_tasks(file: Path, out: Path, defaults: dict[str, Any], model: str) -> l
         UserError: the file is not there; a line is no JSON object, has an unknown or wrong key, or an id twice. The message names the line.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # `splitlines` would also split at what JSON allows within a string
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
     tasks: dict[str, Task] = {}
@@ -139,7 +139,7 @@ def _task(tree: Any, number: int, root: Path, out: Path, defaults: dict[str, Any
     if "out" in tree:
         raise UserError("out is named by id and the batch's own --out")
     tree = {**defaults, **tree}
-    for key in ("reference", "driving", "audio"):
+    for key in ("reference", "driving", "audio", "save_template"):
         if isinstance(tree.get(key), str) and tree[key]:
             tree[key] = str(root / tree[key])
     request = Request.from_tree({**tree, "out": str(out / f"{name}.mp4")})

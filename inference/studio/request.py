@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from inference.driving.driving import DrivingOptions
+from inference.sampling.noise import MAX_SEED
 from inference.sampling.settings import SamplingSettings
 from inference.studio.presets import preset
 from manifests import configuration
+from manifests.atomic import refuse_source
 from manifests.errors import UserError, did_you_mean
 
 PRESET = "balanced"
@@ -56,8 +58,11 @@ class Request:
             raise UserError("reference and out may not be empty")
         if not self.driving and not self.audio:
             raise UserError("nothing drives the portrait: give a driving video, image or template, or audio, or both")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be 0 or more")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UserError(f"seed is {self.seed}; it must lie in 0…2^63 − 1")
+        for output in (self.out, self.save_template):
+            if output is not None:
+                refuse_source(output, (self.reference, self.driving, self.audio))
         if self.side_by_side and self.paste_back:
             raise UserError("side_by_side shows the crop, paste_back the whole portrait: choose one")
 

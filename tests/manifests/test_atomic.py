@@ -74,3 +74,13 @@ def test_the_version_names_the_commit_of_a_checkout():
     assert version[:1].isdigit()
     assert head.stdout.startswith(commit)
     assert len(commit) == 12
+
+
+def test_files_get_the_umasks_mode(tmp_path) -> None:
+    """safetensors writes 0600 of itself."""
+    plain, ours = tmp_path / "plain", tmp_path / "ours"
+    plain.touch()
+    with atomic_path(ours) as temporary:
+        temporary.touch(mode=0o600)
+    assert ours.stat().st_mode == plain.stat().st_mode
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ours", "plain"]

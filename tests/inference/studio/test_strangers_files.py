@@ -1,0 +1,113 @@
+"""What people hand over by mistake, or damaged: one line, and nothing of theirs is lost."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("torch", reason="the pipeline needs torch: install the [train] extra")
+pytest.importorskip("diffusers", reason="the pipeline needs diffusers: install the [train] extra")
+
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from inference.cli import cli
+from inference.pipeline import MegActorSigmaPipeline
+from inference.studio.batch import read_tasks
+from inference.studio.request import Request
+from manifests import UserError
+from tests.inference.animation_parts import make_speech, tiny_pipeline
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "me.png")
+    (tmp_path / "you.mp4").write_bytes(b"footage")
+    (tmp_path / "speech.wav").write_bytes(b"sound")
+    return tmp_path
+
+
+@pytest.mark.parametrize("way", ["itself", "dots", "symbolic link", "hard link"])
+@pytest.mark.parametrize("key", ["driving", "audio", "reference"])
+def test_no_output_replaces_a_source(sources: Path, way: str, key: str) -> None:
+    named = {"driving": "you.mp4", "audio": "speech.wav", "reference": "me.png"}
+    paths = {name: str(sources / file) for name, file in named.items()}
+    source, out = Path(paths[key]), sources / f"link{Path(paths[key]).suffix}"
+    if way == "symbolic link":
+        out.symlink_to(source)
+    elif way == "hard link":
+        os.link(source, out)
+    else:
+        out = source if way == "itself" else sources / "." / ".." / sources.name / source.name
+    with pytest.raises(UserError, match="is one of the sources"):
+        Request.from_tree({**paths, "out": str(out)})
+    assert source.exists()
+
+
+def test_a_template_does_not_replace_its_driver(sources: Path) -> None:
+    (sources / "motion.safetensors").write_bytes(b"a template")
+    tree = {"reference": str(sources / "me.png"), "driving": str(sources / "motion.safetensors"), "out": str(sources / "o.mp4")}
+    with pytest.raises(UserError, match="is one of the sources"):
+        Request.from_tree({**tree, "save_template": str(sources / "motion.safetensors")})
+    found = CliRunner().invoke(cli, ["template", str(sources / "motion.safetensors"), str(sources / "motion.safetensors")])
+    assert isinstance(found.exception, UserError)
+    assert (sources / "motion.safetensors").read_bytes() == b"a template"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**40])
+def test_seeds_beyond_what_noise_takes(seed: int) -> None:
+    with pytest.raises(UserError, match="2\\^63"):
+        Request.from_tree({"reference": "a.png", "driving": "b.mp4", "out": "c.mp4", "seed": seed})
+
+
+def test_weights_that_are_no_numbers_end_the_animation() -> None:
+    pipe = tiny_pipeline()
+    with torch.no_grad():
+        next(pipe.transformer.denoiser.proj_out.parameters()).fill_(float("nan"))
+    portrait = np.full((pipe.settings.size_px,) * 2 + (3,), 90, np.uint8)
+    with pytest.raises(UserError, match="frame 0: the model gives numbers that are none"):
+        pipe(portrait, audio=make_speech(0.2), num_inference_steps=1)
+
+
+@pytest.mark.parametrize("damage", ["cut", "absent", "empty", "other shapes", "no configuration"])
+def test_damaged_weights_are_one_line(tmp_path: Path, damage: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    (file,) = (tmp_path / "model" / "transformer").glob("*.safetensors")
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "absent":
+        file.unlink()
+    elif damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "other shapes":
+        save_file({name: tensor.flatten()[:1].clone() for name, tensor in load_file(file).items()}, file)
+    else:
+        (tmp_path / "model" / "transformer" / "config.json").write_text("{")
+    with pytest.raises(UserError) as caught:
+        MegActorSigmaPipeline.from_pretrained(tmp_path / "model")
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_break_at_line_feeds_alone(sources: Path) -> None:
+    """JSON allows the separators U+2028, U+2029 and U+0085 within a string."""
+    lines = [
+        {"id": "a", "reference": "me.png", "driving": "you\u2028\u2029\u0085.mp4"},
+        {"id": "b", "reference": "me.png", "driving": "you.mp4"},
+    ]
+    (sources / "list.jsonl").write_text("\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    tasks = read_tasks(sources / "list.jsonl", sources / "out", {}, "")
+    assert [task.id for task in tasks] == ["a", "b"]
+    assert tasks[0].request.driving == str(sources / "you\u2028\u2029\u0085.mp4")
+
+
+def test_a_lists_templates_lie_beside_it(sources: Path) -> None:
+    line = {"id": "a", "reference": "me.png", "driving": "you.mp4", "save_template": "kept.safetensors"}
+    (sources / "list.jsonl").write_text(json.dumps(line))
+    (task,) = read_tasks(sources / "list.jsonl", sources / "out", {}, "")
+    assert task.request.save_template == str(sources / "kept.safetensors")
