@@ -134,8 +134,13 @@ class TemplateFootage:
                 offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != self._packed.get_shape()[0]
             ),
             "landmarks out of range": bool((np.abs(np.nan_to_num(self.points_px)) > 1e6).any()),
-            "sound of another length": self.audio is not None and self.fps > 0 and abs(len(self.audio) / AUDIO_RATE_HZ - n / float(self.fps)) > 1.0,
+            "sound of another length": self._sound_is_off_by_s() > 1.0,
         }  # fmt: skip
+
+    def _sound_is_off_by_s(self) -> float:
+        if self.audio is None or not self.fps:
+            return 0.0
+        return abs(len(self.audio) / AUDIO_RATE_HZ - self.n_frames / float(self.fps))
 
     def frames(self) -> Generator[np.ndarray, None, None]:
         for index in range(self.n_frames):
