@@ -45,6 +45,9 @@ class Reader:
         """(F, H, W, 3) uint8; `about_px` (68, 2) are the points that motion is measured from."""
         points = np.full((len(frames), 68, 2), np.nan)
         for k, frame in enumerate(frames):
+            if k and np.array_equal(frame, frames[k - 1]):  # a portrait held still
+                points[k] = points[k - 1]
+                continue
             faces = self._mesh.detect_image(np.ascontiguousarray(frame))
             if faces:
                 points[k] = faces[0].points_px
