@@ -97,7 +97,11 @@ def replace_folder(target: Path, marker: str) -> Iterator[Path]:
     try:
         folder = work / "new"
         folder.mkdir()
+        mode = _mode_of_new_files(work / "probe")
         yield folder
+        for file in folder.rglob("*"):
+            if file.is_file():
+                file.chmod(mode)
         flush_tree(folder)
         if target.exists():
             target.rename(work / "old")

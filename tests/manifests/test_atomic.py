@@ -82,5 +82,7 @@ def test_files_get_the_umasks_mode(tmp_path) -> None:
     plain.touch()
     with atomic_path(ours) as temporary:
         temporary.touch(mode=0o600)
-    assert ours.stat().st_mode == plain.stat().st_mode
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["ours", "plain"]
+    with replace_folder(tmp_path / "folder", "within") as folder:
+        (folder / "within").touch(mode=0o600)
+    assert ours.stat().st_mode == (tmp_path / "folder" / "within").stat().st_mode == plain.stat().st_mode
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "ours", "plain"]
