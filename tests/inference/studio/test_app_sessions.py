@@ -1,5 +1,9 @@
 """The page itself, without a browser: a job belongs to its session, uploads arrive as they are, nothing of a result stays."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -170,3 +174,17 @@ def test_portraits_arrive_as_the_command_line_reads_them_and_other_files_get_one
     told = _animate(client, str(tmp_path / "notes.png"), files[1], seed=0).result(timeout=60)[1]
     assert "not a picture that can be read" in told
     assert "\n" not in told.strip()
+
+
+@pytest.mark.slow
+def test_nothing_stays_after_the_app_was_terminated(tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="the app needs gradio: install the [app] extra")
+    environment = os.environ | {"TMPDIR": str(tmp_path), "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "inference", "app", "--port", "0", "--device", "cpu"]
+    root = Path(__file__).resolve().parents[3]
+    with subprocess.Popen(command, cwd=root, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert any(line.startswith("http://") for line in iter(process.stderr.readline, "")), "the app ended before it listened"
+        assert len(list(tmp_path.glob("megactor-app-*"))) == 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    assert list(tmp_path.iterdir()) == []
