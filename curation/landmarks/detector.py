@@ -88,6 +88,11 @@ def search_squares(height_px: int, width_px: int, min_side_px: int) -> list[tupl
     return [(x0, y0, side) for y0 in starts(height_px) for x0 in starts(width_px)]
 
 
+def _turned(points: np.ndarray) -> np.ndarray:
+    """(..., 2) points of the unit square after it was turned clockwise by a right angle."""
+    return np.stack([1 - points[..., 1], points[..., 0]], axis=-1)
+
+
 class FaceDetector:
     """One BlazeFace model. `detect` looks at a whole picture squeezed into the network's square, or at a square of it."""
 
@@ -105,18 +110,21 @@ class FaceDetector:
         """Near and distant faces; 192 px, about three times the cost of the short-range model."""
         return cls("face_detection_full_range.tflite", ((48, 1),))
 
-    def detect(self, rgb: np.ndarray, min_score: float, square_px: tuple[float, float, float] | None = None) -> list[Detection]:
+    def detect(
+        self, rgb: np.ndarray, min_score: float, square_px: tuple[float, float, float] | None = None, quarter: int = 0
+    ) -> list[Detection]:
         """Faces of a (H, W, 3) uint8 picture, best first.
 
         Args:
             square_px: (x0, y0, side) of the part to look at, black where it reaches beyond the picture; None for all of it.
+            quarter: the part is first turned back by so many right angles, for faces that are rolled clockwise by about as much.
         """
         height, width = rgb.shape[:2]
         if square_px is None:
             side = max(height, width)
             square_px = ((width - side) / 2, (height - side) / 2, side)
         x0, y0, side = (round(v) for v in square_px)
-        raw_boxes, raw_scores = self.network.run(self._letterbox(rgb, x0, y0, side), 2 / 255, -1)
+        raw_boxes, raw_scores = self.network.run(np.rot90(self._letterbox(rgb, x0, y0, side), quarter), 2 / 255, -1)
         logits = np.clip(raw_scores[0, :, 0], -80, 80)
         found = np.flatnonzero(logits > np.log(min_score / (1 - min_score)))
         if not len(found):
@@ -125,6 +133,8 @@ class FaceDetector:
         values = raw_boxes[0, found].reshape(-1, 8, 2) / self.network.size_px
         centres, sizes = values[:, 0] + self._anchors[found], values[:, 1]
         keypoints = values[:, 2:] + self._anchors[found, None]
+        for _ in range(quarter % 4):
+            centres, sizes, keypoints = _turned(centres), sizes[:, ::-1], _turned(keypoints)
         origin = np.array([x0, y0], np.float32)
         boxes_px = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1) * side + np.tile(origin, 2)
         keypoints_px = keypoints * side + origin

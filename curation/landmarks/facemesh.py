@@ -10,8 +10,11 @@ import numpy as np
 from curation.contracts import Clip, Faces, Frame, MediaInfo
 from curation.landmarks.choice import choose_faces
 from curation.landmarks.detector import Detection, FaceDetector, iou, search_squares, weighted_nms
-from curation.landmarks.mesh import MeshFace, MeshNetwork, Roi
+from curation.landmarks.mesh import MeshFace, MeshNetwork, Roi, eye_corners, point_box
+from curation.landmarks.orientation import look_closely, quarter_of
 from curation.landmarks.tracking import SMALL, FaceFollower
+
+_MORE_PASSES = 2  # of the mesh over a face that lies on its side: the detector's eyes are up to 40 degrees off
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class FaceMesh:
     max_undetected: int = 5
     resume_within_ms: float = 1000.0
     min_relative_size: float = 0.3
-    name: str = field(default="facemesh-1", init=False)
+    name: str = field(default="facemesh-2", init=False)
 
     def __post_init__(self) -> None:
         if self.detector_every_frames < 1 or self.max_faces < 1:
@@ -96,13 +99,17 @@ class FaceMesh:
     # What the follower of one clip asks for (`tracking.Finder`).
 
     def find(self, rgb: np.ndarray, thorough: bool) -> list[Detection]:
-        """Detections, largest first; `thorough`: where the whole frame shows none or small ones, also look at overlapping parts of it."""
+        """Detections, largest first; `thorough`: where the whole frame shows none or small ones, also look at overlapping parts of it; where those
+        show none, for faces that lie on their side or head."""
         found = self.full_range.detect(rgb, self.min_detection_score)
         if thorough and max((d.size_px for d in found), default=0.0) < SMALL * max(rgb.shape[:2]):
             found += self.short_range.detect(rgb, self.min_detection_score)
             for square_px in search_squares(rgb.shape[0], rgb.shape[1], 2 * self.full_range.network.size_px):
                 found += self.full_range.detect(rgb, self.min_detection_score, square_px)
             found = weighted_nms(found)
+        if thorough and not found:
+            turned = (self.full_range.detect(rgb, self.min_detection_score, quarter=quarter) for quarter in (1, 2, 3))
+            found = max(turned, key=lambda some: max((d.score for d in some), default=0.0))
         return sorted(found, key=lambda d: -d.size_px)
 
     def vouches_for(self, rgb: np.ndarray, mesh_px: np.ndarray) -> bool:
@@ -110,15 +117,30 @@ class FaceMesh:
         roi = Roi.from_mesh(mesh_px)
         side = roi.side_px * 1.2
         square_px = (roi.x_px - side / 2, roi.y_px - side / 2, side)
-        return bool(self.short_range.detect(rgb, self.min_detection_score, square_px))
+        return bool(self.short_range.detect(rgb, self.min_detection_score, square_px, quarter_of(*eye_corners(mesh_px))))
+
+    def is_other_way_up(self, rgb: np.ndarray, mesh_px: np.ndarray) -> bool:
+        """Whether the followed face clearly is upside down against its mesh, as after a cut to a picture that is."""
+        quarter = quarter_of(*eye_corners(mesh_px))
+        return look_closely(self.short_range, rgb, point_box(mesh_px[:, :2]), (quarter, (quarter + 2) % 4)).contradict(quarter)
 
     def mesh_at(self, rgb: np.ndarray, roi: Roi) -> MeshFace | None:
         face = self.mesh.locate(rgb, roi)
         return face if face.presence >= self.min_presence and face.is_upright else None
 
     def mesh_of(self, rgb: np.ndarray, detection: Detection) -> MeshFace | None:
-        """The mesh of a newly detected face; the second pass looks where the first found it, as following does."""
+        """The mesh of a newly detected face, which is looked at from all sides; the second pass looks where the first found it, as following
+        does."""
         first = self.mesh.locate(rgb, Roi.from_detection(detection))
+        orientations = look_closely(self.short_range, rgb, detection.box_px)
+        upright = orientations.upright(detection, trusted=first.presence >= self.min_presence)
+        if upright is None:
+            return None
+        if upright is not detection:
+            first = self.mesh.locate(rgb, Roi.from_detection(upright))
+        if quarter_of(*eye_corners(first.mesh_px)):
+            for _ in range(_MORE_PASSES):
+                first = self.mesh.locate(rgb, Roi.from_mesh(first.mesh_px))
         return self.mesh_at(rgb, Roi.from_mesh(first.mesh_px)) if first.presence >= self.min_presence / 5 else None
 
 

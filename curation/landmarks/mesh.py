@@ -42,7 +42,7 @@ class Roi:
         """Where to look in the next frame, from (468, 2 or 3) points of this one."""
         xy = points_px[:, :2]
         box_px = np.concatenate([xy.min(axis=0), xy.max(axis=0)])
-        return cls.around(box_px, xy[_RIGHT_OUTER_CORNER], xy[_LEFT_OUTER_CORNER])
+        return cls.around(box_px, *eye_corners(points_px))
 
     def matrix(self, size_px: int) -> np.ndarray:
         """(2, 3) float64: from a size_px square crop to the picture, both with pixel i covering i..i+1."""
@@ -75,6 +75,11 @@ class MeshFace:
     def box_px(self) -> np.ndarray:
         """(4,) box of the 68 points."""
         return point_box(self.points_px)
+
+
+def eye_corners(mesh_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The outer corners (2,) of the right and of the left eye of (468, 2 or 3) points."""
+    return mesh_px[_RIGHT_OUTER_CORNER, :2], mesh_px[_LEFT_OUTER_CORNER, :2]
 
 
 def point_box(points_px: np.ndarray) -> np.ndarray:

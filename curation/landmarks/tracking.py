@@ -13,6 +13,7 @@ from curation.landmarks.mesh import MeshFace, Roi, point_box
 
 _SAME_FACE_IOU = 0.4  # of two landmark boxes
 SMALL = 0.15  # of the frame's longer side: beside a face smaller than this, a look at the whole frame may miss another
+_LOOKS_TO_UPRIGHT = 5  # whether a followed face is still the right way up is asked once in so many looks
 _MAX_LOOKS_BETWEEN_SEARCHES = 64  # vain searches double the gap up to here, so that clips without a second face cost little
 
 
@@ -29,6 +30,8 @@ class Track:
         n_detected: detector frames on which a detector found this face.
         n_undetected: detector frames in a row, up to now, on which none did.
         n_vouched: how many of `frames` lie up to the last detection.
+        n_upright: how many of `frames` lie up to the last look that found the face the way up that its mesh has it.
+        n_looks: looks at which it was followed.
     """
 
     mesh_px: np.ndarray
@@ -39,6 +42,8 @@ class Track:
     n_detected: int = 0
     n_undetected: int = 0
     n_vouched: int = 0
+    n_upright: int = 0
+    n_looks: int = 0
 
     def extend(self, frame: Frame, index: int, face: MeshFace) -> None:
         """The face was located on one more frame."""
@@ -56,7 +61,15 @@ class Track:
 
     def forget_unvouched(self) -> None:
         """Drop the frames since the last detection."""
-        del self.frames[self.n_vouched :], self.points_px[self.n_vouched :], self.presence[self.n_vouched :]
+        self._forget_from(self.n_vouched)
+
+    def forget_upside_down(self) -> None:
+        """Drop the frames since the face was last found the right way up."""
+        self._forget_from(self.n_upright)
+        self.n_vouched = min(self.n_vouched, len(self.frames))
+
+    def _forget_from(self, n: int) -> None:
+        del self.frames[n:], self.points_px[n:], self.presence[n:]
 
     @property
     def box_px(self) -> np.ndarray:
@@ -90,6 +103,8 @@ class Finder(Protocol):
     def find(self, rgb: np.ndarray, thorough: bool) -> list[Detection]: ...
 
     def vouches_for(self, rgb: np.ndarray, mesh_px: np.ndarray) -> bool: ...
+
+    def is_other_way_up(self, rgb: np.ndarray, mesh_px: np.ndarray) -> bool: ...
 
     def mesh_of(self, rgb: np.ndarray, detection: Detection) -> MeshFace | None: ...
 
@@ -136,6 +151,7 @@ class FaceFollower:
         self._live = still_there
 
     def _look(self, frame: Frame, index: int) -> None:
+        self._drop_upside_down(frame)
         thorough = self._search_is_due(frame)
         vouched, unexplained = set(), []
         for detection in self._finder.find(frame.rgb, thorough):
@@ -161,6 +177,17 @@ class FaceFollower:
             self._search_gap = 1 if found_more else min(2 * self._search_gap, _MAX_LOOKS_BETWEEN_SEARCHES)
             self._looks_to_search = self._search_gap
 
+    def _drop_upside_down(self, frame: Frame) -> None:
+        for track in list(self._live):
+            track.n_looks += 1
+            if track.n_looks % _LOOKS_TO_UPRIGHT:
+                continue
+            if self._finder.is_other_way_up(frame.rgb, track.mesh_px):
+                track.forget_upside_down()
+                self._live.remove(track)
+            else:
+                track.n_upright = len(track.frames)
+
     def _search_is_due(self, frame: Frame) -> bool:
         self._looks_to_search -= 1
         largest_px = max((float(box_size_px(track.box_px)) for track in self._live), default=0.0)
@@ -177,6 +204,7 @@ class FaceFollower:
             self.tracks.append(track)
         track.extend(frame, index, face)
         track.vouch()
+        track.n_upright = len(track.frames)
         self._live.append(track)
 
 

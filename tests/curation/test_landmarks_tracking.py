@@ -52,6 +52,9 @@ class PlantedFaces:
     def vouches_for(self, rgb, mesh_px):
         return self.frame not in self.blind
 
+    def is_other_way_up(self, rgb, mesh_px):
+        return False
+
     def mesh_of(self, rgb, detection):
         return self._mesh(detection.box_px[:2].mean() * 0 + (detection.box_px[:2] + detection.box_px[2:]) / 2)
 
