@@ -41,10 +41,8 @@ class LiveReport:
 
     def line(self) -> str:
         """For people."""
-        return (
-            f"{self.frames_in} frames in, {self.frames_out} out ({self.fps_out:.1f} a second), {self.dropped} dropped; "
-            f"latency {self.latency_ms:.0f} ms, 95 % below {self.latency_p95_ms:.0f} ms"
-        )
+        late = "" if np.isnan(self.latency_ms) else f"; latency {self.latency_ms:.0f} ms, 95 % below {self.latency_p95_ms:.0f} ms"
+        return f"{self.frames_in} frames in, {self.frames_out} out ({self.fps_out:.1f} a second), {self.dropped} dropped{late}"
 
     def to_tree(self) -> dict[str, Any]:
         """Plain values, as JSON can hold them: None for what was not measured."""
