@@ -99,8 +99,8 @@ class FaceMesh:
     # What the follower of one clip asks for (`tracking.Finder`).
 
     def find(self, rgb: np.ndarray, thorough: bool) -> list[Detection]:
-        """Detections, largest first; `thorough`: where the whole frame shows none or small ones, also look at overlapping parts of it; where those
-        show none, for faces that lie on their side or head."""
+        """Detections, largest first; `thorough`: where the whole frame shows none or small ones, also look at overlapping parts of it;
+        where those show none, for faces that lie on their side or head."""
         found = self.full_range.detect(rgb, self.min_detection_score)
         if thorough and max((d.size_px for d in found), default=0.0) < SMALL * max(rgb.shape[:2]):
             found += self.short_range.detect(rgb, self.min_detection_score)
@@ -129,8 +129,8 @@ class FaceMesh:
         return face if face.presence >= self.min_presence and face.is_upright else None
 
     def mesh_of(self, rgb: np.ndarray, detection: Detection) -> MeshFace | None:
-        """The mesh of a newly detected face, which is looked at from all sides; the second pass looks where the first found it, as following
-        does."""
+        """The mesh of a newly detected face, which is looked at from all sides; the second pass looks where the first found it,
+        as following does."""
         first = self.mesh.locate(rgb, Roi.from_detection(detection))
         orientations = look_closely(self.short_range, rgb, detection.box_px)
         upright = orientations.upright(detection, trusted=first.presence >= self.min_presence)

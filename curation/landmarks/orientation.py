@@ -1,8 +1,8 @@
 """Which way up a face is: detector and mesh know upright faces, and read one upside down as another face that is upright.
 
-Turned by up to 75 degrees a face is read to the degree; from there on more and more faces are read the wrong way up, and the mesh believes in
-them. The close-up detector tells: shown the face in four orientations, it believes most in the one that is upright (0.87 to 0.95; 0.43 to 0.79 for
-the same face upside down, at least 0.13 less for each of 39 people).
+Turned by up to 75 degrees a face is read to the degree; from there on more and more faces are read the wrong way up, and the mesh believes
+in them. The close-up detector tells: shown the face in four orientations, it believes most in the one that is upright (0.87 to 0.95; 0.43
+to 0.79 for the same face upside down, at least 0.13 less for each of 39 people).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Orientations:
         return max(range(len(self.seen)), key=self.score)
 
     def upright(self, first: Detection, trusted: bool) -> Detection | None:
-        """`first` or, where the face clearly lies otherwise, the detection that says how; None where it lies on its side or head and nothing
-        confirms that.
+        """`first` or, where the face clearly lies otherwise, the detection that says how; None where it lies on its side or head and
+        nothing confirms that.
 
         Args:
             trusted: the mesh believes in the face as `first` has it.

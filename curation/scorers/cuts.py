@@ -1,55 +1,121 @@
-"""Hard cuts, by PySceneDetect's adaptive content detector fed with the frames that everybody else reads."""
+"""Hard cuts between the frames that everybody else reads: at every place of a clip, and neither flashes nor steps of exposure."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+
+import numpy as np
 
 from curation.contracts import Evidence, Frame, MediaInfo, Scorer
 from manifests import column
+
+_WINDOW = 2  # neighbours on either side that a difference must stand out from
+_QUIET = 0.5  # differences below are noise: nothing stands out from less
 
 
 @dataclass
 class Cuts(Scorer):
     """Counts hard cuts between sampled frames.
 
-    A cut is where the HSV difference to the previous frame stands out from its neighbours (`adaptive_ratio`) and is large in itself
-    (`min_difference`, mean 8-bit HSV distance), so that a fast head turn or a camera pan is none.
+    A cut is where the HSV difference to the previous frame stands out from up to two neighbours on either side (`adaptive_ratio`) and is
+    large in itself (`min_difference`, mean 8-bit HSV distance, PySceneDetect's), so that a fast head turn or a camera pan is none. Nor is a
+    change of light: a step of exposure, which one curve of brightness explains, or a flash or blank of up to `max_flash_frames` frames,
+    after which the picture from before is back.
     """
 
     name = "cuts"
-    version = 1
+    version = 2
     columns = (column("n_cuts"),)
     reads = frozenset({"frames"})
 
     adaptive_ratio: float = 3.0
-    min_difference: float = 15.0
+    min_difference: float = 12.0
     min_scene_ms: float = 200.0
     compare_width_px: int = 160
+    max_flash_frames: int = 5
 
     def begin(self, info: MediaInfo) -> None:
-        from scenedetect.detectors import AdaptiveDetector
-
-        self._detector = AdaptiveDetector(
-            adaptive_threshold=self.adaptive_ratio,
-            min_scene_len=self.min_scene_ms / 1000,
-            min_content_val=self.min_difference,
-        )
-        self._n_cuts = 0
-        self._last = None
+        self._recent: deque[np.ndarray] = deque(maxlen=self.max_flash_frames + 2)  # small HSV pictures
+        self._times_ms: list[float] = []
+        self._differences: list[float] = []  # to the frame before; the first is 0
+        self._inserted: set[int] = set()  # first frames of a few that another shot left, which stand out from the one that ends them
+        self._of_light: set[int] = set()  # frames whose difference is a change of light
 
     def on_frame(self, frame: Frame) -> None:
         import cv2
-        from scenedetect import FrameTimecode
 
         height, width = frame.rgb.shape[:2]
         step = max(1, width // self.compare_width_px)  # a whole number, for which averaging blocks of pixels is many times faster
         size = (width // step, max(1, height // step))
         whole = frame.rgb[: max(1, size[1] * step), : size[0] * step]
-        small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
-        self._last = FrameTimecode(frame.time_ms / 1000, fps=1000.0)
-        self._n_cuts += len(self._detector.process_frame(self._last, cv2.cvtColor(small, cv2.COLOR_RGB2BGR)))
+        small = cv2.cvtColor(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2HSV)
+        index = len(self._times_ms)
+        self._times_ms.append(frame.time_ms)
+        difference = _difference(self._recent[-1], small) if self._recent else 0.0
+        self._differences.append(difference)
+        if difference >= self.min_difference:
+            if _one_curve_explains(self._recent[-1][..., 2], small[..., 2]):
+                self._of_light.add(index)
+            else:
+                self._recognise_flash(index, small)
+        self._recent.append(small)
+
+    def _recognise_flash(self, index: int, small: np.ndarray) -> None:
+        """Whether the picture is as it was some frames before; all between was that picture with more light, or blank, or another shot."""
+        jump = self._differences[index]
+        for back in range(2, len(self._recent) + 1):
+            before, between = self._recent[-back], list(self._recent)[len(self._recent) - back + 1 :]
+            jumped = min(jump, self._differences[index - back + 1])
+            returned = _difference(before, small)
+            if returned >= jumped / 2 and not _one_curve_explains(before[..., 2], small[..., 2]):
+                continue
+            if all(_lit_or_blank(before[..., 2], picture[..., 2]) for picture in between):
+                self._of_light |= set(range(index - back + 1, index + 1))
+            elif returned < self.min_difference and jumped > 2 * self.min_difference:
+                self._inserted.add(index - back + 1)
+            return
 
     def finish(self, evidence: Evidence) -> dict[str, int]:
-        if self._last is not None:
-            self._n_cuts += len(self._detector.post_process(self._last))
-        return {"n_cuts": self._n_cuts}
+        return {"n_cuts": len(self.cut_frames())}
+
+    def cut_frames(self) -> list[int]:
+        """Indices of the sampled frames that begin a new shot."""
+        differences = np.array(self._differences)
+        steady = differences.copy()
+        steady[list(self._of_light)] = 0.0  # what a flash does to the picture hides no cut beside it
+        cuts: list[int] = []
+        for i in np.flatnonzero(steady >= self.min_difference).tolist():
+            beside = [steady[k] for k in range(max(1, i - _WINDOW), min(len(steady), i + _WINDOW + 1)) if k != i]
+            usual = max(sum(beside) / len(beside), _QUIET) if beside else _QUIET
+            far_enough = not cuts or self._times_ms[i] - self._times_ms[cuts[-1]] >= self.min_scene_ms
+            if (i in self._inserted or steady[i] >= self.adaptive_ratio * usual) and far_enough:
+                cuts.append(i)
+        return cuts
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean distance of two (H, W, 3) uint8 HSV pictures, hue, saturation and value alike."""
+    return float(np.abs(a.astype(np.int16) - b).mean())
+
+
+def _one_curve_explains(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether one of two (H, W) uint8 brightnesses is the other through one rising curve, as when the exposure changes."""
+    return _is_curve_of(a, b) or _is_curve_of(b, a)  # where one of them is clipped, only the other way fits
+
+
+def _is_curve_of(a: np.ndarray, b: np.ndarray) -> bool:
+    x, y = a.ravel().astype(np.float32), b.ravel().astype(np.float32)
+    changed = np.abs(y - x).mean()
+    if changed < 1 or min(x.std(), y.std()) < 4:  # nothing of the light, or nothing to recognise the picture by
+        return False
+    order = np.argsort(x, kind="stable")
+    matched = np.empty_like(y)
+    matched[order] = np.sort(y)  # `a` with the brightnesses of `b`
+    left = np.abs(y - matched).mean()
+    return bool(left < 0.35 * changed and np.corrcoef(matched, y)[0, 1] > 0.9)
+
+
+def _lit_or_blank(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether (H, W) uint8 brightness `b` is `a` with more light almost everywhere, or hardly a picture at all."""
+    return bool((b.astype(np.int16) >= a.astype(np.int16) - 8).mean() > 0.95 or b.std() < 8)

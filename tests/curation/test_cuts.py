@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from curation.contracts import Evidence, Faces, Frame, MediaInfo
+from curation.contracts import Clip, Evidence, Faces, Frame, MediaInfo
+from curation.media import MediaReader
 from curation.scorers.cuts import Cuts
 
 INFO = MediaInfo(320, 240, 25.0, None, 0.0, "h264", False, None)
@@ -55,3 +58,67 @@ def test_a_second_clip_starts_afresh():
         for i, rgb in enumerate(scenes(20, 20)):
             scorer.on_frame(Frame(i, i * 40.0, rgb))
         assert scorer.finish(None) == {"n_cuts": 1}
+
+
+def planted(*lengths: int, seed: int = 0) -> list[np.ndarray]:
+    return [frame[::4, ::4] for frame in scenes(*lengths, pan_px=1, seed=seed)]
+
+
+@pytest.mark.parametrize("at", range(1, 30))
+def test_a_cut_is_found_wherever_it_lies(at):
+    """The first and the last frame of a clip included: a span by whole seconds leaves such frames of the next shot."""
+    assert count(planted(at, 30 - at, seed=at)) == 1
+
+
+def lit(frame: np.ndarray, gain: float, offset: float = 0.0) -> np.ndarray:
+    return (frame * gain + offset).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("at", [1, 2, 12, 27])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("light", [(1.0, 70.0), (1.8, 40.0), (0.0, 255.0), (0.0, 0.0)])
+def test_flashes_and_blanks_are_no_cuts(at, length, light):
+    frames = planted(34)
+    assert count([lit(f, *light) if at <= i < at + length else f for i, f in enumerate(frames)]) == 0
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_a_few_frames_of_another_shot_are_no_flash(length):
+    """As an editor's slip leaves them; nearer to each other than the shortest scene, the two cuts count once."""
+    frames, other = planted(34, seed=1), planted(34, seed=2)
+    assert count([other[i] if 12 <= i < 12 + length else f for i, f in enumerate(frames)]) == 1
+
+
+@pytest.mark.parametrize("at", [1, 2, 15, 29])
+@pytest.mark.parametrize("light", [(1.5, 0.0), (0.6, 0.0), (1.0, 40.0), (1.2, -40.0)])
+def test_a_step_of_exposure_is_no_cut(at, light):
+    assert count([lit(f, *light) if i >= at else f for i, f in enumerate(planted(30))]) == 0
+
+
+def test_fades_and_whip_pans_are_no_cuts():
+    frames = planted(60)
+    assert count([lit(f, min(1.0, abs(i - 30) / 12)) for i, f in enumerate(frames)]) == 0  # to black and back
+    assert count(scenes(30, pan_px=24)) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_soft_cut_is_found(seed):
+    """Of low contrast: a mean HSV difference between 12 and 15."""
+    a, b = ([f.mean(axis=2, keepdims=True).repeat(3, axis=2) for f in planted(15, seed=s)] for s in (seed, seed + 50))
+    gain = 13.5 * 3 / np.abs(a[-1] - b[0]).mean()
+    assert count([lit(f, gain, 30) for f in a + b]) == 1
+
+
+MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "curation" / "media"
+
+
+@pytest.mark.parametrize(
+    ("name", "n_cuts"),
+    [("foreign_head_02", 1), ("foreign_head_04", 1), ("foreign_head_06_control", 1), ("flash_1", 0), ("exposure", 0)],
+)
+def test_the_cases_of_cuts(name, n_cuts):
+    path = MEDIA / f"{name}.mp4"
+    if not path.exists():
+        pytest.skip("../shared/cases is absent")
+    with MediaReader() as reader, reader.read(Clip("s", "k", "i", str(path)), audio=False) as stream:
+        assert count([frame.rgb[::3, ::3].copy() for frame in stream.frames()]) == n_cuts
