@@ -170,7 +170,7 @@ def _write(decoder: ForgivingDecoder, target: Path) -> None:
 
 
 def _keep(decoder: ForgivingDecoder, optimiser: torch.optim.Optimizer, file: Path, step: int, settings: str) -> None:
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, parameter in decoder.named_parameters():
         moments = optimiser.state[parameter]
         tensors |= {name: parameter.detach(), f"{name}|first": moments["exp_avg"], f"{name}|second": moments["exp_avg_sq"]}
