@@ -146,14 +146,14 @@ class Puppet:
         for lips in (_INNER_UPPER + _OUTER_UPPER[1:-1], _INNER_LOWER + _OUTER_LOWER[1:-1]):
             used = [*lips, *_JAW, *_STILL, *_BROWS, *(vertex for upper, lower in _LIDS for vertex in dict.fromkeys([*upper, *lower]))]
             warp = ThinPlate(np.concatenate([new[used], _corners()]), np.concatenate([self.mesh_px[used], _corners()]), smoothing=0.5)
-            coarse = warp.evaluate(grid).reshape(*rows.shape, 2).astype(np.float32)
+            coarse = (warp.evaluate(grid) - grid).reshape(*rows.shape, 2).astype(np.float32)
             fields.append(cv2.resize(coarse, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR))
         seam = (new[_INNER_UPPER] + new[_INNER_LOWER]) / 2
         order = np.argsort(seam[:, 0])
         x, y = np.arange(SIDE_PX) + 0.5, np.arange(SIDE_PX)[:, None] + 0.5
         outside = np.maximum(0, np.maximum(seam[:, 0].min() - x, x - seam[:, 0].max()))
         lower = np.clip((y - np.interp(x, *seam[order].T)) / (0.4 + 0.8 * outside) + 0.5, 0, 1)[..., None]
-        source = (fields[0] + (fields[1] - fields[0]) * lower).astype(np.float32)
+        source = (np.stack(np.broadcast_arrays(x, y), axis=-1) + fields[0] + (fields[1] - fields[0]) * lower).astype(np.float32)
         source[..., 1] = self._blinked(source, float(motion.blink[i]))
         source -= 0.5
         face = cv2.remap(self.rgb, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

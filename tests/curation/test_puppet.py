@@ -1,0 +1,64 @@
+"""Planted clips of a portrait: what was planted is found again on it, and the rest of the picture is its own."""
+
+import numpy as np
+import pytest
+
+from curation.samples.motion import MotionTrack
+from curation.samples.mouth import REST_WIDTH_PX, MouthTrack
+from curation.samples.portrait import load_picture
+from curation.samples.puppet import SIDE_PX, Puppet, puppet_clips
+from manifests import UserError
+
+
+@pytest.fixture(scope="module")
+def puppet() -> Puppet:
+    return Puppet.of(load_picture())
+
+
+def tracks(gap_px: list[float], blink: list[float] | None = None) -> tuple[MouthTrack, MotionTrack]:
+    gap, zero = np.array(gap_px, float), np.zeros(len(gap_px))
+    mouth = MouthTrack(gap, zero + REST_WIDTH_PX, zero, zero, zero, 0.6 * gap)
+    return mouth, MotionTrack(zero, zero, zero, np.array(blink) if blink else zero, zero, zero, zero)
+
+
+def frames(puppet: Puppet, mouth: MouthTrack, motion: MotionTrack, place: np.ndarray | None = None) -> list[np.ndarray]:
+    place = np.zeros((len(mouth.gap_px), 4)) if place is None else place
+    return [puppet.frame(mouth, motion, place, i) for i in range(len(mouth.gap_px))]
+
+
+def test_mouths_open_as_planted(puppet: Puppet) -> None:
+    from curation.landmarks.facemesh import FaceMesh
+
+    finder, gaps = FaceMesh(), [0.0, 3.0, 6.0, 9.0, 12.0]
+    meshes = [finder.detect_image(frame)[0].mesh_px for frame in frames(puppet, *tracks(gaps))]
+    seen = [float(np.linalg.norm(mesh[13, :2] - mesh[14, :2])) / puppet.unit_px for mesh in meshes]
+    assert np.corrcoef(seen, gaps)[0, 1] > 0.95
+    assert seen[-1] - seen[0] > 5
+
+
+def test_lids_close_as_planted(puppet: Puppet) -> None:
+    from curation.landmarks.facemesh import FaceMesh
+    from curation.landmarks.lids import LidNetwork
+
+    shown = frames(puppet, *tracks([2.0] * 3, [0.0, 0.5, 1.0]))
+    finder, lids = FaceMesh(), LidNetwork()
+    openings = [lids.opening(frame, finder.detect_image(frame)[0].points_px) for frame in shown]
+    assert openings[0] > openings[1] > openings[2]
+    assert openings[2] < 0.6 * openings[0]
+
+
+def test_at_rest_only_the_face_differs_and_a_shift_shifts(puppet: Puppet) -> None:
+    shown = frames(puppet, *tracks([4.0, 4.0]), np.array([[0.0, 0, 0, 0], [0.0, 0, 6, 0]]))
+    assert np.abs(shown[0][:40].astype(int) - puppet.rgb[:40]).mean() < 0.5
+    assert np.abs(shown[1][40:-40, 46:-40].astype(int) - shown[0][40:-40, 40:-46]).mean() < 1
+
+
+def test_clips_are_the_same_every_time(tmp_path) -> None:
+    picture = load_picture()
+    first, again = (puppet_clips(picture, tmp_path / name, 1, 0.2) for name in "ab")
+    assert first[0].read_bytes() == again[0].read_bytes()
+
+
+def test_a_picture_without_a_face_is_said() -> None:
+    with pytest.raises(UserError, match="no face"):
+        Puppet.of(np.full((SIDE_PX, SIDE_PX, 3), 127, np.uint8))
