@@ -61,7 +61,7 @@ class LiveDriver:
                 return None
             self._begin(points[seen])
         out = np.empty((len(frames), self.size_px, self.size_px, 3), np.uint8)
-        pictures = self._cut([frames[index] for index in seen], points[seen]) if len(seen) else []
+        pictures: list[np.ndarray] = list(self._cut([frames[int(index)] for index in seen], points[seen])) if len(seen) else []
         rows = dict(zip(seen.tolist(), pictures, strict=True))
         if self.num_missing and not self._last.any() and len(seen):
             self._last = rows[int(seen[0])]

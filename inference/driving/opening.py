@@ -27,7 +27,7 @@ Portrait = str | Path | Image | np.ndarray | Reference
 
 Driver = str | Path | Footage | DrivenFrames
 
-OPENED = (VideoFootage, StillFootage, TemplateFootage)
+OPENED = VideoFootage | StillFootage | TemplateFootage
 
 ROUNDING = 0.05  # of a frame: headers give the length of a sound in milliseconds
 

@@ -37,8 +37,8 @@ class Scale:
     def slope(self, values: np.ndarray) -> np.ndarray:
         """How fast the scale runs at values, per unit of the metric; infinite at a bound."""
         with np.errstate(divide="ignore"):
-            below = 1 / (values - self.low) if math.isfinite(self.low) else 0.0
-            above = 1 / (self.high - values) if math.isfinite(self.high) else 0.0
+            below = 1 / (values - self.low) if math.isfinite(self.low) else np.zeros_like(values)
+            above = 1 / (self.high - values) if math.isfinite(self.high) else np.zeros_like(values)
         return below + above if self._is_bounded else np.ones_like(values)
 
     def back(self, scaled: float) -> float:

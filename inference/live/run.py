@@ -63,7 +63,8 @@ class _Intake:
         self._feed, self._stop = feed, stop
         self._waiting: deque[_Taken] = deque()
         self._news = threading.Condition()
-        self._ended, self._error = False, None
+        self._ended = False
+        self._error: BaseException | None = None
         self.count = self.lost = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

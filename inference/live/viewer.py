@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
@@ -75,6 +76,9 @@ class Viewer:
             self._jpeg, self._number = jpeg.tobytes(), self._number + 1
             self._news.notify_all()
 
+    def _has_news(self, seen: int) -> bool:
+        return self._closed or self._number > seen
+
     def _stream(self, request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
@@ -84,7 +88,7 @@ class Viewer:
         try:
             while True:
                 with self._news:
-                    self._news.wait_for(lambda seen=seen: self._closed or self._number > seen, _SILENCE_S)
+                    self._news.wait_for(functools.partial(self._has_news, seen), _SILENCE_S)
                     if self._closed:
                         return
                     if self._number == seen:

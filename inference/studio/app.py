@@ -43,6 +43,11 @@ def sample_examples(folder: Path = Path("outputs/samples")) -> list[list[str | N
         return []
 
 
+def _page(session: Any) -> str:
+    """Names a page that is open in a browser."""
+    return str(session.session_hash)
+
+
 def build(studio: Studio, presets: dict[str, str], results: Results | None = None) -> Any:
     """The page, a `gradio.Blocks`.
 
@@ -154,13 +159,13 @@ def build(studio: Studio, presets: dict[str, str], results: Results | None = Non
             }
 
         def ask(session: gr.Request) -> None:
-            jobs.ask(session.session_hash)
+            jobs.ask(_page(session))
 
         def stop(session: gr.Request) -> None:
-            jobs.stop(session.session_hash)
+            jobs.stop(_page(session))
 
         def animate(values: dict, session: gr.Request, progress: Any = gr.Progress()) -> dict:  # noqa: B008
-            out, job = made.new("animation.mp4"), jobs.of(session.session_hash)
+            out, job = made.new("animation.mp4"), jobs.of(_page(session))
 
             def on_progress(done: Progress) -> None:
                 progress(done.done / max(1, done.total), desc=f"{done.frames_out} frames out")
@@ -173,7 +178,7 @@ def build(studio: Studio, presets: dict[str, str], results: Results | None = Non
             except MISTAKES as error:
                 return {result: None, told: f"**{error}**"}
             finally:
-                jobs.end(session.session_hash, job)
+                jobs.end(_page(session), job)
             lines = [
                 f"{report.mode}, {report.num_frames} frames, {report.duration_s:.2f} s; {report.seconds_per_frame:.3g} s a frame",
                 *report.warnings,
@@ -184,7 +189,7 @@ def build(studio: Studio, presets: dict[str, str], results: Results | None = Non
             if rgb is None or not still:
                 return gr.skip(), "Choose a portrait." if rgb is not None else ""
             try:
-                shown = pages.push(session.session_hash, still, rgb)
+                shown = pages.push(_page(session), still, rgb)
             except MISTAKES as error:
                 return gr.skip(), f"**{error}**"
             return (gr.skip() if shown is None else shown), ""
@@ -209,7 +214,7 @@ def build(studio: Studio, presets: dict[str, str], results: Results | None = Non
         }
         shown_in = [picture, notes, frame]
         settings = [s.change for s in (translation, roll, zoom, regions, retarget)]
-        taken.change(lambda picture: picture, taken, portrait, queue=False, api_name=False)
+        taken.change(lambda picture: picture, taken, portrait, queue=False, api_name=False)  # type: ignore[arg-type]  # gradio takes False, which its types leave out
         motion.input(lambda value: (value, value, value), motion, [translation, roll, zoom], queue=False)
         gr.on([portrait.change, driver.change], show, inputs, shown_in, concurrency_limit=1, concurrency_id="preview")
         gr.on(
@@ -222,7 +227,8 @@ def build(studio: Studio, presets: dict[str, str], results: Results | None = Non
             concurrency_limit=1,
             concurrency_id="preview",
         )
-        go.click(ask, queue=False, api_name=False).then(animate, inputs, [result, told], concurrency_limit=1)
+        asked = go.click(ask, queue=False, api_name=False)  # type: ignore[arg-type]  # gradio takes False, which its types leave out
+        asked.then(animate, inputs, [result, told], concurrency_limit=1)
         stop_button.click(stop, queue=False)
         camera.stream(
             live, [camera, portrait], [follows, seen], stream_every=0.04, time_limit=None, concurrency_limit=1, show_progress="hidden"

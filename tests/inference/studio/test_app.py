@@ -13,7 +13,7 @@ from inference.driving import ModelPicture, open_driver
 from inference.models.components import load_inference_config
 from inference.pipeline.folder import CLASS_NAME, FORMAT, PIPELINE_FILE
 from inference.pipeline.inputs import model_picture
-from inference.studio.loading import LoadOptions, settings_of
+from inference.studio.loading import PACKAGED_MODEL, LoadOptions, find_model, line_of, settings_of
 from inference.studio.preview import crop_overlay, preview_file
 from inference.studio.request import Request
 from inference.studio.session import PREVIEW_PX, Studio
@@ -133,10 +133,23 @@ def picture_of(options: LoadOptions) -> ModelPicture:
 
 def test_a_preview_needs_no_model_yet(files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("inference.studio.loading.PACKAGED_MODEL", tmp_path / "installed without it")
     assert settings_of(LoadOptions()) == load_inference_config("embedded")
     assert settings_of(LoadOptions(overrides=("crop_scale=3",))).crop_scale == 3
+    assert line_of(LoadOptions()) == "no model"
     with pytest.raises(UserError, match="holds no pipeline"):
         settings_of(LoadOptions(str(tmp_path)))
+
+
+def test_the_packaged_model_is_taken_where_nothing_was_trained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = find_model(None)
+    assert Path(found) == PACKAGED_MODEL
+    assert settings_of(LoadOptions()).model.copied_reference == "moved"
+    assert line_of(LoadOptions()).startswith("the model that comes with the package: stage 2, ")
+    assert "rendered people" in line_of(LoadOptions())
+    trained = model_folder(tmp_path / "runs" / "s1" / "pipeline", 2.0)
+    assert find_model(None) == str(Path(trained).relative_to(tmp_path))
 
 
 def test_a_saved_setting_that_no_longer_serves_can_be_overridden(tmp_path):
