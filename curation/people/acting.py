@@ -9,7 +9,9 @@ import numpy as np
 from curation.people.motion import Motion
 from curation.people.pose import Pose
 
-_JAW_OF_OPENING = 0.6  # the widest vowel; more is a shout
+# The widest vowel; more is a shout. With it FaceMesh reads lips as far apart as on real speakers: of the eyes' distance 0.16 at the 95th
+# percentile of a clip (median of 34 clips of people who speak); 0.6 gave 0.14.
+_JAW_OF_OPENING = 0.7
 # Of the face units at their extremes, which speech does not reach: with 0.8 and 0.7 lips are rounded so much that face networks take
 # an open mouth for a closed one.
 _PUCKER_OF_ROUNDING, _FUNNEL_OF_ROUNDING = 0.3, 0.1

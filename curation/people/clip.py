@@ -13,10 +13,10 @@ from curation.people.acting import pose_at, pose_tracks
 from curation.people.camera import NO_FAULTS, Faults, draw_faults, through_camera
 from curation.people.motion import draw_motion
 from curation.people.person import Person
+from curation.people.rendered import Studio
 from curation.people.scene import Scene
 from curation.people.settings import FPS, PeopleSettings, Take
 from curation.people.speech import Voice, draw_speech, draw_voice, sound_of
-from curation.people.studio import Studio
 from curation.people.truth import PeopleTruth, measured, stacked, write_people_truth
 from curation.samples.encode import write_mp4
 from manifests.atomic import atomic_path

@@ -15,13 +15,13 @@ from curation.people.skin import tone_srgb
 from curation.people.strands import RidingStrands, at, bind, scatter, skin_triangles, unit
 
 _MAP_PX_PER_DM, _MAP_LEFT_DM, _MAP_TOP_DM, _MAP_SIZE = 200, -1.1, 8.6, 560
-_BEARD_COUNT = {"shadow": 1500, "stubble": 2600, "moustache": 900, "goatee": 2600, "full": 6500}
+_BEARD_COUNT = {"shadow": 1500, "stubble": 2600, "moustache": 900, "goatee": 2600, "full": 5200}
 _BEARD_LENGTH_DM = {
     "shadow": (0.012, 0.018),
     "stubble": (0.02, 0.035),
     "moustache": (0.07, 0.11),
     "goatee": (0.07, 0.16),
-    "full": (0.07, 0.2),
+    "full": (0.035, 0.09),
 }
 
 
@@ -100,7 +100,9 @@ def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> RidingStran
     rng = generator(person.seed, "beard")
     triangles = skin_triangles()
     count = _BEARD_COUNT[person.beard]
-    index, weights = scatter(rng, count, share**1.5, rest_dm, triangles)
+    # A moustache is thicker than the beard about it, and its hairs are finer than the chin's are long: it takes more of them.
+    above_lip = (head.positions_dm[:, 1] > 6.64) & (np.abs(head.positions_dm[:, 0]) < 0.34)
+    index, weights = scatter(rng, count, share**1.5 * np.where(above_lip, 2.2, 1.0), rest_dm, triangles)
     corners = triangles[index]
     root = at(rest_dm, corners, weights)
     base = at(head.positions_dm, corners, weights)
@@ -122,8 +124,8 @@ def beard(person: Person, rest_dm: np.ndarray, share: np.ndarray) -> RidingStran
     srgb = np.array(person.hair_srgb, float) * rng.uniform(0.7, 1.2, (count, 1))
     grey = rng.random(count) < np.clip((person.age_years - 38) / 60, 0, 0.5)
     srgb[grey] = 0.4 * srgb[grey] + 0.6 * np.array([165, 163, 160])
-    srgb = srgb + {"shadow": 0.6, "stubble": 0.35}.get(person.beard, 0.1) * (tone_srgb(person) - srgb)
-    radius = {"shadow": 0.0025, "stubble": 0.003}.get(person.beard, 0.0038) * np.array([1.0, 0.9, 0.4])
+    srgb = srgb + {"shadow": 0.6, "stubble": 0.35, "full": 0.2}.get(person.beard, 0.1) * (tone_srgb(person) - srgb)
+    radius = {"shadow": 0.0025, "stubble": 0.003, "full": 0.0032}.get(person.beard, 0.0038) * np.array([1.0, 0.9, 0.4])
     anchors = np.repeat(corners[:, None], 3, axis=1)
     return _riding(anchors, anchored, lift, radius, to_linear(np.clip(srgb, 4, 240)), 0.3, np.array([0.55, 0.75, 1.0]))
 

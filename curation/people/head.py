@@ -16,6 +16,7 @@ from safetensors import safe_open
 PARTS = ("skin", "mouth", "eye", "teeth", "tongue", "lash", "cloth")  # mouth: its inside
 SKIN, MOUTH, EYE, TEETH, TONGUE, LASH, CLOTH, FRAME = range(8)  # their numbers; the frame of glasses is not the head's
 EYE_RADIUS_DM = 0.143
+LIP_MIDDLES = (474, 493)  # MakeHuman's numbers of the vertices, upper and lower, where the lips touch in the middle
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Head:
     def eye_centres_dm(self) -> np.ndarray:
         """(2, 3): the (left, right) eyeball of the base mesh."""
         return np.stack([self.positions_dm[eye].mean(axis=0) for eye in self.eyes])
+
+    @functools.cached_property
+    def lip_line(self) -> np.ndarray:
+        """(2,) vertices: the middles of the upper and the lower lip where they touch."""
+        return np.array([int(np.flatnonzero(self.number == number)[0]) for number in LIP_MIDDLES])
 
     @functools.cached_property
     def mirror(self) -> np.ndarray:

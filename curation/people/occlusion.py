@@ -32,7 +32,7 @@ def frame_towards(direction: np.ndarray) -> np.ndarray:
 
 
 def occlusion(positions_dm: np.ndarray, normals: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """(V,) 0..1, of a head whose triangles `hidden` (F,) bool are not there. The inside of the mouth darkens with its depth."""
+    """(V,) 0..1, of a head whose triangles `hidden` (F,) bool are not there. The inside of the mouth: `mouth.py`."""
     head = load_head()
     solid = ~hidden & ~np.isin(head.part, [PARTS.index("lash"), PARTS.index("cloth")])
     middle = positions_dm[head.vertices_of("eye")].mean(axis=0) + _MIDDLE_FROM_EYES_DM
@@ -45,11 +45,6 @@ def occlusion(positions_dm: np.ndarray, normals: np.ndarray, hidden: np.ndarray)
         draw_depth(screen, head.triangles, solid, depth)
         _gather(screen, depth, normals @ direction, received, total)
     share = np.clip(_FLOOR + _GAIN * received / np.maximum(total, 1e-6), 0, 1)
-    base_z = head.positions_dm[:, 2]
-    inner = head.vertices_of("mouth", "tongue")
-    share[inner] = np.clip((base_z[inner] - 0.85) / 0.75, 0.08, 1)
-    teeth = head.vertices_of("teeth")
-    share[teeth] = np.clip((base_z[teeth] - 1.0) / 0.36, 0.08, 0.95)
     share[head.vertices_of("eye")] = 0.9
     cloth = head.vertices_of("cloth")
     share[cloth] = np.clip(share[cloth], 0.5, 1)

@@ -55,7 +55,7 @@ def beard_share(person: Person) -> np.ndarray:
     rng = generator(person.seed, "beard line")
     side = np.abs(x)
     cheek = 6.56 + rng.uniform(-0.04, 0.05) + 0.62 * np.clip(side - 0.3, 0, 1)
-    whole = _step(0.06, -0.06, y - cheek) * _step(5.98, 6.12, y + 0.25 * (z > 1.0)) * _step(0.05, 0.3, z)
+    whole = _step(0.06, -0.06, y - cheek) * _step(6.1, 6.22, y + 0.25 * (z > 1.0)) * _step(0.05, 0.3, z)
     moustache = np.exp(-0.5 * ((side / 0.23) ** 4 + ((y - (6.735 - 0.25 * np.clip(side - 0.1, 0, 1))) / 0.052) ** 2)) * (z > 1.2)
     chin = _step(0.26, 0.17, side) * _step(6.56, 6.5, y) * (z > 0.9)
     ring = np.exp(-0.5 * (((side - 0.3) / 0.055) ** 2)) * _step(6.42, 6.5, y) * _step(6.74, 6.66, y) * (z > 1.0)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.people import points
+from curation.people import lips, points
 from curation.people.expression import unit_weights
 from curation.people.head import EYE, EYE_RADIUS_DM, load_head
 from curation.people.lighting import background, lighting
 from curation.people.model import build
+from curation.people.mouth import darken_mouth
 from curation.people.occlusion import frame_towards
 from curation.people.person import Person
 from curation.people.pose import Pose
@@ -116,6 +117,7 @@ class Renderer:
         positions = model.rest_dm.copy()
         eyes = [positions[eye] - centre for eye, centre in zip(model.eyes, model.eye_centres_dm, strict=True)]
         self._add_units(positions, weights)
+        lips.meet(positions)
         # How far a lid has to go depends on the eye, on squinting and on the gaze: a blink of 1 shuts it, whatever the rest.
         self._add_units(
             positions,
@@ -145,6 +147,20 @@ class Renderer:
         height = points.on_surface(positions, self.anchors, self.anchor_weights)[_LIDS, 1]  # (2, 2, 2): eye, middle, upper or lower
         return np.asarray((height[..., 0] - height[..., 1]).mean(axis=1))
 
+    def vertices_px(self, pose: Pose) -> np.ndarray:
+        """Where every vertex of the mesh lies in the picture of a pose: (V, 2) float64, hidden ones too."""
+        positions, _ = self._posed(pose)
+        screen = np.empty_like(positions)
+        camera, centre_x, centre_y = self._view(pose)
+        project(positions, centre_x, centre_y, self.focal, camera, screen)
+        return (screen[:, :2] + 0.5) / SAMPLES
+
+    def _view(self, pose: Pose) -> tuple[np.ndarray, float, float]:
+        """The camera (3,) dm, and the picture's middle in samples."""
+        n = self.size_px * SAMPLES
+        camera = self.camera + np.array([0.0, 0.0, self.distance_dm * (pose.distance - 1)])
+        return camera, n / 2 - 0.5 + pose.shift_x * n, n / 2 - 0.5 + pose.shift_y * n
+
     def draw(self, pose: Pose) -> Frame:
         """Renders a pose."""
         model = self.model
@@ -156,11 +172,7 @@ class Renderer:
         turn_by_share(hair, self.hair_share, model.pivot_dm, *angles)
         self.strand_points[self.n_riding :] = hair
 
-        n = self.size_px * SAMPLES
-        camera = self.camera.copy()
-        distance_dm = self.distance_dm * pose.distance
-        camera[2] += distance_dm - self.distance_dm
-        centre_x, centre_y = n / 2 - 0.5 + pose.shift_x * n, n / 2 - 0.5 + pose.shift_y * n
+        camera, centre_x, centre_y = self._view(pose)
         screen = np.empty_like(positions)
         project(positions, centre_x, centre_y, self.focal, camera, screen)
         project(self.strand_points, centre_x, centre_y, self.focal, camera, self.strand_screen)
@@ -174,14 +186,14 @@ class Renderer:
             self._draw_lens(screen)
         middle = model.skull_centre_dm[None].copy()
         turn_by_share(middle, np.ones(1), model.pivot_dm, *angles)
-        attribute = np.column_stack([model.occlusion, model.eye_axes, lid_light])
-        mouth_light = min(0.35 + 1.5 * pose.jaw_open + 0.4 * pose.smile + 0.6 * pose.funnel, 1.0)
+        gap_dm = float(np.linalg.norm(np.diff(positions[load_head().lip_line], axis=0)))
+        attribute = np.column_stack([darken_mouth(model.occlusion, gap_dm), model.eye_axes, lid_light])
         shade(
             self.seen, self.weights, self.nearness, model.triangles, model.part, model.uv, positions, normal, attribute, model.base,
             model.texture, turn(pose.yaw_deg, pose.pitch_deg, pose.roll_deg), camera, self.strand_points, self.starts, self.strand_rgb,
             self.strand_shine, self.strand_shade, middle[0], self.lights.directions, self.lights.rgb, self.lights.sky, self.lights.ground,
-            self.depth, self.to_lamp, model.iris, model.cloth, model.collar, model.frame_rgb, mouth_light, self.background, self.lens,
-            EXPOSURE, self.picture,
+            self.depth, self.to_lamp, model.iris, model.cloth, model.collar, model.frame_rgb, self.background, self.lens, EXPOSURE,
+            self.picture,
         )  # fmt: skip
         rgb = np.empty((self.size_px, self.size_px, 3), np.uint8)
         encode(self.picture, rgb)

@@ -38,7 +38,7 @@ def _mesh_light(
     t: int, m: int, weight_a: float, weight_b: float, points: np.ndarray, normal: np.ndarray, triangles: np.ndarray, uv: np.ndarray,
     attribute: np.ndarray, base: np.ndarray, texture: np.ndarray, turned: np.ndarray, camera: np.ndarray, lamps: np.ndarray,
     lamp_rgb: np.ndarray, sky: np.ndarray, ground: np.ndarray, depth: np.ndarray, to_lamp: np.ndarray, iris: np.ndarray, cloth: np.ndarray,
-    collar: np.ndarray, frame_rgb: np.ndarray, mouth_light: float,
+    collar: np.ndarray, frame_rgb: np.ndarray,
 ) -> tuple[float, float, float]:  # fmt: skip
     """(r, g, b) of a place of triangle t, of part m, given by the weights of its first two corners; see `shade`."""
     c0, c1, c2 = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -78,14 +78,13 @@ def _mesh_light(
         ar, ag, ab = 0.62, 0.56, 0.46
         specular, gloss, bleed = 0.6, 40.0, 0.4
         gap = abs(math.sin(math.pi * (p0 * base[c0, 0] + p1 * base[c1, 0] + p2 * base[c2, 0]) / 0.078))
-        k = (0.8 + 0.2 * min(1.0, gap * 3)) * mouth_light
-        ao *= k
-        lit *= k
+        k = 0.8 + 0.2 * min(1.0, gap * 3)
+        ar, ag, ab = ar * k, ag * k, ab * k
+        lit *= ao
     elif m in (MOUTH, TONGUE):
         ar, ag, ab = (0.1, 0.025, 0.025) if m == MOUTH else (0.17, 0.055, 0.055)
         specular, gloss, bleed = 0.5, 24.0, 0.5
-        ao *= mouth_light
-        lit *= mouth_light
+        lit *= ao
     elif m == FRAME:
         ar, ag, ab = frame_rgb[0], frame_rgb[1], frame_rgb[2]
         specular, gloss = 1.0, 50.0
@@ -139,7 +138,6 @@ def shade(
     cloth: np.ndarray,
     collar: np.ndarray,
     frame_rgb: np.ndarray,
-    mouth_light: float,
     background: np.ndarray,
     lens: np.ndarray,
     exposure: float,
@@ -156,7 +154,7 @@ def shade(
         strand_rgb: (S, 3) of each segment; strand_shine: (S,) strength of its highlights; strand_shade: (P,) light that reaches a point.
         centre: (3,) middle of the skull: the hair's volume is round about it.
         lamps: (3, 3) directions; the first throws the shadows in depth (n, n), by to_lamp (3, 4).
-        iris: see `_iris`. cloth: colour (3), of the stripes (3), stripes a dm (0: none), their slant, fold. mouth_light: 0..1.
+        iris: see `_iris`. cloth: colour (3), of the stripes (3), stripes a dm (0: none), their slant, fold.
         lens: (s H, s W) float32 0..1, how much of the glasses' lens lies over a sample.
     """
     height, width = picture.shape[0], picture.shape[1]
@@ -179,7 +177,7 @@ def shade(
                     else:
                         r, g, b = _mesh_light(
                             t, m, weights[j, i, 0], weights[j, i, 1], points, normal, triangles, uv, attribute, base, texture, turned,
-                            camera, lamps, lamp_rgb, sky, ground, depth, to_lamp, iris, cloth, collar, frame_rgb, mouth_light,
+                            camera, lamps, lamp_rgb, sky, ground, depth, to_lamp, iris, cloth, collar, frame_rgb,
                         )  # fmt: skip
                         last, last_near, lr, lg, lb = m, near, r, g, b
                 else:

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from curation.people import lips
 from curation.people.head import Head, load_head
 from curation.people.person import Person, generator
 
@@ -26,6 +27,9 @@ _GENTLE = {  # strong targets: their share of the deviation
 _USUAL = {"head/head-scale-depth": -0.9, "head/head-scale-horiz": 0.3, "nose/nose-scale-depth": 0.1}
 _OUTLINES = ("diamond", "invertedtriangular", "oval", "rectangular", "round", "square", "triangular")
 _TONGUE_BY_DM = np.array([0.0, -0.06, -0.12])  # at rest it would fill the opening of the mouth
+# Where the edges of the front teeth lie against the line where the lips touch: upwards and forwards. MakeHuman's lie so high that parted
+# lips show lower teeth alone.
+_UPPER_TEETH_DM, _LOWER_TEETH_DM = (-0.03, -0.06), (-0.045, -0.1)
 _UNLIKE_SIDES = 0.03  # deviation between the two sides of a face
 
 
@@ -38,9 +42,24 @@ def rest_positions_dm(person: Person) -> np.ndarray:
             target = head.targets[name]
             positions[target.vertices] += weight * target.by_dm
     positions[head.vertices_of("tongue")] += _TONGUE_BY_DM
+    lips.close(positions)
+    _set_teeth(positions)
     # Tall people keep their eyes where the base mesh has them: hair, clothes and cameras are placed from there.
     both = np.concatenate(head.eyes)
     return positions + head.positions_dm[both].mean(axis=0) - positions[both].mean(axis=0)
+
+
+def _set_teeth(positions: np.ndarray) -> None:
+    """Puts both rows of teeth behind the person's lips: the targets that shape lips leave them where they are."""
+    head = load_head()
+    teeth = head.vertices_of("teeth")
+    lower = np.isin(teeth, head.targets["unit/jawOpen"].vertices)
+    for row, (up_dm, forward_dm), edge in ((teeth[~lower], _UPPER_TEETH_DM, np.argmin), (teeth[lower], _LOWER_TEETH_DM, np.argmax)):
+        front = row[(np.abs(head.positions_dm[row, 0]) < 0.02) & (head.positions_dm[row, 2] > 1.42)]
+        at = front[edge(head.positions_dm[front, 1])]
+        middle = positions[head.lip_line].mean(axis=0)
+        positions[row, 1] += middle[1] + up_dm - positions[at, 1]
+        positions[row, 2] += middle[2] + forward_dm - positions[at, 2]
 
 
 def _macros(person: Person) -> list[tuple[str, float]]:

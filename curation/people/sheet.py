@@ -9,8 +9,8 @@ import numpy as np
 
 from curation.people.person import Person
 from curation.people.pose import Pose
+from curation.people.rendered import Studio
 from curation.people.scene import Scene
-from curation.people.studio import Studio
 from manifests import UserError
 from manifests.atomic import atomic_path
 

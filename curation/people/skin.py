@@ -54,12 +54,12 @@ def paint(person: Person, layout: Atlas, scalp_dm: np.ndarray, beard: np.ndarray
 def _mixes(person: Person, rng: np.random.Generator, tone: np.ndarray) -> np.ndarray:
     """What `_paint` mixes: lips (3), their share, shadow on the lids, scalp's share, beard's share, freckles, mottling, gloss, pores."""
     dark = (person.skin_tone - 1) / 9
-    natural = tone * np.array([0.83 + 0.02 * dark, 0.57 + 0.1 * dark, 0.58 + 0.12 * dark])
+    natural = tone * np.array([0.79 + 0.02 * dark, 0.47 + 0.1 * dark, 0.5 + 0.12 * dark])
     stick = {"none": 0.0, "light": rng.uniform(0.25, 0.45), "strong": rng.uniform(0.55, 0.8)}[person.lips]
     paint = to_linear(np.array([rng.uniform(140, 180), rng.uniform(44, 84), rng.uniform(58, 92)]))
     lips = natural + (paint * (1 - 0.5 * dark) - natural) * stick
     lids = rng.uniform(0.12, 0.4) if person.lips != "none" else rng.uniform(0, 0.12)
-    stubble = {"none": 0.0, "shadow": rng.uniform(0.16, 0.3), "stubble": 0.42, "moustache": 0.5, "goatee": 0.5, "full": 0.62}[person.beard]
+    stubble = {"none": 0.0, "shadow": rng.uniform(0.16, 0.3), "stubble": 0.42, "moustache": 0.5, "goatee": 0.5, "full": 0.5}[person.beard]
     young = np.clip((45 - person.age_years) / 20, 0, 1)
     freckles = (
         rng.uniform(0.5, 1.0)

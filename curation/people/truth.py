@@ -13,10 +13,10 @@ from curation.people.acting import POSE_FIELDS
 from curation.people.camera import Faults
 from curation.people.motion import FACTORS
 from curation.people.person import Person
+from curation.people.rendered import Rendered
 from curation.people.scene import Scene
 from curation.people.settings import FPS, Take
 from curation.people.speech import Voice
-from curation.people.studio import Rendered
 from curation.samples.phonemes import Phone
 from manifests import UserError
 from manifests.atomic import atomic_path
@@ -31,7 +31,7 @@ class PeopleTruth:
     Attributes:
         factors: by name of `motion.FACTORS`, (T,) float32: what moves independently.
         pose: by field of `Pose`, (T,) float32: what the renderer was given; `shift_x`, `shift_y` in parts of the picture's side.
-        points_px: (T, 68, 2) float32, `visible`: (T, 68) bool; as in `studio.Rendered`, so are the following.
+        points_px: (T, 68, 2) float32, `visible`: (T, 68) bool; as in `rendered.Rendered`, so are the following.
         lip_gap_px: (T,), lid_gap_px: (T, 2) of the left and the right eye, eye_distance_px: (T,).
         skin_srgb: (T, 3) 0..255, skin_ita_deg: (T,), face_light: (T,); NaN where no skin is seen.
         person, scene, voice, faults: who, where, how they sound, and what the camera does.

@@ -89,6 +89,10 @@ class Studio:
             face_light=float(to_linear(skin_srgb) @ LUMINANCE) / albedo,
         )
 
+    def vertices_px(self, pose: Pose) -> np.ndarray:
+        """(V, 2): where every vertex of the person's mesh lies in the picture of a pose, hidden ones too."""
+        return self._renderer.vertices_px(pose)
+
 
 def _gap_px(upper: np.ndarray, lower: np.ndarray, down: np.ndarray) -> float:
     """How far lower points (..., 2) lie below upper ones along the face, on average; 0 where they overlap."""
