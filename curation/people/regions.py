@@ -62,10 +62,12 @@ def beard_share(person: Person) -> np.ndarray:
     share = {
         "shadow": np.maximum(whole, moustache),
         "stubble": np.maximum(whole, moustache),
-        "full": np.maximum(whole, moustache),
+        "full": np.maximum.reduce([whole, moustache, ring]),
         "moustache": moustache,
         "goatee": np.maximum.reduce([moustache, chin, ring]),
     }[person.beard]
-    # Clear of the lips by a millimetre or two: hair over them would hide the mouth's opening.
+    # Clear of the lips: hair over them would hide the mouth's opening, and short hair beside them hides their edge from face networks. In a
+    # full beard such a bare band would look like a lip itself.
+    clear_dm, whole_dm = (0.004, 0.02) if person.beard == "full" else (0.02, 0.07)
     lips_dm = np.linalg.norm(head.positions_dm[:, None] - head.positions_dm[head.lips > 0.3], axis=2).min(axis=1)
-    return np.clip(share, 0, 1) * _step(0.015, 0.04, lips_dm) * (head.ears < 0.2)
+    return np.clip(share, 0, 1) * _step(clear_dm, whole_dm, lips_dm) * (head.ears < 0.2)

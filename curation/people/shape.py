@@ -30,6 +30,7 @@ _TONGUE_BY_DM = np.array([0.0, -0.06, -0.12])  # at rest it would fill the openi
 # Where the edges of the front teeth lie against the line where the lips touch: upwards and forwards. MakeHuman's lie so high that parted
 # lips show lower teeth alone.
 _UPPER_TEETH_DM, _LOWER_TEETH_DM = (-0.03, -0.06), (-0.045, -0.1)
+_UPPER_TEETH_HEIGHT, _LOWER_TEETH_HEIGHT = 0.75, 0.5  # of MakeHuman's, whose roots would come through a narrow chin
 _UNLIKE_SIDES = 0.03  # deviation between the two sides of a face
 
 
@@ -54,12 +55,19 @@ def _set_teeth(positions: np.ndarray) -> None:
     head = load_head()
     teeth = head.vertices_of("teeth")
     lower = np.isin(teeth, head.targets["unit/jawOpen"].vertices)
-    for row, (up_dm, forward_dm), edge in ((teeth[~lower], _UPPER_TEETH_DM, np.argmin), (teeth[lower], _LOWER_TEETH_DM, np.argmax)):
-        front = row[(np.abs(head.positions_dm[row, 0]) < 0.02) & (head.positions_dm[row, 2] > 1.42)]
+    rows = (
+        (teeth[~lower], _UPPER_TEETH_DM, _UPPER_TEETH_HEIGHT, np.argmin),
+        (teeth[lower], _LOWER_TEETH_DM, _LOWER_TEETH_HEIGHT, np.argmax),
+    )
+    for row, (up_dm, forward_dm), height, edge in rows:
+        base = head.positions_dm[row]
+        front = row[(np.abs(base[:, 0]) < 0.02) & (base[:, 2] > 1.42)]
         at = front[edge(head.positions_dm[front, 1])]
-        middle = positions[head.lip_line].mean(axis=0)
-        positions[row, 1] += middle[1] + up_dm - positions[at, 1]
-        positions[row, 2] += middle[2] + forward_dm - positions[at, 2]
+        up, forward = positions[head.lip_line].mean(axis=0)[1:] + np.array([up_dm, forward_dm]) - positions[at, 1:]
+        # The molars stay where the cheeks are.
+        share = np.clip((base[:, 2] - 1.1) / 0.3, 0, 1)
+        positions[row, 1] = positions[at, 1] + height * (positions[row, 1] - positions[at, 1]) + up
+        positions[row, 2] += share * forward
 
 
 def _macros(person: Person) -> list[tuple[str, float]]:

@@ -1,12 +1,18 @@
 """The benchmark's own arithmetic: groups, intervals, moved sound."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.people.groups import by_group, figure, labels
 from benchmarks.people.page import page
+from benchmarks.people.places import View, distance, fitted
+from benchmarks.people.quick import against_truth
 from benchmarks.people.sync import moved, summary
+from curation.people.head import load_head
+from curation.people.points import anchors, on_surface
 
 
 def test_groups_are_half_open_and_leave_out_what_lies_outside():
@@ -69,3 +75,38 @@ def test_the_page_shows_figures_with_intervals():
     assert "| all | everyone | 9 | 50.0 % (40.0 to 60.0) |" in text
     assert "| `embedded` | 50.0 % (40.0 to 60.0) |" in text
     assert "No rule of `paper`" in text
+
+
+def test_the_fit_of_the_points_finds_a_planted_place():
+    head = load_head()
+    vertices, weights = anchors(((48, (-0.29, 6.64, 1.41)), (30, (0.0, 7.05, 1.62))))
+    here, shares = anchors()
+    people = []
+    for scale in (40.0, 55.0):
+        flat = head.positions_dm[:, :2] * [scale, -scale]
+        read = on_surface(flat, vertices, weights)
+        people.append([View(flat, read, np.ones(68, bool), 0.63 * scale)])
+    for point, planted in ((48, (-0.29, 6.64)), (30, (0.0, 7.05))):
+        found = fitted(people, point, here, shares)
+        np.testing.assert_allclose(found[:2], planted, atol=0.02)
+    before, after = (distance(people, *pair, [30, 48]) for pair in ((here, shares), (vertices, weights)))
+    assert before.min() > 0.05
+    assert after.max() == pytest.approx(0, abs=1e-9)
+
+
+def test_gaps_and_points_are_held_against_the_truth():
+    points = np.random.default_rng(0).uniform(0, 100, (68, 2)).astype(np.float32)
+    points[36:42], points[42:48] = (30, 40), (80, 40)
+    shots, read = [], []
+    for gap in (0.0, 4.0, 8.0):
+        planted = points.copy()
+        planted[66] = planted[62] + [0, gap]
+        visible = np.ones(68, bool)
+        visible[0] = False
+        shots.append(SimpleNamespace(eye_distance_px=50.0, lip_gap_px=gap, points_px=planted, visible=visible))
+        seen = planted + np.array([1.0, 0.0])
+        seen[0] += 1000  # hidden: does not count
+        read.append(seen)
+    correlation, away = against_truth(shots, np.stack(read))
+    assert correlation == pytest.approx(1)
+    assert away == pytest.approx(1 / 50, rel=1e-5)

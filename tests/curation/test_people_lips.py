@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
 from curation.people import lips
 from curation.people.expression import unit_weights
-from curation.people.head import load_head
+from curation.people.head import PARTS, load_head
 from curation.people.mouth import darken_mouth
 from curation.people.person import Person
 from curation.people.pose import Pose
@@ -97,6 +99,28 @@ def test_teeth_lie_behind_the_lips_of_every_face(faces):
         assert -0.06 < upper_edge - line[1] < 0  # seen as soon as the lips part
         assert lower_edge - line[1] < -0.03
         assert rest[teeth, 2].max() < line[2]
+
+
+@pytest.mark.parametrize("pose", [Pose(), Pose(smile=0.9), Pose(pucker=0.8), Pose(press=0.7, stretch=0.5)])
+def test_no_tooth_comes_through_the_skin_of_a_shut_mouth(faces, pose):
+    if find_spec("numba") is None:
+        pytest.skip("needs the extra `people`")
+    from curation.people import raster
+
+    head = load_head()
+    no = np.zeros(len(head.part), bool)
+    inside = np.isin(head.part, [PARTS.index("teeth"), PARTS.index("tongue")])
+    drawn = np.isin(head.part, [PARTS.index(name) for name in ("skin", "mouth", "teeth", "tongue")])
+    # 130: lower teeth that followed the lips as a whole came through this narrow chin.
+    for seed, rest in [*enumerate(faces), (130, rest_positions_dm(Person.from_seed(130)))]:
+        face = posed(rest, pose)
+        lips.meet(face)
+        screen = (face - [-0.5, 7.0, -5.0]) * [200, -200, 1]  # from the front, a place is half a millimetre wide
+        nearness, seen, weights = raster.empty_buffers(200, 200)
+        raster.draw_triangles(screen, head.triangles, drawn, no, no, screen, raster.NO_COLLAR, nearness, seen, weights)
+        rows, _ = np.nonzero((seen >= 0) & inside[np.maximum(seen, 0)])
+        from_line_dm = 7.0 - rows / 200 - face[head.lip_line[1], 1]
+        assert (np.abs(from_line_dm) > 0.06).sum() <= 2, seed
 
 
 def test_light_falls_off_with_depth_and_grows_with_the_opening():
