@@ -189,3 +189,19 @@ def test_waveforms_are_cut_and_filled_to_a_length() -> None:
     assert sound.waveform(2.0).sum() == 16_000
     blocks = np.concatenate(list(sound.blocks(48_000, 1, 0.75)), axis=1)
     assert blocks.shape == (1, 36_000)
+
+
+@pytest.mark.parametrize("fps", [Fraction(60), Fraction(60000, 1001), Fraction(25)])
+def test_a_gif_has_no_delay_that_browsers_stretch(fps: Fraction, tmp_path: Path) -> None:
+    from PIL import Image
+
+    with open_output(tmp_path / "a.gif", fps, 24) as writer:
+        for value in range(24):
+            writer.write(np.full((16, 16, 3), 10 * value, np.uint8))
+    delays = []
+    with Image.open(tmp_path / "a.gif") as image:
+        for index in range(image.n_frames):
+            image.seek(index)
+            delays.append(image.info["duration"])
+    assert min(delays) >= 20
+    assert sum(delays) == pytest.approx(1000 * 24 / float(fps), abs=20)
