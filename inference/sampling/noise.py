@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from inference.sampling.settings import MAX_SEED
+
 INITIAL, STEP = 0, 1  # purposes: the first latents; what a stochastic sampler adds at a step
-MAX_SEED = 2**63 - 1
 
 
 def frame_noise(seed: int, first_frame: int, num_frames: int, shape: tuple[int, ...]) -> torch.Tensor:

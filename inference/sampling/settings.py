@@ -11,6 +11,8 @@ from inference.sampling.samplers import SAMPLERS
 from manifests import configuration
 from manifests.errors import UserError, did_you_mean
 
+MAX_SEED = 2**63 - 1  # of the noise's generator
+
 
 @dataclass(frozen=True)
 class SamplingSettings:

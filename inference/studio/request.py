@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from inference.driving.driving import DrivingOptions
-from inference.sampling.noise import MAX_SEED
-from inference.sampling.settings import SamplingSettings
+from inference.sampling.settings import MAX_SEED, SamplingSettings
 from inference.studio.presets import preset
 from manifests import configuration
 from manifests.atomic import refuse_source

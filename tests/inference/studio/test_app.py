@@ -148,6 +148,7 @@ def test_the_packaged_model_is_taken_where_nothing_was_trained(tmp_path, monkeyp
     assert settings_of(LoadOptions()).model.copied_reference == "moved"
     assert line_of(LoadOptions()).startswith("the model that comes with the package: stage 2, ")
     assert "rendered people" in line_of(LoadOptions())
+    (tmp_path / "runs" / "s1" / "pipeline").mkdir(parents=True)
     trained = model_folder(tmp_path / "runs" / "s1" / "pipeline", 2.0)
     assert find_model(None) == str(Path(trained).relative_to(tmp_path))
 
