@@ -23,6 +23,7 @@ from benchmarks.anyone.page import page
 from benchmarks.anyone.reading import Reader, edge_ratio, face_psnr, followed, likeness
 from benchmarks.anyone.rows import animated, spoken
 from benchmarks.people.recognition import Recogniser, fetch
+from curation.contracts import ClipError
 from curation.landmarks import make_backend
 from curation.lipsync.curve import clip_curve, read_curve
 from curation.lipsync.towers import load_towers
@@ -161,7 +162,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         try:
             kept.get(f"{kind}/{name}", make)
             say(f"{kind}: {name}")
-        except UserError as error:
+        except (UserError, ClipError) as error:
             say(f"{kind}: {name} left out: {error}")
 
     for picture in pictures:

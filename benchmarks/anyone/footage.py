@@ -56,9 +56,9 @@ def read_first(path: Path, seconds: float, backend: LandmarkBackend) -> FirstSec
     """The frames of the first `seconds` with landmarks found on them as for any driver, and their sound."""
     import cv2
 
-    clip = Clip("anyone", path.name, "", str(path), 0, round(1000 * seconds))
     with MediaReader() as reader:
         info = reader.probe(str(path))
+        clip = Clip("anyone", path.name, "", str(path), 0, min(round(1000 * seconds), int(info.duration_ms)))
         tracker = backend.track(clip, info)
         rgb = []
         with reader.read(clip, sample_hz=float(min(exact_rate(info.fps), Fraction(30)))) as stream:
