@@ -243,7 +243,8 @@ def _check_sources(request: Any) -> None:
         path = getattr(request, name)
         if path and "://" in path:
             raise UserError(f"{path} is a URL: download it first, --{name} takes a local file")
-        if path and not Path(path).is_file():
+        is_there = bool(path) and (Path(path).is_file() or (name == "driving" and Path(path).is_dir()))
+        if path and not is_there:
             raise UserError(f"{path}: the file is not there")
     check_output(Path(request.out))
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from curation.contracts import Clip, ClipError, Faces, LandmarkBackend, MediaInfo
+from curation.contracts import Clip, ClipError, Faces, Frame, LandmarkBackend, MediaInfo
 from curation.media import MediaReader
 from inference.driving.contracts import MAX_FPS
-from inference.driving.picture import read_picture
+from inference.driving.picture import animated_frames, is_picture, read_picture
 from inference.driving.reference import find_face
 from manifests import UserError
 
 _NTSC = [Fraction(n * 1000, 1001) for n in (24, 30, 60)]
+_LARGEST_PX, _MOST_PICTURES = 720, 1500  # of pictures that are kept in memory: a minute at 25 a second, 2.3 GB at most
 _SAME_RATE = 1e-4  # relative; headers give 29.97 for 30000/1001
 
 
@@ -112,6 +115,80 @@ class StillFootage:
 
     def close(self) -> None:
         pass
+
+
+class PicturesFootage:
+    """Pictures that follow each other: an animated GIF, WebP or PNG, or a folder of pictures in the order of their names. A `Footage`.
+
+    An animated picture whose frames last equally long keeps its rate, others are shown on a grid of `fps`; so are folders. All frames are
+    in memory, at most `_LARGEST_PX` a side.
+
+    Raises:
+        UserError: no pictures, of several sizes, or too many; one line that begins with the path.
+    """
+
+    def __init__(self, path: str | Path, backend: LandmarkBackend, fps: Fraction):
+        self.name, self.notes = str(path), ()
+        self._rgb, self.fps = _of_folder(Path(path), fps) if Path(path).is_dir() else _of_animation(path, fps)
+        self.n_frames = len(self._rgb)
+        self.height_px, self.width_px = self._rgb[0].shape[:2]
+        duration_ms = 1000.0 * self.n_frames / float(self.fps)
+        info = MediaInfo(self.width_px, self.height_px, float(self.fps), self.n_frames, duration_ms, "", False, None)
+        tracker = backend.track(Clip("driving", self.name, "", self.name), info)
+        for index, rgb in enumerate(self._rgb):
+            tracker.on_frame(Frame(index, float(1000 * index / self.fps), rgb))
+        faces = tracker.finish()
+        self.points_px, self.n_faces = faces.points_px, faces.n_faces
+        self.audio: np.ndarray | None = None
+
+    def frames(self) -> Generator[np.ndarray, None, None]:
+        yield from self._rgb
+
+    def frame(self, index: int) -> np.ndarray:
+        return self._rgb[index]
+
+    def close(self) -> None:
+        pass
+
+
+def _of_folder(folder: Path, fps: Fraction) -> tuple[list[np.ndarray], Fraction]:
+    files = [file for file in sorted(folder.iterdir(), key=_by_number) if file.is_file() and not file.name.startswith(".")]
+    pictures = [file for file in files if is_picture(file)]
+    if not pictures:
+        raise UserError(f"{folder}: no pictures in this folder")
+    if len(pictures) > _MOST_PICTURES:
+        raise UserError(f"{folder}: {len(pictures)} pictures; make a video of more than {_MOST_PICTURES:,}")
+    rgb = [_no_larger(read_picture(file)) for file in pictures]
+    if len({picture.shape for picture in rgb}) > 1:
+        raise UserError(f"{folder}: its pictures have several sizes")
+    return rgb, fps
+
+
+def _of_animation(path: str | Path, fps: Fraction) -> tuple[list[np.ndarray], Fraction]:
+    frames: list[np.ndarray] = []
+    durations_ms: list[float] = []
+    for rgb, duration_ms in animated_frames(path):
+        if len(frames) == _MOST_PICTURES:
+            raise UserError(f"{path}: more than {_MOST_PICTURES:,} frames; make a video of it (ffmpeg -i IN.gif OUT.mp4)")
+        frames.append(_no_larger(rgb))
+        durations_ms.append(duration_ms)
+    if len(set(durations_ms)) == 1 and durations_ms[0] >= 1000 / MAX_FPS and durations_ms[0] <= 1000:
+        return frames, Fraction(1000) / Fraction(durations_ms[0]).limit_denominator(1000)
+    ends_ms = np.cumsum(durations_ms)
+    shown = np.arange(max(1, round(ends_ms[-1] / 1000 * float(fps)))) * float(1000 / fps)
+    return [frames[k] for k in np.searchsorted(ends_ms[:-1], shown + 0.5, side="right")], fps
+
+
+def _by_number(path: Path) -> list[Any]:
+    """frame2 before frame10."""
+    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", path.name)]
+
+
+def _no_larger(rgb: np.ndarray) -> np.ndarray:
+    import cv2
+
+    scale = _LARGEST_PX / max(rgb.shape[:2])
+    return rgb if scale >= 1 else cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def exact_rate(fps: float) -> Fraction:

@@ -15,9 +15,9 @@ from curation.contracts import LandmarkBackend
 from inference.driving.amplitude import Amplitude
 from inference.driving.contracts import DrivenFrames, Footage
 from inference.driving.driving import Driving, DrivingOptions
-from inference.driving.footage import StillFootage, VideoFootage
+from inference.driving.footage import PicturesFootage, StillFootage, VideoFootage
 from inference.driving.moved_reference import moved_reference
-from inference.driving.picture import is_picture
+from inference.driving.picture import is_animated, is_picture
 from inference.driving.reference import Reference, find_face, load_reference
 from inference.driving.regions import REGION_CHOICES
 from inference.driving.template import TEMPLATE_SUFFIX, TemplateFootage
@@ -27,7 +27,7 @@ Portrait = str | Path | Image | np.ndarray | Reference
 
 Driver = str | Path | Footage | DrivenFrames
 
-OPENED = VideoFootage | StillFootage | TemplateFootage
+OPENED = VideoFootage | StillFootage | PicturesFootage | TemplateFootage
 
 ROUNDING = 0.05  # of a frame: headers give the length of a sound in milliseconds
 
@@ -189,12 +189,13 @@ def open_footage(
     still_fps: Fraction = Fraction(25),
     progress: Callable[[int, int], None] | None = None,
 ) -> Footage:
-    """A video, a picture or a motion template, told apart by their content (a template by `.safetensors`).
+    """A video, a picture, pictures that follow each other (animated, or a folder of them) or a motion template, told apart by their content
+    (a template by `.safetensors`).
 
     Args:
         path: the file.
         backend: finds the landmarks; not used for a template, which has its own.
-        still_frames, still_fps: how long a single picture is shown.
+        still_frames, still_fps: how long a single picture is shown; the rate is also that of a folder of pictures.
         progress: called with (frames done, frames expected) while landmarks are sought.
 
     Raises:
@@ -202,6 +203,8 @@ def open_footage(
     """
     if Path(path).suffix == TEMPLATE_SUFFIX:
         return TemplateFootage(path)
+    if Path(path).is_dir() or (Path(path).is_file() and is_animated(path)):
+        return PicturesFootage(path, backend, still_fps)
     if Path(path).is_file() and is_picture(path):
         return StillFootage(path, backend, still_frames, still_fps)
     return VideoFootage(path, backend, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,65 @@ from manifests import UserError
 MAX_PIXELS = 100_000_000
 MAX_SIDE_PX = 4096  # larger pictures are halved on reading until they fit: no face crop needs more
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_LEAST_MS, _SHOWN_MS = 20.0, 100.0  # of an animated picture's frame
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
-def is_picture(path: str | Path) -> bool:
-    """Whether the file's first bytes are a picture's."""
+def refuse_heic(path: str | Path) -> None:
+    """Raises UserError for a HEIC photograph, which shares its container with MP4 and would be taken for a video that was cut off."""
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+        raise UserError(f"{path}: HEIC is not read; save the picture as JPEG or PNG")
+
+
+def is_animated(path: str | Path) -> bool:
+    """Whether the file is a picture of several frames: a GIF, WebP or PNG that moves."""
     from PIL import Image
+
+    Image.init()
+    try:
+        with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
+            return bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+    except Exception:  # whatever a damaged file provokes
+        return False
+
+
+def animated_frames(path: str | Path) -> Iterator[tuple[np.ndarray, float]]:
+    """(H, W, 3) uint8 and milliseconds of every frame of an animated picture, transparency over white. As browsers do, a frame that is to
+    be shown for less than 20 ms is shown for 100.
+
+    Raises:
+        UserError: damaged, or too large; one line.
+    """
+    from PIL import Image, ImageSequence
+
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                _require_size(path, image)
+                for frame in ImageSequence.Iterator(image):
+                    frame.load()  # WebP says only then how long a frame lasts
+                    duration_ms = float(frame.info.get("duration") or 0)
+                    yield to_rgb(frame.copy()), duration_ms if duration_ms >= _LEAST_MS else _SHOWN_MS
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+        raise UserError(f"{path}: the picture is damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether the file's first bytes are a picture's.
+
+    Raises:
+        UserError: it is a HEIC photograph.
+    """
+    from PIL import Image
+
+    refuse_heic(path)
 
     Image.init()  # `formats` knows only the readers that are loaded
     try:
@@ -42,6 +96,7 @@ def read_picture(path: str | Path) -> np.ndarray:
         raise UserError(f"{path}: the file is not there")
     if Path(path).stat().st_size == 0:
         raise UserError(f"{path}: the file has no bytes")
+    refuse_heic(path)
     Image.init()  # `formats` knows only the readers that are loaded
     try:
         with warnings.catch_warnings():
