@@ -46,7 +46,7 @@ def shrunk_batch(stage: int):
     """Four samples with latents, of which one has its patches at half the resolution and one keeps its own."""
     plain = AugmentParameters.identity(4)
     changed = plain._replace(shrink=torch.tensor([1, 2, 1, 4]), gain=torch.tensor([1.0, 1.1, 0.9, 1.0]))
-    return encoded(dataclasses.replace(fake_batch([0, 1, 2, 3], stage), augmentation=changed), BlockDctCodec())
+    return encoded(dataclasses.replace(fake_batch([0, 1, 2, 3], stage), augmentation=changed, moved_frames=None), BlockDctCodec())
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
@@ -54,7 +54,7 @@ def test_after_the_batch_nothing_is_copied_to_the_device_or_asked_of_it(stage, m
     """On torch's device without data: asking it for a value is an error there, and copies are counted, in the second step, when the
     schedule's tables lie there. The model predicts noise, as the paper's does."""
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())  # that device has none
-    sizes = dataclasses.replace(tiny_inference().model.at_stage(stage), prediction="epsilon")
+    sizes = dataclasses.replace(tiny_inference().model.at_stage(stage), prediction="epsilon", copied_reference="none")
     model = MegActorModel.from_sizes(sizes).train()
     choose_trainable(model, stage)
     torch.nn.Module.to(model, "meta")
@@ -109,6 +109,7 @@ def test_masks_of_any_number_of_rows_compile_to_few_graphs() -> None:
         "timesteps": torch.zeros(8, dtype=torch.int64),
         "driven_frames": torch.rand(8, 1, 3, 32, 32),
         "reference_latents": torch.randn(8, sizes.latent_channels, 4, 4),
+        "moved_latents": torch.randn(8, 1, sizes.latent_channels, 4, 4),
         "reference_present": torch.ones(8, dtype=torch.bool),
     }
     for rows in (2, 3, 0, 1, 4, 5, 2, 3, 6, 8, 0, 7, 3):
