@@ -24,7 +24,7 @@ from inference.models.audio_encoders import AudioEncoder
 from inference.models.codecs import LatentCodec, VaeCodec
 from inference.models.components import InferenceConfig, TrainingRecord, build_audio_encoder, build_codec
 from inference.models.megactor import MegActorModel
-from inference.pipeline.animation import Animation, Progress, Report, clip_conditions, require_numbers, to_uint8, to_unit
+from inference.pipeline.animation import Animation, Progress, Report, clip_conditions, to_uint8, to_unit
 from inference.pipeline.folder import find_folder, read_pipeline_file, save_pipeline
 from inference.pipeline.inputs import mismatches, model_picture
 from inference.pipeline.offload import OffloadedCodec
@@ -363,7 +363,6 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         scheduler = self._scheduler(sampling.sampler)
         denoiser = Denoiser(self.transformer, scheduler, sampling, window_size=self._window(num_frames), device=self._execution_device)
         for index, first, part in denoiser.run(clips):
-            require_numbers(part, first)
             count = min(len(part), num_frames - first)
             if count > 0:
                 decoded = torch.from_numpy(to_uint8(self._codec.decode(part[:count])))

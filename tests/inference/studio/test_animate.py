@@ -190,6 +190,7 @@ def test_the_command_makes_a_video_and_says_how_long_it_takes(pipe, sources: Pat
 
 def test_mistakes_on_the_command_line_exit_with_2(sources: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("inference.studio.loading.PACKAGED_MODEL", tmp_path / "installed without it")
     me, driver = str(sources / "me.png"), str(sources / "mute.mp4")
     stage_one = tiny_pipeline(stage=1)
     stage_one.save_pretrained(tmp_path / "one")
@@ -229,6 +230,9 @@ def test_a_damaged_checkpoint_is_one_line(pipe, sources: Path, tmp_path: Path, c
 
 def test_finding_the_model_that_was_trained_here(pipe, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    code, out, _ = run(["find-model"], capsys)
+    assert (code, Path(out.strip()).name) == (0, "embedded")  # what comes with the package
+    monkeypatch.setattr("inference.studio.loading.PACKAGED_MODEL", tmp_path / "installed without it")
     assert run(["find-model"], capsys)[0] == 2
     for stage in (1, 2):
         pipe.save_pretrained(tmp_path / "runs" / f"s{stage}" / "pipeline")
