@@ -71,7 +71,7 @@ def test_other_rates_silence_and_one_person(folders: Path, tmp_path: Path) -> No
     assert any("broken has no answer" in line for line in table.warnings)
     text = markdown(table)
     assert "nan" not in text
-    assert "Fewer than 20 identities (1)" in text
+    assert "Fewer than 6 identities (1): no intervals" in text
 
 
 def test_one_clip_alone_lends_itself_no_sound(folders: Path, tmp_path: Path) -> None:
