@@ -45,13 +45,14 @@ def render_samples(
 
     Returns: the rows of `truth.csv`, in its order.
 
-    Raises UserError if the directory is somebody's own or cannot be written, or the portrait is not installed.
+    Raises UserError if a name is unknown, the directory is somebody's own or cannot be written, or the portrait is not installed.
     """
     out_dir = Path(out_dir)
     known = rendered(out_dir, seed=seed, only=only)
     if known is not None:
         return known
     say = progress or (lambda line: None)
+    _check_names(only)
     _refuse_foreign(out_dir)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,13 @@ def rendered(out_dir: Path, *, seed: int = 0, only: Collection[str] | None = Non
         return truths if {Path(truth.file).stem for truth in truths} == asked else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _check_names(only: Collection[str] | None) -> None:
+    known = [*(plan.name for plan in CLIPS), *BROKEN]
+    unknown = sorted(set(only or ()) - set(known))
+    if unknown:
+        raise UserError(f"no such sample clip: {', '.join(unknown)}; there are {', '.join(known)}")
 
 
 def _maker(seed: int) -> dict[str, str | int]:

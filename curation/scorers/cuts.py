@@ -54,7 +54,7 @@ class Cuts(Scorer):
         self._times_ms.append(frame.time_ms)
         difference = _difference(self._recent[-1], small) if self._recent else 0.0
         self._differences.append(difference)
-        if difference >= self.min_difference:
+        if self._recent and difference >= self.min_difference:
             if _one_curve_explains(self._recent[-1][..., 2], small[..., 2]):
                 self._of_light.add(index)
             else:

@@ -21,6 +21,7 @@ def batch(device: str, masked: int) -> dict:
         "timesteps": torch.tensor([10, 300, 600, 990], device=device),
         "driven_frames": torch.rand(4, 1, 3, 32, 32, generator=generator).to(device),
         "reference_latents": torch.randn(4, channels, 4, 4, generator=generator).to(device),
+        "moved_latents": torch.randn(4, 1, channels, 4, 4, generator=generator).to(device),
         "reference_present": torch.tensor([True, False, True, True], device=device),
         "region_mask": None if mask is None else mask.to(device),
     }

@@ -148,18 +148,19 @@ def build_model(config: TrainingConfig, inference: InferenceConfig, start: Start
     import torch
 
     from inference.models import MegActorModel, grow, initialise_from_pixart, load_motion_weights, load_tensors
+    from inference.models.megactor import CheckpointError
 
     sizes = inference.model.at_stage(config.stage)
     with torch.random.fork_rng(devices=[]):  # the random layers do not depend on, and do not disturb, anybody's generator
         torch.manual_seed(config.seed * _STAGE_OF_SEED + config.stage)
         try:
             if start.kind == "stage":
-                model = MegActorModel.from_pretrained(start.path / EMA, torch_dtype=torch.float32)
+                model = MegActorModel.from_pretrained(start.path / EMA, torch_dtype=torch.float32, local_files_only=True)
                 if model.sizes != sizes.at_stage(config.stage - 1):
                     raise UserError(f"{start.source} was trained with other sizes: {_different(model.sizes, sizes, config.stage - 1)}")
                 model = grow(model, config.stage)
             elif start.kind == "pipeline":
-                model = MegActorModel.from_pretrained(start.path / "transformer", torch_dtype=torch.float32)
+                model = MegActorModel.from_pretrained(start.path / "transformer", torch_dtype=torch.float32, local_files_only=True)
                 if model.sizes != sizes:
                     raise UserError(f"{start.source} was trained with other sizes: {_different(model.sizes, sizes, config.stage)}")
             else:
@@ -168,7 +169,7 @@ def build_model(config: TrainingConfig, inference: InferenceConfig, start: Start
                     initialise_from_pixart(model, load_tensors(start.path, average=config.pixart_average))
             if start.motion:
                 load_motion_weights(model, load_tensors(start.motion))
-        except (OSError, json.JSONDecodeError) as error:
+        except (CheckpointError, OSError, json.JSONDecodeError) as error:
             raise UserError(f"cannot read the weights of {start.text()}: {' '.join(str(error).split())[:300]}") from error
     return model.train()
 

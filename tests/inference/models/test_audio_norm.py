@@ -96,10 +96,10 @@ def test_a_checkpoint_from_before_loads_as_it_was_trained(make_model, make_input
         assert torch.equal(loaded.eval()(**inputs), model(**inputs))
 
 
-def test_a_pipeline_from_before_loads_and_the_shipped_profiles_turn_it_on(tmp_path):
-    for profile in ("paper", "embedded"):
+def test_a_pipeline_from_before_loads_and_each_shipped_profile_says_its_own(tmp_path):
+    for profile, normed in (("paper", True), ("embedded", False)):
         config = load_inference_config(profile)
-        assert config.model.audio_norm
+        assert config.model.audio_norm is normed
         tree = config.to_tree()
         del tree["model"]["audio_norm"]
         document = {"_class_name": "MegActorSigmaPipeline", "format": 1, "config": tree, "training": {"stage": 2}}

@@ -68,7 +68,7 @@ def test_pickled_weights_are_not_loaded(make_model, tmp_path):
     model.save_pretrained(tmp_path)
     (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
     torch.save(model.state_dict(), tmp_path / "diffusion_pytorch_model.bin")
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(CheckpointError, match="safetensors"):
         MegActorModel.from_pretrained(tmp_path)
 
 
