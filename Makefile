@@ -177,6 +177,9 @@ bench-evaluation: $(VENV)/.train ## videos a second beside the decode and networ
 	$(BIN)/python -m benchmarks.evaluation $(ARGS)
 
 # --- quality -------------------------------------------------------------------------------------------------------------------------
+# Many tests start programs of their own: without bytecode on disk each of them compiles torch's, Ray's and our files again, some 3 s.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/.train ## the test suite (what CI runs)
 	$(BIN)/python -m pytest $(ARGS)
 
