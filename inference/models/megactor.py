@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -172,6 +173,7 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
         """Writes `config.json`, safetensors shards and a model card; the folder appears whole or not at all."""
         with replace_folder(Path(save_directory), "config.json") as folder:
             super().save_pretrained(folder, max_shard_size=max_shard_size, **kwargs)
+            _forget_origin(folder / "config.json")
             counts = {part: sum(p.numel() for p in parameters) for part, parameters in parts(self).items()}
             write_model_card(folder, self.sizes, counts, str(self.dtype).removeprefix("torch."))
 
@@ -196,6 +198,13 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
                 raise CheckpointError(f"{pretrained_model_name_or_path}: {len(info[problem])} {problem.replace('_', ' ')}: {named}")
         found: Any = (model, info) if kwargs.get("output_loading_info") else model
         return found
+
+
+def _forget_origin(config: Path) -> None:
+    """diffusers notes the folder that a model was loaded from: a path of this machine, in files that are given away."""
+    tree = json.loads(config.read_text(encoding="utf-8"))
+    tree.pop("_name_or_path", None)
+    config.write_text(json.dumps(tree, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _per_frame(name: str, value: float | torch.Tensor, num_clips: int, num_frames: int, like: torch.Tensor) -> torch.Tensor:

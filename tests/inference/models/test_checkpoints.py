@@ -83,6 +83,13 @@ def test_model_card_says_what_the_weights_are(make_model, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["with_temporal"] is False
 
 
+def test_a_saved_model_names_no_folder_that_it_was_loaded_from(make_model, tmp_path):
+    make_model().save_pretrained(tmp_path / "first")
+    MegActorModel.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
+    assert str(tmp_path) not in (tmp_path / "second" / "config.json").read_text(encoding="utf-8")
+    assert MegActorModel.from_pretrained(tmp_path / "second").sizes == make_model().sizes
+
+
 def test_saving_again_replaces_the_folder_whole(make_model, tmp_path):
     model = make_model()
     model.save_pretrained(tmp_path / "model", max_shard_size="100KB")
