@@ -136,13 +136,14 @@ def codec(manifest: str, out: str, device: str, init: str | None, model: str | N
 @click.option(
     "--people", "num_people", default=600, show_default=True, type=click.IntRange(min=10), help="How many are rendered to learn from."
 )
+@click.option("--decoder-steps", default=3000, show_default=True, type=click.IntRange(min=1), help="Of the decoder; then a third more.")
 @click.option("--out", default="outputs/weights", show_default=True, help="Folder of everything; the result is OUT/packed.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting of both stages, e.g. steps=500.")
-def weights(num_people: int, out: str, overrides: tuple[str, ...]) -> None:
+def weights(num_people: int, decoder_steps: int, out: str, overrides: tuple[str, ...]) -> None:
     """Make the weights that come with the package again: people, decoder, two stages. Killed, the same command continues."""
     from training.weights import make_weights
 
-    click.echo(make_weights(out, num_people, overrides, say=say))
+    click.echo(make_weights(out, num_people, overrides, decoder_steps, say))
 
 
 @cli.command()

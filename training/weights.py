@@ -12,6 +12,7 @@ from manifests.errors import UserError
 CONFIG = "embedded-weights"
 STAGES = (1, 2)  # frames by themselves: what stage 3 adds is not worth its time at this size yet
 MOST_STEPS = 2
+DECODER_STEPS = 3000
 SAMPLES_PER_S, CLIPS_PER_S = 17.0, 0.25  # of one core beside other work, measured where the packaged weights were made
 
 
@@ -24,8 +25,16 @@ def hours_on_a_core(num_people: int) -> float:
     return (samples / SAMPLES_PER_S + num_people / CLIPS_PER_S) / 3600
 
 
-def make_weights(out: str, num_people: int, overrides: tuple[str, ...] = (), say: Callable[[str], None] = print) -> Path:
+def make_weights(
+    out: str, num_people: int, overrides: tuple[str, ...] = (), decoder_steps: int = DECODER_STEPS, say: Callable[[str], None] = print
+) -> Path:
     """Runs every part that is not done yet; killed, the same call continues.
+
+    Args:
+        out: folder of everything.
+        num_people: that are rendered to learn from.
+        overrides: dotted settings of both stages.
+        decoder_steps: of the decoder's training on the codec alone; on the model's predictions it is trained for a third as many.
 
     Returns:
         The packed folder, `out`/packed: what `inference/weights` holds.
@@ -37,7 +46,7 @@ def make_weights(out: str, num_people: int, overrides: tuple[str, ...] = (), say
     from curation.job.run import run as curate
     from curation.people.job import render_people
     from curation.people.settings import PeopleSettings
-    from training.codec.train import CodecTraining, train_codec
+    from training.codec.train import CodecTraining, is_finished, train_codec
     from training.config import load_training_config
     from training.loop.run_folder import PIPELINE
     from training.run import train
@@ -51,10 +60,11 @@ def make_weights(out: str, num_people: int, overrides: tuple[str, ...] = (), say
         before = str(folder / f"s{stage - 1}") if stage > STAGES[0] else None
         train(load_training_config(CONFIG, stage, overrides), str(curated), str(folder / f"s{stage}"), init=before, say=say)
     model, first = str(folder / f"s{STAGES[-1]}" / PIPELINE), folder / "decoder-alone.safetensors"
-    if not first.is_file():
-        train_codec(CodecTraining(), str(curated), str(first), say=say)
-    if not decoder.is_file():
-        train_codec(CodecTraining(steps=1000, lr=3e-4), str(curated), str(decoder), init=str(first), model=model, say=say)
+    if not is_finished(first):
+        train_codec(CodecTraining(steps=decoder_steps), str(curated), str(first), say=say)
+    if not is_finished(decoder):
+        config = CodecTraining(steps=max(1, decoder_steps // 3), lr=3e-4)
+        train_codec(config, str(curated), str(decoder), init=str(first), model=model, say=say)
     return pack(folder / f"s{STAGES[-1]}", decoder, folder / "packed", f"{num_people:,} rendered people")
 
 

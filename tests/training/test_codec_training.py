@@ -7,7 +7,7 @@ import torch
 from manifests import UserError
 from training.codec import train as codec_train
 from training.codec.pictures import batches, load_photographs
-from training.codec.train import CodecTraining, disturbed, picture_loss, train_codec
+from training.codec.train import CodecTraining, disturbed, is_finished, picture_loss, train_codec
 
 TINY = {"batch_size": 2, "every_steps": 2, "frames_per_clip": 1}
 
@@ -46,6 +46,11 @@ def test_a_killed_run_continues_to_the_same_weights(faces, tmp_path, monkeypatch
     monkeypatch.setattr(codec_train, "_write", killed)
     with pytest.raises(KeyboardInterrupt):
         train_codec(CodecTraining(steps=6, **TINY), "", str(tmp_path / "part.safetensors"), say=lambda _: None)
+    assert is_finished(whole)
+    assert not is_finished(tmp_path / "part.safetensors")
+    assert not is_finished(tmp_path / "none.safetensors")
+    with pytest.raises(UserError, match="other settings"):  # other pictures are another run too
+        train_codec(CodecTraining(steps=6, **TINY), "elsewhere", str(tmp_path / "part.safetensors"), say=lambda _: None)
     with pytest.raises(UserError, match="other settings"):
         train_codec(CodecTraining(steps=8, **TINY), "", str(tmp_path / "part.safetensors"), say=lambda _: None)
     part = train_codec(CodecTraining(steps=6, **TINY), "", str(tmp_path / "part.safetensors"), say=lambda _: None)

@@ -64,6 +64,16 @@ class CodecTraining:
             raise ValueError("steps, batch_size, frames_per_clip, every_steps and lr must be positive, seed 0 or more")
 
 
+def is_finished(out: str | Path) -> bool:
+    """Whether `train_codec` has written `out` to its end: a run that was killed leaves its state beside it."""
+    target = Path(out)
+    return target.is_file() and not _state_of(target).is_file()
+
+
+def _state_of(target: Path) -> Path:
+    return target.with_name(target.name + STATE_SUFFIX)
+
+
 def disturbed(latents: torch.Tensor, config: CodecTraining, step: int) -> torch.Tensor:
     """(B, C, h, w) latents as a network would get them wrong: noise, and faded detail."""
     rows = []
@@ -108,7 +118,7 @@ def train_codec(
         UserError: no pictures, or the state beside `out` is of another run.
     """
     target = Path(out)
-    state_file = target.with_name(target.name + STATE_SUFFIX)
+    state_file, settings = _state_of(target), repr((config, manifest, profile, init, model))
     inference = load_inference_config(profile)
     faces, photographs = load_faces(manifest, inference, config.frames_per_clip, say), load_photographs()
     with torch.random.fork_rng(devices=[]):
@@ -118,7 +128,7 @@ def train_codec(
         decoder = ForgivingDecoder.from_file(init, device).train().requires_grad_(True)
     predicted = None if model is None else load_predictions(model, manifest, config.predictions, config.seed, device, say)
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=config.lr, weight_decay=0.0)
-    step = _resume(decoder, optimiser, state_file, repr(config)) if state_file.is_file() else 0
+    step = _resume(decoder, optimiser, state_file, settings) if state_file.is_file() else 0
     say(f"decoder of {sum(p.numel() for p in decoder.parameters()):,} parameters: {len(faces):,} faces, {len(photographs)} photographs")
     codec, line, begun, first = BlockDctCodec(), LiveLine(), time.perf_counter(), step
     losses: list[torch.Tensor] = []
@@ -145,7 +155,7 @@ def train_codec(
             line.clear()
             say(f"step {step:,}/{config.steps:,} | loss {float(torch.stack(losses).mean()):.4f} | {left} left")
             losses.clear()
-            _keep(decoder, optimiser, state_file, step, repr(config))
+            _keep(decoder, optimiser, state_file, step, settings)
             _write(decoder, target)
     state_file.unlink(missing_ok=True)
     return target
