@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from manifests.atomic import put
 from manifests.errors import UserError
 
 CLIPS, CLIP_S = 6, 4.0
@@ -47,13 +48,13 @@ def adapt(
     settings, record = read_pipeline_file(start)
     folder = Path(out)
     clips, curated, run = folder / "clips", folder / "curation", folder / "run"
-    picture = read_picture(reference)
-    if len(list(clips.glob("*.mp4"))) < CLIPS:
-        say(f"{CLIPS} clips of {reference}, {CLIP_S:g} s each, with planted speech and blinks")
-        puppet_clips(picture, clips, CLIPS, CLIP_S)
-    curate("folder", str(clips), str(curated), load_config("embedded"))
     if settings.model.copied_reference != "moved":
-        raise UserError(f"{start} learns faces by heart: train a model of your own on {clips}, or adapt the packaged one")
+        raise UserError(f"{start} learns faces by heart: adapt the packaged one (leave out --model)")
+    say(f"{CLIPS} clips of {reference}, {CLIP_S:g} s each, with planted speech and blinks")
+    files = puppet_clips(read_picture(reference), clips, CLIPS, CLIP_S)
+    rows = "".join(f"{file.name},{Path(reference).stem}\n" for file in files)
+    put(clips / "clips.csv", f"path,identity\n{rows}".encode())
+    curate("folder", str(clips / "clips.csv"), str(curated), load_config("embedded"))
     config = load_training_config("adapt", record.stage, (f"steps={steps}", *overrides))
     train(config, str(curated), str(run), init=str(start), say=say)
     return run / PIPELINE

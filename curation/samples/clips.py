@@ -53,7 +53,8 @@ def render_all(
     Args:
         only: names of the clips; None = all.
     """
-    asked = {plan.name for plan in CLIPS} | set(BROKEN) if only is None else set(only)
+    known = [*(plan.name for plan in CLIPS), *BROKEN]
+    asked = set(known if only is None else only)
     plans = [plan for plan in CLIPS if plan.name in asked]
     portrait, rest = open_studio()
     truths: dict[str, SampleTruth] = {}

@@ -20,6 +20,7 @@ from curation.samples.portrait import fill_polygon
 from curation.samples.splines import ThinPlate
 from curation.samples.voice import synthesise
 from manifests import UserError
+from manifests.atomic import atomic_path
 
 SIDE_PX = 256  # of the clips
 EYES_SHARE = 0.27  # distance of the eyes' outer corners over the clip's side: the head with room to move
@@ -215,7 +216,8 @@ class Puppet:
 
 
 def puppet_clips(picture: np.ndarray, out_dir: Path, count: int, seconds: float, seed: int = 0) -> list[Path]:
-    """Writes `count` clips of a portrait, each with other words, other movement and another voice.
+    """Writes `count` clips of a portrait, each with other words, other movement and another voice. Each appears whole; those that are there
+    are kept.
 
     Raises:
         UserError: no face is found.
@@ -224,6 +226,9 @@ def puppet_clips(picture: np.ndarray, out_dir: Path, count: int, seconds: float,
     out_dir.mkdir(parents=True, exist_ok=True)
     files = []
     for number in range(count):
+        files.append(out_dir / f"puppet_{number:02d}.mp4")
+        if files[-1].is_file():
+            continue
         rng = np.random.default_rng([seed, number])
         n_frames = round(seconds * FPS)
         times_s = np.arange(n_frames) / FPS
@@ -231,8 +236,8 @@ def puppet_clips(picture: np.ndarray, out_dir: Path, count: int, seconds: float,
         phones = speak(said, duration_s=seconds, rng=rng, rate=float(rng.uniform(0.85, 1.2)))
         mouth, motion = mouth_track(phones, times_s), motion_track(Motion(), phones, times_s, rng)
         sound = synthesise(phones, pitch_hz=float(rng.uniform(90, 240)), formant_scale=float(rng.uniform(0.85, 1.15)), seed=number)
-        files.append(out_dir / f"puppet_{number:02d}.mp4")
-        write_mp4(files[-1], _frames(puppet, mouth, motion, _places(times_s, rng)), sound[: round(seconds * 16_000)])
+        with atomic_path(files[-1]) as temporary:
+            write_mp4(temporary, _frames(puppet, mouth, motion, _places(times_s, rng)), sound[: round(seconds * 16_000)])
     return files
 
 

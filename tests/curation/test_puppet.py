@@ -59,6 +59,23 @@ def test_clips_are_the_same_every_time(tmp_path) -> None:
     assert first[0].read_bytes() == again[0].read_bytes()
 
 
+def test_clips_that_are_there_are_kept_and_a_killed_one_leaves_nothing(tmp_path, monkeypatch) -> None:
+    from curation.samples import puppet as module
+
+    def killed(path, frames, sound) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    picture = load_picture()
+    first = puppet_clips(picture, tmp_path, 1, 0.2)[0]
+    kept = first.stat().st_mtime_ns
+    monkeypatch.setattr(module, "write_mp4", killed)
+    with pytest.raises(KeyboardInterrupt):
+        puppet_clips(picture, tmp_path, 2, 0.2)
+    assert [file.name for file in tmp_path.iterdir()] == [first.name]
+    assert first.stat().st_mtime_ns == kept
+
+
 def test_a_picture_without_a_face_is_said() -> None:
     with pytest.raises(UserError, match="no face"):
         Puppet.of(np.full((SIDE_PX, SIDE_PX, 3), 127, np.uint8))
