@@ -19,6 +19,7 @@ from inference.driving.retarget import RETARGETS, retarget_matrix
 from manifests import UserError
 
 MISSING = ("hold", "skip", "error")
+SMALL_FACE_SHARE = 0.25  # of the picture's side: half of what a face has in the paper profile's crop
 WARN_FILLED_SHARE = 0.05  # of the patches' pixels: less is a rim that nobody sees
 
 
@@ -282,8 +283,14 @@ class Driving:
         if n_several:
             notes.append(f"{name}: {n_several} of {self.n_frames} frames show several faces; the largest drives")
         if filled > WARN_FILLED_SHARE:
+            moves = self.options.amplitude != Amplitude.of(0.0)
+            helps = "less amplitude (--motion) helps" if moves else "a driver with more room about its face helps"
+            notes.append(f"{name}: {100 * filled:.0f} % of the patches lie outside the driver's picture and are black; {helps}")
+        face_px = float("inf") if self.reference is None else float(np.ptp(self.reference.crop_points_px, axis=0).max())
+        if face_px < SMALL_FACE_SHARE * self.size_px:
             notes.append(
-                f"{name}: {100 * filled:.0f} % of the patches lie outside the driver's picture and are black; less amplitude helps"
+                f"{name}: its head goes so far that the portrait's face becomes {face_px:.0f} of {self.size_px} px; --motion 0 keeps it "
+                "large, or a driver cut to the face"
             )
         return DrivingReport(self.n_frames, float(self.fps), self.options.missing, n_missing, n_degenerate, n_several, filled, tuple(notes))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from curation.contracts import AUDIO_RATE_HZ
 from curation.media.errors import DecodeError
+from curation.media.heard import MonoResampler, pick_audio
 from curation.media.limits import MediaLimits
 from curation.media.opening import open_container, open_descriptor
 from inference.driving.contracts import DrivenFrames, Sound
@@ -21,6 +22,7 @@ from manifests import UserError
 
 MAX_JITTER_S = 0.010  # a time stamp that departs further from the count of samples is a hole or an edit; less is rounding
 MAX_BAD_SHARE = 0.1  # of packets: a few lost ones are heard as clicks, more are another sound
+MISSING_S = 0.5  # of sound that a file says it has and has not, from which on it was cut off
 SILENT = 1e-4  # largest sample of a sound that nobody hears (-80 dB)
 
 SoundSource = str | Path | np.ndarray | Sound
@@ -74,29 +76,37 @@ class ArraySound:
         import av
 
         def resampled() -> Iterator[np.ndarray]:
-            resampler = _resampler(rate_hz, channels)
+            resampler = _Resampler(rate_hz, channels)
             for first in range(0, len(self._samples), AUDIO_RATE_HZ):
                 frame = av.AudioFrame.from_ndarray(self._samples[None, first : first + AUDIO_RATE_HZ], format="fltp", layout="mono")
                 frame.sample_rate = AUDIO_RATE_HZ
-                yield from _arrays(resampler.resample(frame))
-            yield from _arrays(resampler.resample(None))
+                yield from resampler.resample(frame)
+            yield from resampler.resample(None)
 
         yield from _cut(resampled(), round(duration_s * rate_hz))
 
 
 class FileSound:
-    """The first sound track of a file. The whole track is decoded once on opening, so a damaged file shows before any work is done; 16 kHz
-    mono of it stays in memory, 64 kB a second."""
+    """A file's sound track, the one that players choose (`curation.media.heard`). The whole track is decoded once on opening, so a damaged
+    file shows before any work is done; 16 kHz mono of it stays in memory, 64 kB a second.
+
+    Attributes:
+        notes: lines for the user: the file holds less than it says.
+    """
 
     def __init__(self, path: str | Path):
         self.path = str(path)
         self._limits = MediaLimits()
         self.rate_hz, self.channels = 0, 0  # known from the first frame on
+        self._declared_s, self._heard_s = 0.0, 0.0
         blocks = list(self._placed(AUDIO_RATE_HZ, 1))
         self._waveform = np.concatenate(blocks, axis=1)[0] if blocks else np.zeros(0, np.float32)
         self.duration_s = len(self._waveform) / AUDIO_RATE_HZ
         if not self.duration_s:
             raise UserError(f"{self.path}: its sound track is empty")
+        missing = self._declared_s - self._heard_s
+        cut_off = f"{self.path}: holds {self._heard_s:.2f} s of sound and says {self._declared_s:.2f} s: it was cut off"
+        self.notes: tuple[str, ...] = (cut_off,) if missing > max(MISSING_S, 0.02 * self._declared_s) else ()
 
     def waveform(self, duration_s: float | None = None) -> np.ndarray:
         return _fitted(self._waveform, duration_s)
@@ -115,17 +125,17 @@ class FileSound:
         for frame, time_s in self._frames():
             if resampler is None or abs(time_s - expected_s) > MAX_JITTER_S:
                 if resampler is not None:
-                    for samples in _arrays(resampler.resample(None)):
+                    for samples in resampler.resample(None):
                         block, emitted, position = _at(samples, position, emitted)
                         yield block
-                resampler, position, expected_s = _resampler(rate_hz, channels), round(time_s * rate_hz), time_s
+                resampler, position, expected_s = _Resampler(rate_hz, channels), round(time_s * rate_hz), time_s
             expected_s += frame.samples / frame.sample_rate
             frame.pts = None
-            for samples in _arrays(resampler.resample(frame)):
+            for samples in resampler.resample(frame):
                 block, emitted, position = _at(samples, position, emitted)
                 yield block
         if resampler is not None:
-            for samples in _arrays(resampler.resample(None)):
+            for samples in resampler.resample(None):
                 block, emitted, position = _at(samples, position, emitted)
                 yield block
 
@@ -153,7 +163,9 @@ class FileSound:
 
         if not container.streams.audio:
             raise UserError(f"{self.path}: it has no sound")
-        stream = container.streams.audio[0]
+        stream = pick_audio(container)
+        if stream is None:
+            raise UserError(f"{self.path}: its sound cannot be decoded")
         self.rate_hz = self.rate_hz or stream.codec_context.sample_rate
         self.channels = self.channels or min(2, stream.codec_context.layout.nb_channels)
         end_s = _declared_end_s(container, stream)
@@ -181,8 +193,28 @@ class FileSound:
                     yield _shortened(frame, end_s - time_s if end_s is not None else None), time_s - origin_s
             if spent_s > self._limits.deadline_base_s + self._limits.deadline_per_media_s * heard_s:
                 raise UserError(f"{self.path}: decoding its sound takes too long; convert it first (ffmpeg -i IN OUT.wav)")
+        declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        self._declared_s, self._heard_s = max(declared, _riff_duration_s(self.path, stream)), heard_s
         if bad > MAX_BAD_SHARE * packets:
             raise UserError(f"{self.path}: its sound track is damaged: {bad} of {packets} packets cannot be decoded")
+
+
+def _riff_duration_s(path: str, stream: Any) -> float:
+    """What a WAV file's header promises; 0 for other files. FFmpeg corrects it to what is there."""
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+    bytes_a_second = (stream.codec_context.bit_rate or 0) / 8
+    if head[:4] != b"RIFF" or head[8:] != b"WAVE" or not bytes_a_second:
+        return 0.0
+    promised = int.from_bytes(head[4:8], "little")
+    return 0.0 if promised in (0, 0xFFFFFFFF) else promised / bytes_a_second  # what streaming writers put there
+
+
+def sound_notes(sound: Sound | None) -> tuple[str, ...]:
+    """Lines for the user about a sound: cut off, or silent."""
+    if not isinstance(sound, FileSound):
+        return ()
+    return (*sound.notes, f"{sound.path}: it is silent for the model") if sound.is_silent else sound.notes
 
 
 def _declared_end_s(container: Any, stream: Any) -> float | None:
@@ -222,16 +254,24 @@ def _first_picture_s(container: Any) -> float | None:
     return None
 
 
-def _resampler(rate_hz: int, channels: int) -> Any:
-    from av.audio.resampler import AudioResampler
+class _Resampler:
+    """Decoded frames to (channels, n) float32 blocks at one rate; None ends the sound. One channel is mixed as curation mixes it."""
 
-    return AudioResampler(format="fltp", layout="mono" if channels == 1 else "stereo", rate=rate_hz)
+    def __init__(self, rate_hz: int, channels: int):
+        from av.audio.resampler import AudioResampler
 
+        self._mono = MonoResampler(rate_hz, np.float32) if channels == 1 else None
+        self._stereo = AudioResampler(format="fltp", layout="stereo", rate=rate_hz) if channels != 1 else None
 
-def _arrays(frames: list) -> Iterator[np.ndarray]:
-    for frame in frames:
-        if frame is not None and frame.samples:
-            yield frame.to_ndarray()
+    def resample(self, frame: Any | None) -> Iterator[np.ndarray]:
+        if self._mono is not None:
+            samples = self._mono.resample(frame)[None]
+            if samples.size:
+                yield samples
+        elif self._stereo is not None:
+            for resampled in self._stereo.resample(frame):
+                if resampled is not None and resampled.samples:
+                    yield resampled.to_ndarray()
 
 
 def _at(samples: np.ndarray, position: int, emitted: int) -> tuple[np.ndarray, int, int]:

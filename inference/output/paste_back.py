@@ -38,8 +38,9 @@ class PasteBack:
         self._matrix = inverse(reference.matrix) - np.array([[0, 0, left], [0, 0, top]])
         self._x0, self._y0 = max(0, left), max(0, top)
         self._x1, self._y1 = min(width, left + self._side), min(height, top + self._side)
-        self._inside = np.s_[self._y0 - top : self._y1 - top, self._x0 - left : self._x1 - left]
-        self._weight = self._weights(feather)[self._inside][..., None]
+        # Only what lies on the picture is worked out: a crop may be many times as large, where a small face crosses a large driver.
+        self._shown = self._matrix - np.array([[0, 0, self._x0 - left], [0, 0, self._y0 - top]])
+        self._weight = self._weights(feather, slice(self._x0 - left, self._x1 - left), slice(self._y0 - top, self._y1 - top))[..., None]
 
     @property
     def weight(self) -> np.ndarray:
@@ -52,23 +53,24 @@ class PasteBack:
         """(H, W, 3) uint8: the portrait with an (S, S, 3) uint8 frame of its crop pasted in. Outside the crop no bit changes."""
         if rgb.shape != (self._size_px, self._size_px, 3):
             raise ValueError(f"a frame of shape {rgb.shape} for a crop of {self._size_px} px")
-        pasted = warp(rgb, self._matrix, self._side)[self._inside]
+        height, width = self._y1 - self._y0, self._x1 - self._x0
+        pasted = warp(rgb, self._shown, max(1, height, width))[:height, :width]
         whole = self._picture.copy()
         place = whole[self._y0 : self._y1, self._x0 : self._x1]
         place[:] = np.round(place + self._weight * (pasted.astype(np.float32) - place))
         return whole
 
-    def _weights(self, feather: float) -> np.ndarray:
-        """(n, n) float32: 1 in the middle, falling smoothly to 0 at the crop's border."""
+    def _weights(self, feather: float, columns: slice, rows: slice) -> np.ndarray:
+        """(h, w) float32 of these rows and columns of the square: 1 in the middle, falling smoothly to 0 at the crop's border."""
         middles = np.arange(self._side) + 0.5
         to_crop = inverse(self._matrix)
         along = transform_points(np.stack([middles, middles], axis=1), to_crop) / self._size_px  # the map does not turn: x and y apart
         rim = np.minimum(along, 1 - along).clip(0, feather) / feather
         # The part that lies on the picture, and how far its pixels are from those of its sides that the crop passes over.
         edge_px = _EDGE_PX * max(1.0, self._side / self._size_px)
-        for axis, part in ((0, self._inside[1]), (1, self._inside[0])):
+        for axis, part in ((0, columns), (1, rows)):
             for passed, distance in ((part.start > 0, middles - part.start), (part.stop < self._side, part.stop - middles)):
                 if passed:
                     rim[:, axis] = np.minimum(rim[:, axis], (distance / edge_px).clip(0, 1))
         smooth = rim * rim * (3 - 2 * rim)
-        return np.minimum(smooth[None, :, 0], smooth[:, None, 1]).astype(np.float32)
+        return np.minimum(smooth[None, columns, 0], smooth[rows, None, 1]).astype(np.float32)

@@ -75,8 +75,10 @@ def read_pipeline_file(folder: Path, overrides: Sequence[str] = ()) -> tuple[Inf
         document = json.loads(file.read_text(encoding="utf-8"))
         named, version = document["_class_name"], document["format"]
         config, record = {**document["config"]}, document["training"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is damaged: {error!r}") from None
+    except KeyError as error:
+        raise UserError(f"{file} is damaged: it has no {error.args[0]!r}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{file} is damaged: {' '.join(str(error).split())[:200]}") from None
     if named != CLASS_NAME or version != FORMAT:
         raise UserError(f"{file} is of {named!r}, format {version!r}; this code reads {CLASS_NAME}, format {FORMAT}")
     for text in overrides:

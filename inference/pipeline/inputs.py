@@ -9,6 +9,7 @@ from curation.contracts import LandmarkBackend
 from inference.driving.contracts import Sound
 from inference.driving.opening import ModelPicture
 from inference.driving.regions import EYES, MOUTH
+from inference.driving.sound import sound_notes
 from inference.models.components import NOTHING, InferenceConfig, TrainingRecord, combination
 from inference.sampling.guidance import Branch
 
@@ -38,7 +39,7 @@ def mismatches(
         record: of the model; one without `combinations` (an older trainer's) is asked for its dropout alone.
         shown: see `Sources.regions`.
     """
-    found = []
+    found = list(sound_notes(sound))
     unknown = [name for name in _named(compared, shown, sound is not None) if not _was_drawn(record, name)]
     if unknown:
         found.append(f"this model was never trained on {' or '.join(unknown)}: guidance compares with what it does not know")

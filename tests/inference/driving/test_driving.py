@@ -1,5 +1,6 @@
 """Drivers: what of which frame reaches the model, in any order, with any face missing; files of all kinds; motion templates."""
 
+import re
 import tracemalloc
 from fractions import Fraction
 
@@ -191,6 +192,19 @@ def test_pixels_from_outside_the_drivers_picture_are_counted():
         assert driving.report.filled_share == pytest.approx(black.sum() / inside.sum(), abs=0.02)
         assert driving.report.filled_share > 0.05
         assert "lie outside the driver's picture" in driving.report.notes[-1]
+
+
+@pytest.mark.parametrize(("amplitude", "small"), [(Amplitude.of(1.0), True), (Amplitude.of(0.0), False)])
+def test_a_head_that_goes_far_says_how_small_the_portrait_becomes(amplitude, small):
+    still = np.tile(np.eye(2, 3), (30, 1, 1))
+    still[:, 0, 2] = np.linspace(0, 900, 30)
+    with Driving(PlantedFootage(30, matrices=still), portrait(), DrivingOptions(amplitude=amplitude)) as driving:
+        notes = " ".join(driving.report.notes)
+    assert ("the portrait's face becomes" in notes) == small
+    if small:
+        assert re.search(r"becomes \d+ of 64 px; --motion 0 keeps it large", notes)
+    else:
+        assert "less amplitude" not in notes
 
 
 @pytest.mark.parametrize(

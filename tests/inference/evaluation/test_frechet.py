@@ -7,6 +7,7 @@ import pytest
 from scipy import linalg
 
 from inference.evaluation.frechet import extrapolated, frechet_distance, frechet_interval
+from manifests import UserError
 
 
 def by_square_root(ours: np.ndarray, real: np.ndarray) -> float:
@@ -79,5 +80,7 @@ def test_bad_features_are_named() -> None:
         frechet_distance(good[:1], good)
     with pytest.raises(ValueError, match="same extractor"):
         frechet_distance(good, np.zeros((3, 5)))
-    with pytest.raises(ValueError, match="not finite"):
-        frechet_distance(np.full((3, 4), np.nan), good)
+    damaged = good.copy()
+    damaged[1, 2] = np.inf
+    with pytest.raises(UserError, match="1 of 3 rows of features hold numbers that are none, the first is row 1"):
+        frechet_distance(damaged, good)

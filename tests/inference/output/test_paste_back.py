@@ -1,5 +1,7 @@
 """Paste-back: nothing changes outside the crop, the face is the animation's, and between them there is no edge."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,6 +44,17 @@ def test_only_the_crop_changes_and_its_middle_wholly(square, feather, size_px):
     inner = weight[4:-4, 4:-4] if px == 1 else weight[20:-20, 20:-20]
     assert np.abs(np.diff(inner, axis=0)).max(initial=0) <= steepest
     assert np.abs(np.diff(inner, axis=1)).max(initial=0) <= steepest
+
+
+def test_work_is_bounded_by_the_portrait_not_by_the_crop():
+    """A small face that crosses a large driver asks for a crop of tens of thousands of pixels (3 GB a picture)."""
+    reference = portrait(160, 120, (80, 60, 30_000), 64)
+    tracemalloc.start()
+    result = PasteBack(reference)(np.full((64, 64, 3), 255, np.uint8))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert result.shape == (120, 160, 3)
 
 
 @pytest.mark.parametrize("square", [(80, 60, 90), (20, 20, 90), (80.3, 61.7, 64)])
