@@ -100,7 +100,7 @@ def followed(ours: Reading, drivers: Reading) -> dict[str, float]:
 def face_psnr(frames: np.ndarray, target: np.ndarray, points_px: np.ndarray) -> float:
     """dB over the box of the target's landmarks, the mean squared error taken over all frames with a face."""
     errors, area = 0.0, 0
-    for ours, theirs, points in zip(frames, target, points_px, strict=False):
+    for ours, theirs, points in zip(frames, target, points_px, strict=True):
         if np.isfinite(points).all():
             (x0, y0), (x1, y1) = (np.clip(edge, 0, frames.shape[1]).astype(int) for edge in (points.min(0), points.max(0)))
             part = ours[y0:y1, x0:x1].astype(np.float64) - theirs[y0:y1, x0:x1]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from manifests.errors import UserError
+
 RESAMPLED_DIMS = 512
 
 
@@ -162,7 +164,11 @@ def _check(name: str, features: np.ndarray) -> None:
     if np.ndim(features) != 2 or len(features) < 2:
         raise ValueError(f"{name} has shape {np.shape(features)}; it needs (samples, dimensions) with at least two samples")
     if not np.isfinite(features).all():
-        raise ValueError(f"{name} holds values that are not finite")
+        rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        raise UserError(
+            f"{name}: {len(rows)} of {len(features)} rows of features hold numbers that are none, the first is row {rows[0]}: "
+            "their network's weights are damaged, or a video is"
+        )
 
 
 def _groups(identities: Sequence[Hashable]) -> list[np.ndarray]:
