@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ import torch
 from inference.models.attention import KeysValues
 from inference.models.block_cache import BlockCache
 from inference.models.megactor import MegActorModel
-from inference.sampling.guidance import Branch
+from inference.sampling.guidance import NULL, UNDRIVEN, Branch
 from inference.sampling.noise import frame_noise, step_generators
 from inference.sampling.settings import SamplingSettings
 from inference.sampling.windows import WINDOW, WindowPlan, pyramid
@@ -140,7 +140,8 @@ class Denoiser:
     ):
         self.model, self.settings, self.window_size = model, settings, window_size
         self.device, self.dtype = device or model.device, model.dtype
-        self._scheduler, self._on_step_end, self.guidance = scheduler, on_step_end, settings.guidance
+        self._scheduler, self._on_step_end = scheduler, on_step_end
+        self.guidance = replace(settings.guidance, null=UNDRIVEN if model.sizes.copied_channels else NULL)
         self.timesteps = self._fresh_scheduler().timesteps
         self.num_steps = len(self.timesteps)  # some schedulers take more steps than asked for
         self._learned_variance = getattr(scheduler.config, "variance_type", None) in ("learned", "learned_range")

@@ -14,19 +14,23 @@ from inference.sampling.windows import WINDOW, WindowPlan, padded_length, pyrami
 GRID, STEPS = 4, 3
 
 
-@pytest.fixture(scope="module")
-def model():
+def make_model(**sizes):
     from inference.models import MegActorModel
 
     torch.manual_seed(0)
     model = MegActorModel(
         num_layers=2, num_attention_heads=4, attention_head_dim=8, sample_size=GRID, first_reference_block=1, audio_width=6, audio_tokens=4,
-        temporal_heads=2,
+        temporal_heads=2, **sizes,
     )  # fmt: skip
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
 
 
 def assert_near(found: torch.Tensor, expected: torch.Tensor) -> None:
@@ -82,7 +86,7 @@ def plain(model, clip: ClipConditions, plan: SamplingSettings, scheduler=None) -
             full = call(driven, clip.reference_latents[None], audio)
             noise, scale, audio_scale = full, plan.guidance.scale, plan.guidance.audio_scale
             if plan.guidance.interval[0] * plan.num_inference_steps <= step < plan.guidance.interval[1] * plan.num_inference_steps:
-                null = call(black, None, None)
+                null = call(black, clip.reference_latents[None] if model.sizes.copied_channels else None, None)
                 if audio_scale is None:
                     noise = null + scale * (full - null)
                 else:
@@ -110,6 +114,13 @@ def test_the_wave_equals_the_plain_loop(model, name: str, num_frames: int) -> No
     clip = make_clip(num_frames)
     (found,) = sample(model, [clip], PLANS[name])
     assert_near(found, plain(model, make_clip(num_frames), PLANS[name]))
+
+
+@pytest.mark.parametrize("name", ["paper", "audio guidance"])
+def test_a_model_that_copies_the_reference_is_compared_with_the_portrait_that_nothing_drives(name: str) -> None:
+    model = make_model(copied_reference="still", prediction="sample")
+    (found,) = sample(model, [make_clip(17)], PLANS[name])
+    assert_near(found, plain(model, make_clip(17), PLANS[name]))
 
 
 @pytest.mark.parametrize("sampler", ["unipc", "ddim", "euler"])
