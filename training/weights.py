@@ -13,6 +13,7 @@ CONFIG = "embedded-weights"
 STAGES = (1, 2)  # frames by themselves: what stage 3 adds is not worth its time at this size yet
 MOST_STEPS = 2
 DECODER_STEPS = 3000
+CLIP_S, CLIP_SIDE_PX = 2.0, 192  # more people teach more than longer clips, and the model sees 128 px of them
 SAMPLES_PER_S, CLIPS_PER_S = 17.0, 0.25  # of one core beside other work, measured where the packaged weights were made
 
 
@@ -54,7 +55,7 @@ def make_weights(
     folder = Path(out)
     say(f"{num_people:,} people, two stages: about {hours_on_a_core(num_people):.1f} hours on one core; on a GPU the training is minutes")
     people, curated, decoder = folder / "people", folder / "curation", folder / "decoder.safetensors"
-    render_people(people, PeopleSettings(count=num_people))
+    render_people(people, PeopleSettings(count=num_people, seconds=CLIP_S, size_px=CLIP_SIDE_PX))
     curate("people", str(people), str(curated), load_config("embedded"))
     for stage in STAGES:
         before = str(folder / f"s{stage - 1}") if stage > STAGES[0] else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from curation.people.acting import pose_at, pose_tracks
 from curation.people.camera import NO_FAULTS, Faults, draw_faults, through_camera
+from curation.people.microphone import NO_SOUND_FAULTS, draw_sound_faults, through_microphone
 from curation.people.motion import draw_motion
 from curation.people.person import Person
 from curation.people.rendered import Studio
@@ -47,11 +48,13 @@ def render_clip(take: Take, settings: PeopleSettings, video: Path, truth_file: P
     )  # fmt: skip
     pose = pose_tracks(motion)
     faults = draw_faults(take.seed, take.person, take.clip) if settings.camera_faults else NO_FAULTS
+    sound_faults = draw_sound_faults(take.seed, take.person, take.clip) if settings.camera_faults else NO_SOUND_FAULTS
+    sound = through_microphone(sound_of(phones, voice, take.scene_seed), sound_faults, take.scene_seed)
     studio = Studio(person, scene, settings.size_px)
     frames: list[dict[str, np.ndarray]] = []
     with atomic_path(video) as temporary:
         pictures = _pictures(studio, pose, faults, np.random.default_rng([take.person_seed, take.clip, 0x401]), frames)
-        write_mp4(temporary, pictures, sound_of(phones, voice, take.scene_seed), crf=faults.crf)
+        write_mp4(temporary, pictures, sound, crf=faults.crf)
     factors = {name: track.astype(np.float32) for name, track in motion.factors.items()}
     who: dict[str, Any] = {"person": person, "scene": scene, "voice": voice, "faults": faults}
     truth = PeopleTruth(factors, pose, **stacked(frames), **who, phones=tuple(phones), take=take)
