@@ -43,7 +43,8 @@ def measure(out: Path, settings: PeopleSettings, workers: int, weights: Path) ->
     within = frames[frames["yaw_abs_deg"] <= YAW_LIMIT_DEG]
     whole = by_group(within, {}, WHOLE_CLIP_MEASURES)["all"]["everyone"]
     people_rows = [rows for _, rows in within.groupby("identity")]
-    medians = {name: _median([measure_(rows) for rows in people_rows]) for name, measure_ in WHOLE_CLIP_MEASURES.items()}
+    a_person = {"landmark error": MEASURES["landmark error"], **WHOLE_CLIP_MEASURES}
+    medians = {name: _median([measure_(rows) for rows in people_rows]) for name, measure_ in a_person.items()}
     traits = frames.groupby("identity")[[column for column, _ in PERSON_GROUPS.values()]].first().reset_index()
     sync = sync_table(curated, load_towers(weights)).merge(traits, on="identity")
     rules = {rule.reason: rule.value for rule in manifests.preset("embedded").rules}
@@ -52,6 +53,7 @@ def measure(out: Path, settings: PeopleSettings, workers: int, weights: Path) ->
         "frames": by_group(within, {**PERSON_GROUPS, **FRAME_GROUPS}, MEASURES),
         "clips": whole,
         "medians": medians,
+        "lips by beard": by_group(within, {"beard": ("beard", None)}, {"lip gap r": WHOLE_CLIP_MEASURES["lip gap r"]}),
         "lip sync": summary(sync, rules["lip_sync_low"], rules["out_of_sync"]),
         "lip sync by group": by_group(sync, PERSON_GROUPS, SYNC_MEASURES),
         "survival": survival(people, curated),

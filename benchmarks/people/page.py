@@ -31,7 +31,14 @@ def page(report: dict[str, Any]) -> str:
         "| over a person's whole clip | mean over people |",
         "|---|---|",
         *(f"| {name} | {_cell(name, figure)} |" for name, figure in report["clips"].items()),
-        *(f"| {name}, median person | {value:.3f} |" for name, value in report["medians"].items()),
+        *(
+            f"| {name}, median person | {100 * value:.2f} % |" if name in _AS_PER_CENT else f"| {name}, median person | {value:.3f} |"
+            for name, value in report["medians"].items()
+        ),
+        "",
+        "FaceMesh reads an open mouth in a full beard as nearly shut ([people_clips.md](people_clips.md)):",
+        "",
+        *_table(report["lips by beard"]),
         "",
         "## Lip sync",
         "",

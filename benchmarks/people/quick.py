@@ -19,6 +19,7 @@ from curation.people.acting import pose_at, pose_tracks
 from curation.people.clip import voice_of
 from curation.people.motion import draw_motion
 from curation.people.person import Person
+from curation.people.pose import Pose
 from curation.people.rendered import Rendered, Studio
 from curation.people.scene import Scene
 from curation.people.settings import FPS, PeopleSettings, Take
@@ -27,14 +28,19 @@ from curation.people.speech import draw_speech
 _UPPER_LIP, _LOWER_LIP = 62, 66
 
 
-def look(take: Take, person: Person, n_frames: int, every: int, size_px: int, finder: FaceMesh) -> tuple[float, float, float]:
-    """(lip gap r, landmark error in eye distances, share of frames with a face) of one clip's frames."""
+def clip_poses(take: Take, person: Person, n_frames: int, every: int) -> list[Pose]:
+    """Every so-manieth pose of a clip."""
     phones = draw_speech(n_frames / FPS, voice_of(person), np.random.default_rng([take.person_seed, take.clip, 0x5A]))
     tracks = pose_tracks(draw_motion(phones, n_frames, FPS, seed=take.seed, person=take.person, clip=take.clip))
+    return [pose_at(tracks, index) for index in range(0, n_frames, every)]
+
+
+def look(take: Take, person: Person, n_frames: int, every: int, size_px: int, finder: FaceMesh) -> tuple[float, float, float]:
+    """(lip gap r, landmark error in eye distances, share of frames with a face) of one clip's frames."""
     studio = Studio(person, Scene.from_seed(take.scene_seed), size_px)
     shots, meshes = [], []
-    for index in range(0, n_frames, every):
-        shot = studio.render(pose_at(tracks, index))
+    for pose in clip_poses(take, person, n_frames, every):
+        shot = studio.render(pose)
         mesh = _mesh(finder, shot.rgb, meshes[-1] if meshes else None)
         if mesh is not None:
             shots.append(shot)

@@ -67,7 +67,7 @@ class Renderer:
         self.picture = np.empty((size_px, size_px, 3), np.float32)
         self._prepare_strands()
         self._prepare_shadow()
-        self.anchors, self.anchor_weights = points.anchors()
+        self.anchors, self.anchor_weights = points.anchors_of(model.rest_dm)
         shut = model.rest_dm.copy()
         self._add_units(shut, dict.fromkeys(_BLINKS, 1.0))
         self.closing_dm = self._lid_gap_dm(model.rest_dm) - self._lid_gap_dm(shut)

@@ -8,11 +8,13 @@ import pytest
 
 from benchmarks.people.groups import by_group, figure, labels
 from benchmarks.people.page import page
-from benchmarks.people.places import View, distance, fitted
+from benchmarks.people.places import View, distance, fitted, fitted_angle
 from benchmarks.people.quick import against_truth
 from benchmarks.people.sync import moved, summary
 from curation.people.head import load_head
-from curation.people.points import anchors, on_surface
+from curation.people.person import Person
+from curation.people.points import JAW_ANGLES_DEG, anchors, anchors_of, jaw_line, line_angles_deg, on_surface
+from curation.people.shape import rest_positions_dm
 
 
 def test_groups_are_half_open_and_leave_out_what_lies_outside():
@@ -66,7 +68,8 @@ def test_the_page_shows_figures_with_intervals():
         "set": {"count": 9, "seconds": 6.0, "size_px": 256, "camera_faults": True},
         "frames": figures,
         "clips": {"yaw slope": cell},
-        "medians": {"yaw slope": 1.0},
+        "medians": {"yaw slope": 1.0, "landmark error": 0.0385},
+        "lips by beard": {"all": {"everyone": {"lip gap r": cell}}, "beard": {"full": {"lip gap r": cell}}},
         "lip sync": {"clips": 9, "planted offsets": 189, "within 1": 0.9},
         "lip sync by group": figures,
         "survival": {"embedded": preset, "paper": {"figures": {}, "judged by": [], "left out": []}},
@@ -74,6 +77,8 @@ def test_the_page_shows_figures_with_intervals():
     text = page(report)
     assert "| all | everyone | 9 | 50.0 % (40.0 to 60.0) |" in text
     assert "| `embedded` | 50.0 % (40.0 to 60.0) |" in text
+    assert "| landmark error, median person | 3.85 % |" in text
+    assert "| beard | full | 9 | 0.50 (0.40 to 0.60) |" in text
     assert "No rule of `paper`" in text
 
 
@@ -85,13 +90,40 @@ def test_the_fit_of_the_points_finds_a_planted_place():
     for scale in (40.0, 55.0):
         flat = head.positions_dm[:, :2] * [scale, -scale]
         read = on_surface(flat, vertices, weights)
-        people.append([View(flat, read, np.ones(68, bool), 0.63 * scale)])
+        people.append([View(flat, read, np.ones(68, bool), 0.63 * scale, head.positions_dm)])
     for point, planted in ((48, (-0.29, 6.64)), (30, (0.0, 7.05))):
         found = fitted(people, point, here, shares)
         np.testing.assert_allclose(found[:2], planted, atol=0.02)
-    before, after = (distance(people, *pair, [30, 48]) for pair in ((here, shares), (vertices, weights)))
+    before, after = (distance(people, [pair] * 2, [30, 48]) for pair in ((here, shares), (vertices, weights)))
     assert before.min() > 0.05
     assert after.max() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_fit_of_the_jaw_finds_planted_angles():
+    planted = {point: angle + turn for (point, angle), turn in zip(JAW_ANGLES_DEG.items(), (3, -3, 2, 4, -4, 3, -2), strict=True)}
+    people = []
+    for seed in (5, 6):
+        rest = rest_positions_dm(Person.from_seed(seed))
+        flat = rest[:, :2] * [50.0, -50.0]
+        people.append([View(flat, on_surface(flat, *anchors_of(rest, planted)), np.ones(68, bool), 31.0, rest)])
+    for point, angle in planted.items():
+        assert fitted_angle(people, point) == pytest.approx(angle, abs=1.01)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 11])
+def test_the_jaw_s_points_lie_at_their_angles_on_every_face(seed):
+    """Two faces as wide or narrow as they like: the points are spread over both alike, on both sides, and stay on the jaw's line."""
+    rest = rest_positions_dm(Person.from_seed(seed))
+    vertices, weights = anchors_of(rest)
+    for left in (False, True):
+        points = [16 - point if left else point for point in JAW_ANGLES_DEG]
+        at = line_angles_deg(rest, vertices[points], weights[points])
+        np.testing.assert_allclose(at, list(JAW_ANGLES_DEG.values()), atol=1.0)
+        line = on_surface(rest, *jaw_line(left))
+        here = on_surface(rest, vertices[points], weights[points])
+        assert np.linalg.norm(here[:, None] - line, axis=-1).min(axis=1).max() < 1e-9
+    others = [point for point in range(68) if not 1 <= point <= 7 and not 9 <= point <= 15]
+    np.testing.assert_array_equal(vertices[others], anchors()[0][others])
 
 
 def test_gaps_and_points_are_held_against_the_truth():
