@@ -126,8 +126,10 @@ plan-training: $(VENV)/.train ## what a stage would cost: make plan-training STA
 
 # --- inference -----------------------------------------------------------------------------------------------------------------------
 # The model: --model in ARGS, else what was trained here (runs/), else the one that comes with the package.
-animate: $(VENV)/.train ## make animate REFERENCE=me.png [DRIVING=you.mp4] [AUDIO=speech.wav] [OUT=out.mp4] [ARGS="--motion 0.5"]
-	$(BIN)/python -m inference animate $(call given,REFERENCE,--reference) $(call given,DRIVING,--driving) $(call given,AUDIO,--audio) \
+EXAMPLES := inference/studio/examples
+animate: $(VENV)/.train ## make animate [REFERENCE=me.png] [DRIVING=you.mp4] [AUDIO=speech.wav] [OUT=out.mp4] [ARGS="--motion 0.5"]; without files: rendered people
+	$(BIN)/python -m inference animate $(or $(call given,REFERENCE,--reference),--reference $(EXAMPLES)/anna.jpg) \
+	  $(or $(call given,DRIVING,--driving)$(call given,AUDIO, --audio),--driving $(EXAMPLES)/speaks.mp4) \
 	  --out '$(if $(call given,OUT,),$(OUT),out.mp4)' $(ARGS)
 
 app: $(VENV)/.train ## the same in the browser

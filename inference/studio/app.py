@@ -28,19 +28,14 @@ if TYPE_CHECKING:
     from inference.studio.loading import LoadOptions
 
 MISTAKES = (UserError, ClipError)
+EXAMPLES = Path(__file__).parent / "examples"
 INSTALL_HINT = "the app needs gradio: pip install -c constraints.txt 'megactor-sigma-open[app]'"
 
 
-def sample_examples(folder: Path = Path("outputs/samples")) -> list[list[str | None]]:
-    """[portrait, driver] pairs of the rendered sample clips that are there (`python -m curation samples`)."""
-    from curation.samples.portrait import portrait_path
-
-    names = ("clean_rolling", "clean_turning", "clean_nodding", "clean_frontal")
-    clips = [folder / f"{name}.mp4" for name in names]
-    try:
-        return [[str(portrait_path()), str(clip.resolve())] for clip in clips if clip.is_file()]
-    except UserError:
-        return []
+def examples() -> list[list[str]]:
+    """[portrait, driver] pairs of rendered people that the packaged model never saw."""
+    pairs = (("anna", "speaks"), ("bo", "looks_round"), ("carla", "speaks"))
+    return [[str(EXAMPLES / f"{portrait}.jpg"), str(EXAMPLES / f"{driver}.mp4")] for portrait, driver in pairs]
 
 
 def _page(session: Any) -> str:
@@ -233,9 +228,7 @@ def build(studio: Studio, presets: dict[str, str], results: Results | None = Non
         camera.stream(
             live, [camera, portrait], [follows, seen], stream_every=0.04, time_limit=None, concurrency_limit=1, show_progress="hidden"
         )
-        examples = sample_examples()
-        if examples:
-            gr.Examples(examples, [portrait, driver], label="Rendered sample clips")
+        gr.Examples(examples(), [portrait, driver], label="Rendered people, never seen by the packaged model")
     return page
 
 

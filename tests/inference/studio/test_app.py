@@ -9,10 +9,12 @@ from PIL import Image
 
 from curation.face_crop import warp
 from curation.landmarks import make_backend
-from inference.driving import ModelPicture, open_driver
+from inference.driving import ModelPicture, open_driver, open_footage
+from inference.driving.reference import load_reference
 from inference.models.components import load_inference_config
 from inference.pipeline.folder import CLASS_NAME, FORMAT, PIPELINE_FILE
 from inference.pipeline.inputs import model_picture
+from inference.studio.app import examples
 from inference.studio.loading import PACKAGED_MODEL, LoadOptions, find_model, line_of, settings_of
 from inference.studio.preview import crop_overlay, preview_file
 from inference.studio.request import Request
@@ -21,6 +23,13 @@ from manifests import UserError
 from tests.inference.moving_portrait import write_moving_portrait
 
 N_FRAMES = 12
+
+
+def test_examples_are_people_whom_the_pipeline_can_read():
+    backend = make_backend("facemesh")
+    for portrait, driver in examples():
+        assert load_reference(portrait, backend, 128).points_px.shape[0] >= 68
+        assert open_footage(driver, backend).n_frames == 75
 
 
 @pytest.fixture(scope="module")
