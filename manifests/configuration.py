@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # 1e-4 is a text in YAML 1.1, which wants 1.0e-4
 
 
 def load(cls: type[T], files: Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> T:
@@ -128,6 +130,8 @@ def _convert(kind: Any, value: Any, at: str) -> Any:
             raise UserError(f"{at} is {value!r}; it must be one of {', '.join(map(str, args))}")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value

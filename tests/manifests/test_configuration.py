@@ -31,6 +31,11 @@ def test_files_then_overrides_win(tmp_path):
     assert made == Outer("x", False, 4, (1, 2), Inner(9, 5.0), {"a": 1, "b": 2})
 
 
+@pytest.mark.parametrize(("text", "value"), [("8e-4", 8e-4), ("1E3", 1000.0), ("-2.5e+1", -25.0)])
+def test_numbers_as_people_write_them_which_yaml_reads_as_text(text, value):
+    assert configuration.load(Outer, [], [f"inner.rate_hz={text}"]).inner.rate_hz == value
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -41,6 +46,7 @@ def test_files_then_overrides_win(tmp_path):
         ("limit=true", "limit needs int"),
         ("sizes=3", "sizes needs a list"),
         ("name", "needs key=value"),
+        ("inner.rate_hz=4e", "inner.rate_hz needs float"),
         ("inner=4", "inner needs a mapping"),
     ],
 )
