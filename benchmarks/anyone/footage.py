@@ -12,7 +12,7 @@ import numpy as np
 
 from curation.contracts import Clip, LandmarkBackend
 from curation.media import MediaReader
-from inference.driving.footage import exact_rate
+from curation.media.timing import exact_rate
 from manifests import UserError
 
 HEIGHT_PX = 720  # larger frames are kept at this height: the model sees 128 px of them

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 from curation.media.errors import DecodeError
 from curation.media.soundtrack import Soundtrack
+from curation.media.timing import FrameGrid, grid_of, indexed_rate, said_rates
 
 _CONTINUE_WITHIN_S = 5.0  # a span that begins this little after the last one is reached by decoding on, else by seeking
 _WORTH_SEEKING_S = 0.2  # fewer frames than this are decoded as quickly as sought past
@@ -27,8 +31,10 @@ class Playhead:
     Args:
         container: an `av` input container.
         video, audio: its streams; audio may be None.
+        stamps: reads the time stamps of the file's pictures (`read_stamps`); asked where the index does not tell the rate.
 
     Attributes:
+        grid: on which the frames lie.
         first: the first `av.VideoFrame`; None if none can be decoded.
         zero_s: its time stamp.
         soundtrack: the sound that was decoded on the way.
@@ -39,11 +45,12 @@ class Playhead:
         n_packets, n_bad: video packets read since `frames_from` began, and how many packets or frames of these were damaged.
     """
 
-    def __init__(self, container: Any, video: Any, audio: Any | None):
+    def __init__(self, container: Any, video: Any, audio: Any | None, stamps: Callable[[], np.ndarray]):
         self._container = container
         self._video = video
         self._audio = audio
         self.zero_s = 0.0
+        self.grid = FrameGrid(next(iter(said_rates(video)), Fraction(25)))
         self.last_packet: tuple[float, float] = (-math.inf, -math.inf)
         self._knows_zero = False  # until the first frame is decoded
         self._early: list[Any] = []  # audio packets that came before it
@@ -58,6 +65,9 @@ class Playhead:
             self.reached_s -= self.zero_s
             self.last_packet = (self.last_packet[0] - self.zero_s, self.last_packet[1] - self.zero_s)
             self._recent.append((0.0, self.first))
+            rate = indexed_rate(video)
+            found = grid_of(stamps() - self.zero_s, float(video.time_base), said_rates(video)) if rate is None else FrameGrid(rate)
+            self.grid = found or self.grid
             for packet in self._early:
                 self._decode_audio(packet)
             self._early.clear()
@@ -65,8 +75,7 @@ class Playhead:
     @property
     def frame_s(self) -> float:
         """Usual time between frames."""
-        rate = self._video.average_rate or self._video.guessed_rate or self._video.base_rate
-        return 1 / float(rate) if rate else 0.04
+        return float(1 / self.grid.rate)
 
     def frames_from(self, start_s: float, with_sound: bool) -> Iterator[tuple[float, Any]]:
         """(time, `av.VideoFrame`) in order, beginning at or before `start_s`. Continues where the last call stopped, or seeks.
@@ -254,7 +263,7 @@ class Playhead:
         """Never before the frame given out last."""
         time_s = _stamp_s(frame)
         if time_s is not None:
-            time_s -= self.zero_s
+            time_s = self.grid.time_of(time_s - self.zero_s)
         if not self._recent:
             return time_s or 0.0
         last_s, last = self._recent[-1]

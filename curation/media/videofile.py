@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from curation.media.errors import DecodeError
 from curation.media.heard import pick_audio
 from curation.media.opening import is_cut_off, open_container, open_descriptor, require_whole_index
 from curation.media.picture import PictureWriter
 from curation.media.playhead import Playhead
+from curation.media.timing import read_stamps
 
 _MAX_BAD_RATIO = 0.1  # share of damaged packets or frames up to which a file is still scored
 _MIN_COMPLETE_RATIO = 0.9  # share of the promised length from which on a file counts as whole
@@ -39,7 +42,7 @@ class VideoFile:
             self._video = _pick_video(self._container)
             _require_size(self._video.codec_context, max_frame_px)
             self._audio = _single_threaded_audio(self._container)
-            self.playhead = Playhead(self._container, self._video, self._audio)
+            self.playhead = Playhead(self._container, self._video, self._audio, lambda: _stamps_of(path, self._video.index, max_frame_px))
             first = self.playhead.first
             if first is None:
                 kind = "truncated" if is_cut_off(self._descriptor) else "decode_error"
@@ -96,7 +99,7 @@ class VideoFile:
         return {
             "width_px": width,
             "height_px": height,
-            "fps": 1 / self.playhead.frame_s,
+            "fps": float(self.playhead.grid.rate),
             "n_frames": self._video.frames or None,
             "duration_ms": 1000 * (self.declared_s or 0.0),
             "video_codec": self._video.codec_context.codec.canonical_name,
@@ -108,8 +111,7 @@ class VideoFile:
     def end_of_last(self, time_s: float, end_s: float) -> float:
         """When the file's last frame is over, which begins at `time_s` and is shown until `end_s` by its own account; muxers guess the
         length of the last frame, and the header may know better."""
-        declared_s = self.declared_s
-        return declared_s if declared_s and time_s < declared_s < end_s else end_s
+        return min((s for s in (self._stream_s, self._container_s) if s is not None and time_s < s < end_s), default=end_s)
 
     def require_whole(self, end_s: float) -> None:
         """The file's last frame was over at `end_s`; raises if the header promised much more.
@@ -143,6 +145,19 @@ def file_identity(path: str) -> tuple:
     except (OSError, ValueError):
         return ()
     return (path, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def _stamps_of(path: str, stream: int, max_frame_px: int) -> np.ndarray:
+    """Time stamps of the file's pictures, read through an opening of its own: not every format finds back to its beginning."""
+    descriptor = open_descriptor(path)
+    try:
+        container = open_container(descriptor, max_frame_px)
+        try:
+            return read_stamps(container, container.streams[stream])
+        finally:
+            container.close()
+    finally:
+        os.close(descriptor)
 
 
 def _pick_video(container: Any) -> Any:

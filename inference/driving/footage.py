@@ -12,21 +12,20 @@ import numpy as np
 
 from curation.contracts import Clip, ClipError, Faces, Frame, LandmarkBackend, MediaInfo
 from curation.media import MediaReader
+from curation.media.timing import exact_rate
 from inference.driving.contracts import MAX_FPS
 from inference.driving.picture import animated_frames, is_picture, read_picture
 from inference.driving.reference import find_face
 from manifests import UserError
 
-_NTSC = [Fraction(n * 1000, 1001) for n in (24, 30, 60)]
 _LARGEST_PX, _MOST_PICTURES = 720, 1500  # of pictures that are kept in memory: a minute at 25 a second, 2.3 GB at most
-_SAME_RATE = 1e-4  # relative; headers give 29.97 for 30000/1001
 
 
 class VideoFootage:
     """A video file, decoded twice: once for landmarks and sound, once more for the pixels as they are asked for, so that memory does not
     grow with its length. A `Footage`.
 
-    The frame grid is the file's own rate; a file with varying times between frames gets the frame that a player shows at each grid point.
+    The frame grid is the file's own, as its time stamps give it (`curation.media.timing`).
     """
 
     def __init__(self, path: str | Path, backend: LandmarkBackend, progress: Callable[[int, int], None] | None = None):
@@ -189,11 +188,3 @@ def _no_larger(rgb: np.ndarray) -> np.ndarray:
 
     scale = _LARGEST_PX / max(rgb.shape[:2])
     return rgb if scale >= 1 else cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-def exact_rate(fps: float) -> Fraction:
-    """The rate that a rounded one stands for: 29.97 is 30000/1001, 23.976 is 24000/1001, 25.0001 is 25."""
-    for rate in (*_NTSC, Fraction(max(1, round(fps)))):
-        if abs(fps / rate - 1) < _SAME_RATE:
-            return rate
-    return Fraction(fps).limit_denominator(1001)

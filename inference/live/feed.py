@@ -12,8 +12,8 @@ import numpy as np
 
 from curation.contracts import Clip, ClipError
 from curation.media import MediaReader
+from curation.media.timing import exact_rate
 from inference.driving.contracts import MAX_FPS
-from inference.driving.footage import exact_rate
 from manifests import UserError
 
 _CAMERA = {"Linux": ("v4l2", "/dev/video{}"), "Darwin": ("avfoundation", "{}"), "Windows": ("dshow", "video={}")}

@@ -23,6 +23,7 @@ from inference.models.initialise import initialise_randomly
 from inference.models.masks import RegionMask
 from inference.models.reference import ReferenceTransformer
 from inference.models.shapes import ShapeError, Shapes
+from inference.models.weight_files import require_fractions
 from manifests import UserError
 from manifests.atomic import replace_folder
 
@@ -181,7 +182,9 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]  # never None
         """As diffusers' `from_pretrained` (`torch_dtype`, `device_map`, `subfolder`, …), but strict: safetensors only, and a tensor that is
         missing, unknown or of another shape is a `CheckpointError`."""
-        kwargs.setdefault("local_files_only", Path(pretrained_model_name_or_path).is_dir())
+        folder = Path(pretrained_model_name_or_path)
+        kwargs.setdefault("local_files_only", folder.is_dir())
+        require_fractions(folder / (kwargs.get("subfolder") or ""))
         try:
             loaded: Any = super().from_pretrained(
                 str(pretrained_model_name_or_path), **{**kwargs, "use_safetensors": True, "output_loading_info": True}

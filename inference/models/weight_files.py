@@ -46,6 +46,22 @@ def load_tensors(path: str | Path, average: bool = False) -> dict[str, torch.Ten
     raise WeightsFileError(f"{path.name} is neither .safetensors nor .pth; convert it first")
 
 
+def require_fractions(folder: Path) -> None:
+    """Raises WeightsFileError if a safetensors file of the folder holds weights that are no floating point numbers: loaders would convert
+    them without a word. Files that cannot be read are left to the loader."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  not a mapping
+        except (SafetensorError, OSError):
+            return
+        odd = next((name for name, kind in kinds.items() if not kind.startswith(("F", "BF"))), None)
+        if odd is not None:
+            raise WeightsFileError(f"{path}: {odd} is of type {kinds[odd]}; weights are floating point numbers: another model's file?")
+
+
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
@@ -114,7 +114,7 @@ class Animation:
     def duration_s(self) -> float:
         return float(self.num_frames / self.fps)
 
-    def latents(self) -> Iterator[torch.Tensor]:
+    def latents(self) -> Generator[torch.Tensor, None, None]:
         """(n, C, h, w) float32 pieces, in order, without the frames that padded a short clip."""
         self._started = time.perf_counter()
         for _, first, latents in self._denoiser.run([self._clip], self._evaluated):
@@ -122,12 +122,12 @@ class Animation:
             if first < self.num_frames:
                 yield latents[: self.num_frames - first]
 
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self) -> Generator[np.ndarray, None, None]:
         """(S, S, 3) uint8 RGB, one a frame, as they finish. The first comes after about (steps × stride) frames' work."""
         at_once = self._codec.decode_at_once if isinstance(self._codec, OffloadedCodec) else 1
         for latents in _gathered(self.latents(), at_once):
             for piece in latents.split(DECODE_AT_MOST):
-                for rgb in to_uint8(self._codec.decode(piece)):
+                for rgb in to_uint8(self._codec.decode(piece), self._frames_out):
                     self._frames_out += 1
                     yield rgb
         self.report.seconds = round(time.perf_counter() - self._started, 3)
@@ -147,6 +147,30 @@ class Animation:
             self._on_progress(Progress(self._done, self.report.evaluations, self._frames_out, now - self._started, per_frame, left))
 
 
+class FrameStream(Iterator[np.ndarray]):
+    """An animation's frames, (S, S, 3) uint8. Its end, an error and `close` let go of the driver's decoder and file; a context manager."""
+
+    def __init__(self, animation: Animation):
+        self._animation, self._frames = animation, animation.frames()
+
+    def __next__(self) -> np.ndarray:
+        try:
+            return next(self._frames)
+        except BaseException:  # the end is one as well
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._frames.close()
+        self._animation.close()
+
+
 def _gathered(pieces: Iterator[torch.Tensor], at_least: int) -> Iterator[torch.Tensor]:
     """The same frames in pieces of at least so many, but for the last."""
     kept: list[torch.Tensor] = []
@@ -159,18 +183,19 @@ def _gathered(pieces: Iterator[torch.Tensor], at_least: int) -> Iterator[torch.T
         yield torch.cat(kept)
 
 
-def require_numbers(latents: torch.Tensor, first_frame: int) -> None:
-    """Raises UserError for (n, …) latents of frames from `first_frame` on that are not finite: they would become black pictures."""
-    if not bool(torch.isfinite(latents).all()):
-        bad = first_frame + int((~torch.isfinite(latents).flatten(1).all(1)).nonzero()[0])
+def require_numbers(values: torch.Tensor, first_frame: int, what: str = "the model") -> None:
+    """Raises UserError for (n, …) values of frames from `first_frame` on that are not finite: they would become black pictures."""
+    if not bool(torch.isfinite(values).all()):
+        bad = first_frame + int((~torch.isfinite(values).flatten(1).all(1)).nonzero()[0])
         raise UserError(
-            f"frame {bad}: the model gives numbers that are none (NaN or infinite): its weights are damaged, or too large for this "
+            f"frame {bad}: {what} gives numbers that are none (NaN or infinite): its weights are damaged, or too large for this "
             "precision (try --dtype float32)"
         )
 
 
-def to_uint8(images: torch.Tensor) -> np.ndarray:
-    """(n, 3, H, W) in about 0…1 -> (n, H, W, 3) uint8."""
+def to_uint8(images: torch.Tensor, first_frame: int = 0) -> np.ndarray:
+    """(n, 3, H, W) in about 0…1 -> (n, H, W, 3) uint8. Raises UserError for a frame that is not finite."""
+    require_numbers(images, first_frame, "the latent codec")
     return (images.float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +24,7 @@ from inference.models.audio_encoders import AudioEncoder
 from inference.models.codecs import LatentCodec, VaeCodec
 from inference.models.components import InferenceConfig, TrainingRecord, build_audio_encoder, build_codec
 from inference.models.megactor import MegActorModel
-from inference.pipeline.animation import Animation, Progress, Report, clip_conditions, to_uint8, to_unit
+from inference.pipeline.animation import Animation, FrameStream, Progress, Report, clip_conditions, to_uint8, to_unit
 from inference.pipeline.folder import find_folder, read_pipeline_file, save_pipeline
 from inference.pipeline.inputs import mismatches, model_picture
 from inference.pipeline.offload import OffloadedCodec
@@ -185,7 +185,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             output_type: np, pil or latent.
 
         Raises:
-            UserError: what does not go together, in one line.
+            UserError: what does not go together, or a frame that is not finite, in one line.
         """
         if output_type not in ("np", "pil", "latent"):
             raise UserError(f"output_type is {output_type!r}; it must be np, pil or latent")
@@ -228,9 +228,10 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         callback_on_step_end: StepCallback | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         **sampling: Any,
-    ) -> Iterator[np.ndarray]:
-        """(S, S, 3) uint8 frames as they finish; arguments as `__call__`'s without `output_type`."""
-        return self.prepare(
+    ) -> FrameStream:
+        """(S, S, 3) uint8 frames as they finish; arguments as `__call__`'s without `output_type`. `close()` ends it early and
+        lets go of the driver."""
+        animation = self.prepare(
             reference,
             driving,
             audio,
@@ -239,7 +240,8 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             generator=generator,
             callback_on_step_end=callback_on_step_end,
             on_progress=on_progress,
-        ).frames()
+        )
+        return FrameStream(animation)
 
     @torch.no_grad()
     def prepare(
@@ -338,6 +340,9 @@ class MegActorSigmaPipeline(DiffusionPipeline):
 
         Returns:
             (B, F, 3, S, S) uint8 on the CPU.
+
+        Raises:
+            UserError: what does not go together; a frame that is not finite.
         """
         given = driven_frames if driven_frames is not None else audio
         if given is None:
@@ -365,7 +370,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         for index, first, part in denoiser.run(clips):
             count = min(len(part), num_frames - first)
             if count > 0:
-                decoded = torch.from_numpy(to_uint8(self._codec.decode(part[:count])))
+                decoded = torch.from_numpy(to_uint8(self._codec.decode(part[:count]), first))
                 frames[index, first : first + count] = decoded.permute(0, 3, 1, 2)
         return frames
 

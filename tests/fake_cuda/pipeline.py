@@ -41,7 +41,7 @@ def facts_of(name: str, frames: int, steps: int) -> dict[str, Any]:
     settings = load_inference_config("paper")
     decoded: list[torch.Size] = []
 
-    def to_uint8(images: torch.Tensor) -> np.ndarray:
+    def to_uint8(images: torch.Tensor, first_frame: int) -> np.ndarray:
         """The last thing that happens to pictures is that they leave the device: here there is nothing to take."""
         assert images.device.type == "cuda"
         decoded.append(images.shape)

@@ -18,7 +18,7 @@ from inference.models.components import InferenceConfig
 from inference.pipeline import MegActorSigmaPipeline
 from inference.sampling.settings import SamplingSettings
 from manifests.atomic import atomic_path
-from manifests.errors import NoLandmarksError
+from manifests.errors import NoLandmarksError, UserError
 from training.config import TrainingConfig
 from training.data.clips import ClipTable, TrainingClip, choose_frames
 from training.data.draws import draws
@@ -92,14 +92,17 @@ class SampleVideos:
         for mode in modes:
             shown, hears = MODES[mode]
             driven = driven_picture(material, set(shown), pipeline.settings) if shown else None
-            video = pipeline.generate(
-                torch.from_numpy(material.reference).permute(2, 0, 1)[None],
-                None if driven is None else torch.from_numpy(driven).permute(0, 3, 1, 2)[None],
-                torch.from_numpy(material.audio)[None].float() if hears else None,
-                SamplingSettings(num_inference_steps=self._config.videos.steps, guidance_scale=self._config.videos.guidance_scale),
-                seeds=[SEED],
-                moved_frames=None if material.moved is None else torch.from_numpy(material.moved).permute(0, 3, 1, 2)[None],
-            )
+            try:
+                video = pipeline.generate(
+                    torch.from_numpy(material.reference).permute(2, 0, 1)[None],
+                    None if driven is None else torch.from_numpy(driven).permute(0, 3, 1, 2)[None],
+                    torch.from_numpy(material.audio)[None].float() if hears else None,
+                    SamplingSettings(num_inference_steps=self._config.videos.steps, guidance_scale=self._config.videos.guidance_scale),
+                    seeds=[SEED],
+                    moved_frames=None if material.moved is None else torch.from_numpy(material.moved).permute(0, 3, 1, 2)[None],
+                )
+            except UserError as error:
+                raise UserError(f"sample video {mode} at step {trainer.state.step}: {error}") from error
             found[mode] = video[0].permute(0, 2, 3, 1).numpy()
         return found
 

@@ -9,6 +9,7 @@ import pytest
 
 from curation.face_crop import clip_square, crop_matrix, transform_points, warp
 from curation.landmarks.sixty_eight import RIGID
+from curation.media.timing import exact_rate
 from inference.driving import (
     Amplitude,
     Driving,
@@ -22,7 +23,6 @@ from inference.driving import (
 )
 from inference.driving.amplitude import Motion, corrections
 from inference.driving.estimator import estimate_motion
-from inference.driving.footage import exact_rate
 from inference.driving.regions import greyed, patch_boxes
 from inference.driving.retarget import retarget_matrix
 from inference.driving.template import TemplateFootage
