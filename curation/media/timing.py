@@ -76,8 +76,10 @@ def grid_of(stamps_s: np.ndarray, tick_s: float, said: Iterable[Fraction]) -> Fr
     if jittered is not None and _has_beat(jittered):
         return jittered
     shows_all = [rate for rate in _USUAL if float(1 / rate) <= np.diff(stamps).min()]  # frames that keep no time are shown at their own
-    if shows_all or jittered is not None:
-        return FrameGrid(shows_all[0] if shows_all else jittered.rate)
+    if shows_all:
+        return FrameGrid(shows_all[0])
+    if jittered is not None:
+        return FrameGrid(jittered.rate)
     return FrameGrid(min(_USUAL, key=lambda rate: (_n_lost(stamps, rate), rate)))
 
 
