@@ -62,7 +62,7 @@ def test_jitter_keeps_every_frame_within_half_a_frame(data):
     assert rate * 0.95 <= float(grid.rate) <= rate * 1.3, "no frame twice"
     assert (np.diff(points) >= 1).all(), "every frame is shown"
     early = np.abs(points / float(grid.rate) - stamps) * float(grid.rate)
-    assert early.max() <= 1, "half a frame, and that by which the first frame is off"
+    assert early.max() <= 1 + 1e-4, "half a frame, and that by which the first frame is off"
 
 
 @given(st.lists(st.integers(0, 9_000_000), min_size=0, max_size=50), st.sampled_from(TICKS_S))
@@ -84,7 +84,7 @@ def test_frames_that_keep_no_time_are_all_shown(least_ms, seed):
     stamps = np.concatenate([[0], np.cumsum(gaps_ms)]) / 1000
     grid = grid_of(stamps, 1 / 90000, [])
     times = np.array([grid.time_of(t) for t in stamps])
-    assert np.abs(times - stamps).max() <= 1 / float(grid.rate)
+    assert np.abs(times - stamps).max() <= 1 / float(grid.rate) + 1e-6
     sampler = GridSampler(0.0, None, float(grid.rate), 1 / 90000)
     n_without = [len(sampler.push(t)) for t in times].count(0) - 1  # the first is still shown when the second comes
     assert n_without <= 1
@@ -96,7 +96,7 @@ def test_one_frame_too_close_does_not_double_all_others():
     assert grid.rate == 30
     assert len({round(grid.time_of(t), 6) for t in stamps}) >= 150
     late = [grid.time_of(t) - t for t in stamps]
-    assert np.abs(late).max() <= 0.5 / 30
+    assert np.abs(late).max() <= 0.5 / 30 + 1e-6
 
 
 def shown_numbers(path, sample_hz):
