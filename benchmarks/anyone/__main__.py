@@ -200,7 +200,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=NUM_PAIRS)
     parser.add_argument("--speech", type=int, default=NUM_SPEECH)
     parser.add_argument("--both", type=int, default=10, help="clips driven by their sound and eyes")
-    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--preset", default="balanced", help="as animate: paper, balanced or fast")
     parser.add_argument("--network", help="MobileFaceNet.tflite; fetched by npm if not given")
     parser.add_argument("--keep", help="keep videos here: portrait, driver, result")
     parser.add_argument("--docs", action="store_true", help="write docs/anyone.md and docs/anyone.json")
