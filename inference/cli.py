@@ -98,6 +98,10 @@ def animate(report_file: str | None, **options: Any) -> None:
     load_options = _load_options(options)
     request = Request.from_tree(_without_none(options))
     _check_sources(request)
+    _check_report(report_file)
+    from inference.driving.looking import look_at
+
+    look_at(request.reference, request.driving, request.audio)
     from inference.studio.animate import animate as run
     from inference.studio.loading import load
     from inference.studio.progress import ProgressLine
@@ -203,6 +207,7 @@ def live(reference: str, out: str | None, port: int | None, seconds: float | Non
 
     if out is None and port is None:
         raise UserError("nowhere to show it: give --port 0 for a page, or --out for a file")
+    _check_report(report_file)
     load_options = _load_options(options)
     report = run_request(LiveRequest.from_options(reference, out, port, seconds, _without_none(options)), load_options, say)
     if report_file:
@@ -247,6 +252,12 @@ def _check_sources(request: Any) -> None:
         if path and not is_there:
             raise UserError(f"{path}: the file is not there")
     check_output(Path(request.out))
+
+
+def _check_report(path: str | None) -> None:
+    """Hours of work shall not end in a report that cannot be written."""
+    if path is not None and (not Path(path).absolute().parent.is_dir() or Path(path).is_dir()):
+        raise UserError(f"--report {path}: " + ("it is a folder" if Path(path).is_dir() else "its folder is not there"))
 
 
 def _write_json(path: Path, tree: dict[str, Any]) -> None:

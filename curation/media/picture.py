@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from curation.media.hdr import ToneMapper, is_hdr
+
 _HD_HEIGHT_PX = 720  # from here on video that does not name its colour matrix is BT.709, below BT.601, as players assume
 _SQUARE_TOLERANCE = 0.02  # ratios such as 1215:1216 are rounding by an encoder
 _UNSPECIFIED_MATRIX = 2  # AVCOL_SPC_UNSPECIFIED
@@ -57,6 +59,7 @@ class PictureWriter:
         self._width_px = first.width if square else max(1, round(first.width * ratio))
         self._height_px = first.height
         self._reformatter = VideoReformatter()
+        self._tone_mapper = ToneMapper(first, self._width_px, self._height_px) if is_hdr(first) else None
         self._itu709 = Colorspace.ITU709
 
     @property
@@ -67,18 +70,25 @@ class PictureWriter:
 
     def write(self, frame: Any, out: np.ndarray) -> None:
         """Fills `out`, (H, W, 3) uint8 of `shape`, from an `av.VideoFrame`."""
-        matrix: int | None = None
-        if frame.colorspace == _UNSPECIFIED_MATRIX and frame.height >= _HD_HEIGHT_PX:
-            matrix = self._itu709
-        rgb = self._reformatter.reformat(frame, self._width_px, self._height_px, "rgb24", src_colorspace=matrix, threads=1)
-        plane = rgb.planes[0]
-        stored = np.ndarray((self._height_px, self._width_px, 3), np.uint8, buffer=memoryview(plane), strides=(plane.line_size, 3, 1))
+        stored = self._stored(frame)
         if self.orientation == Orientation():
             np.copyto(out, stored)
         else:
             upright = self.orientation.apply(stored)
             for channel in range(3):  # three times as fast as all at once, where the memory order changes
                 out[..., channel] = upright[..., channel]
+
+    def _stored(self, frame: Any) -> np.ndarray:
+        """(H, W, 3) RGB as the file stores it, not yet turned."""
+        matrix: int | None = None
+        if frame.colorspace == _UNSPECIFIED_MATRIX and frame.height >= _HD_HEIGHT_PX:
+            matrix = self._itu709
+        if self._tone_mapper is not None:
+            rgb = self._tone_mapper.convert(frame)
+        else:
+            rgb = self._reformatter.reformat(frame, self._width_px, self._height_px, "rgb24", src_colorspace=matrix, threads=1)
+        plane = rgb.planes[0]
+        return np.ndarray((self._height_px, self._width_px, 3), np.uint8, buffer=memoryview(plane), strides=(plane.line_size, 3, 1))
 
 
 def orientation_of(frame: Any) -> Orientation:

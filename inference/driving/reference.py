@@ -83,7 +83,7 @@ def load_reference(
     if several not in SEVERAL:
         raise UserError(f"several is {several!r}; it must be one of {', '.join(SEVERAL)}")
     name = str(picture) if isinstance(picture, str | Path) else "the portrait"
-    rgb = _read(picture) if isinstance(picture, str | Path) else _checked(picture)
+    rgb = read_portrait(picture) if isinstance(picture, str | Path) else _checked(picture)
     points, n_faces = find_face(rgb, backend)
     if points is None:
         raise UserError(f"{name}: no face found; the portrait must show one, from the front and not cut off")
@@ -110,8 +110,12 @@ def find_face(rgb: np.ndarray, backend: LandmarkBackend) -> tuple[np.ndarray | N
     return faces.points_px[0].astype(np.float64), int(faces.n_faces[0])
 
 
-def _read(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8: the picture, or the first frame of a video."""
+def read_portrait(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8: the picture, or the first frame of a video.
+
+    Raises:
+        UserError: neither; one line.
+    """
     if is_picture(path) or not Path(path).is_file():
         return read_picture(path)
     from curation.media import random_frames

@@ -1,0 +1,56 @@
+"""What is wrong with an animation's files is said before a model is loaded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+
+from click.testing import CliRunner
+from PIL import Image
+
+from inference.cli import cli
+from manifests import UserError
+from tests.faults import Recipe, write_clip
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "me.png")
+    whole = write_clip(tmp_path / "you.mp4", Recipe(times=range(10))).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "bad.safetensors").write_bytes(b"\x10" * 64)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF....WAVE")
+    (tmp_path / "folder").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"-r": "text.png"}, "text.png"),
+        ({"-d": "cut.mp4"}, "cut off before the end"),
+        ({"-d": "bad.safetensors"}, "the motion template is damaged"),
+        ({"-d": "folder"}, "no pictures in this folder"),
+        ({"-a": "bad.wav"}, "bad.wav"),
+        ({"--report": "nowhere/report.json"}, "its folder is not there"),
+        ({"--report": "folder"}, "it is a folder"),
+    ],
+)
+def test_before_the_model(files: Path, changed: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="the pipeline needs torch: install the [train] extra")
+    import inference.studio.loading
+
+    def never(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(inference.studio.loading, "load", never)
+    named = {"-r": "me.png", "-d": "you.mp4", "-o": "out.mp4"} | changed
+    arguments = [part for option, name in named.items() for part in (option, str(files / name))]
+    found = CliRunner().invoke(cli, ["animate", *arguments])
+    assert isinstance(found.exception, UserError), found.exception
+    assert message in str(found.exception)
+    assert "\n" not in str(found.exception)
+    assert not (files / "out.mp4").exists()
