@@ -20,7 +20,7 @@ given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($
 .PHONY: help setup setup-people setup-train setup-gpu setup-cpu doctor accept-gpu curate samples people plan models report table1 materialise \
   duplicates train-lipsync \
   train train-all adapt embedded-weights plan-training animate app evaluate demo test test-all lint \
-  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-threads bench-demo bench-anyone bench-inference bench-evaluation bench-people constraints clean
+  bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-threads bench-demo bench-anyone bench-inference bench-evaluation bench-people truth truth-ablations constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -195,6 +195,12 @@ lint: $(VENV)/.train ## ruff and mypy (what CI runs before the tests)
 
 bench-anyone: $(VENV)/.train ## does the packaged model move real faces that it never saw? beside controls (needs a corpus of clips: ARGS="--corpus DIR")
 	$(BIN)/python -m benchmarks.anyone $(ARGS)
+
+truth: $(VENV)/.train ## what drives what, with planted motion: does each part of a face follow its own signal, and leak from others? (--docs: docs/truth.md)
+	$(BIN)/python -m benchmarks.truth $(ARGS)
+
+truth-ablations: $(VENV)/.train ## the same of models trained without one of the paper's cures each, on people whose lids follow the mouth (ARGS=--plan: hours)
+	$(BIN)/python -m benchmarks.truth.ablations $(ARGS)
 
 bench-people: $(VENV)/.train ## curation measured on rendered people, by group: landmarks, pose, lip sync, who survives each preset
 	$(BIN)/python -m benchmarks.people $(ARGS)

@@ -22,6 +22,7 @@ from benchmarks.anyone.footage import FirstSeconds, portraits, read_first, singl
 from benchmarks.anyone.page import page
 from benchmarks.anyone.reading import Reader, edge_ratio, face_psnr, followed, likeness
 from benchmarks.anyone.rows import animated, spoken
+from benchmarks.kept import Kept
 from benchmarks.people.recognition import Recogniser, fetch
 from curation.contracts import ClipError
 from curation.landmarks import make_backend
@@ -35,27 +36,11 @@ from inference.pipeline.animation import to_unit
 from inference.studio.loading import find_model
 from inference.studio.presets import preset
 from manifests import UserError
-from manifests.atomic import put
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 NUM_PAIRS, NUM_SPEECH = 30, 20
 SPEECH_S = 6.0
 NOISE = 0.1  # of the codec's disturbed latents, in deviations of a channel
-
-
-class Kept:
-    """Figures by name in one JSON file; what is there is not computed again."""
-
-    def __init__(self, file: Path):
-        self._file = file
-        self.values: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-
-    def get(self, name: str, make: Callable[[], Any]) -> Any:
-        if name not in self.values:
-            self.values[name] = make()
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            put(self._file, json.dumps(self.values, indent=1).encode())
-        return self.values[name]
 
 
 class Bench:

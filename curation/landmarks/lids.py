@@ -16,6 +16,7 @@ from curation.landmarks.sixty_eight import interocular
 
 ROI_SCALE = 2.3  # side of the square over the distance between the eye's corners (MediaPipe's iris graph)
 N_CONTOUR_POINTS = 71  # the first 9 go along the lower lid from the outer corner to the inner, the next 7 along the upper between them
+N_IRIS_POINTS = 5  # the centre, then four on the rim
 _LOWER, _UPPER = [3, 4, 5], [11, 12, 13]  # the middles of the lids, each upper point above its lower
 _RIGHT_CORNERS, _LEFT_CORNERS = (36, 39), (42, 45)  # among the 68 points, the one further left in an upright picture first
 
@@ -50,15 +51,25 @@ class LidNetwork:
         right, left = (points_px[list(corners)] for corners in (_RIGHT_CORNERS, _LEFT_CORNERS))
         return np.stack([self._contour(rgb, right, mirrored=True), self._contour(rgb, left, mirrored=False)])
 
+    def irises(self, rgb: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+        """(2, 2) float32 centres of the person's right and left iris, in px of the picture; see `contours`."""
+        right, left = (points_px[list(corners)] for corners in (_RIGHT_CORNERS, _LEFT_CORNERS))
+        return np.stack([self._points(rgb, right, N_IRIS_POINTS, True)[0], self._points(rgb, left, N_IRIS_POINTS, False)[0]])
+
     def _contour(self, rgb: np.ndarray, corners_px: np.ndarray, mirrored: bool) -> np.ndarray:
-        """(71, 2) of the eye between two corners (2, 2). The network knows the person's left eye: a right one is shown to it mirrored."""
+        """(71, 2) of the eye between two corners."""
+        return self._points(rgb, corners_px, N_CONTOUR_POINTS, mirrored)
+
+    def _points(self, rgb: np.ndarray, corners_px: np.ndarray, count: int, mirrored: bool) -> np.ndarray:
+        """(count, 2) of the eye between two corners (2, 2). The network knows the person's left eye: a right one is shown to it
+        mirrored."""
         size = self.network.size_px
         (x, y), (along_x, along_y) = corners_px.mean(axis=0).tolist(), (corners_px[1] - corners_px[0]).tolist()
         roi = Roi(x, y, ROI_SCALE * math.hypot(along_x, along_y), math.atan2(along_y, along_x))
         eye = crop_square(rgb, roi, size)
         outputs = self.network.run(np.ascontiguousarray(eye[:, ::-1]) if mirrored else eye, 1 / 255, 0)
-        contour = next(out for out in outputs if out.size == 3 * N_CONTOUR_POINTS).reshape(-1, 3)[:, :2].astype(np.float64)
+        points = next(out for out in outputs if out.size == 3 * count).reshape(-1, 3)[:, :2].astype(np.float64)
         if mirrored:
-            contour[:, 0] = size - contour[:, 0]
+            points[:, 0] = size - points[:, 0]
         matrix = roi.matrix(size)
-        return (contour @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+        return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)

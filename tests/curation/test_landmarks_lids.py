@@ -59,6 +59,15 @@ def test_contours_lie_about_the_eyes(blinking, points):
         np.testing.assert_allclose(contour[[0, 8]][np.argsort(contour[[0, 8], 0])], lids[[0, 3]], atol=0.15 * np.ptp(lids[:, 0]))
 
 
+def test_irises_lie_in_the_eyes_and_follow_the_mirror(blinking, points):
+    irises = LidNetwork().irises(blinking[0], points[0])
+    for iris, eye in zip(irises, (RIGHT_EYE, LEFT_EYE), strict=True):
+        lids = points[0, eye]
+        assert np.linalg.norm(iris - lids.mean(axis=0)) < 0.25 * np.ptp(lids[:, 0])
+    mirrored = LidNetwork().irises(blinking[0, :, ::-1], points[0, FLIP] * [-1, 1] + [512, 0])
+    assert np.abs(mirrored[::-1] * [-1, 1] + [512, 0] - irises).max() < 0.5
+
+
 def test_no_face_has_no_opening(blinking):
     assert np.isnan(LidNetwork().openings(blinking[:2], np.full((2, 68, 2), np.nan))).all()
     assert np.isnan(LidNetwork().opening(blinking[0], np.zeros((68, 2))))

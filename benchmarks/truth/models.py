@@ -1,0 +1,129 @@
+"""Who answers: the packaged model, or the renderer itself, which copies what it is shown and leaks what is planted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from benchmarks.anyone.footage import FirstSeconds
+from benchmarks.truth.conditions import Condition
+from benchmarks.truth.drivers import EYE_FIELDS, HEAD_FIELDS, MOUTH_FIELDS, Someone, at_rest
+from benchmarks.truth.factors import SIGNALS
+from curation.contracts import Clip, Frame, MediaInfo
+from curation.face_crop import clip_square, crop_matrix, transform_points, warp
+from curation.landmarks import make_backend
+from curation.people.settings import FPS
+from inference.driving.amplitude import Amplitude
+from inference.driving.driving import Driving, DrivingOptions
+from inference.driving.reference import Reference, load_reference
+from inference.studio.loading import LoadOptions, find_model, load
+from inference.studio.presets import preset
+
+
+@dataclass(frozen=True)
+class Copying:
+    """A planted model: the portrait's person, rendered with what the condition gives.
+
+    Attributes:
+        lip_leak: where the driver's mouth is not shown, its lids open the portrait's lips: by how much, in the lips' gap for the lids'.
+    """
+
+    lip_leak: float = 0.0
+
+    def pose(self, condition: Condition, portrait: Someone, driver: Someone) -> dict[str, np.ndarray]:
+        """Pose tracks of the answer."""
+        act, signals = driver.act, condition.signals
+        pose = at_rest(act.n_frames)
+        if condition.heard:
+            pose |= act.spoken
+        for fields, signal in ((EYE_FIELDS, "eyes"), (MOUTH_FIELDS, "mouth"), (HEAD_FIELDS, "head")):
+            if signal in signals:
+                pose |= {name: act.pose[name] for name in fields}
+        if self.lip_leak and "eyes" in signals and "mouth" not in signals:
+            lids = driver.signals[:, SIGNALS.index("lids")]
+            pose["jaw_open"] = portrait.jaw_for(self.lip_leak * (lids.max() - lids))
+        return pose
+
+    def truth(self, condition: Condition, portrait: Someone, driver: Someone) -> np.ndarray:
+        """(T, 9): what the answer does, on the mesh."""
+        return portrait.planted(self.pose(condition, portrait, driver))
+
+    def frames(self, condition: Condition, portrait: Someone, driver: Someone) -> np.ndarray:
+        """(T, H, W, 3) uint8."""
+        return portrait.frames(self.pose(condition, portrait, driver))
+
+
+class Packaged:
+    """A trained pipeline.
+
+    Args:
+        model: its folder; None: the one that comes with the package, or what was trained here.
+        preset: named sampling settings (`configs/inference/presets.yaml`); guidance is set by each call.
+    """
+
+    def __init__(self, model: str | None, preset_name: str, device: str = "auto"):
+        self.name = find_model(model)
+        self.pipe = load(LoadOptions(model=model, device=device))
+        self.pipe.set_progress_bar_config(disable=True)
+        self.sampling = preset(preset_name).sampling
+        self._backend = make_backend("facemesh")
+
+    @property
+    def hears(self) -> bool:
+        """The model has layers for sound."""
+        return bool(self.pipe.transformer.sizes.with_audio)
+
+    def portrait(self, someone: Someone) -> Reference:
+        """As for any user: found by landmarks, cut to the face."""
+        return load_reference(someone.portrait, self._backend, self.pipe.settings.size_px, self.pipe.settings.crop_scale)
+
+    def footage(self, someone: Someone) -> FirstSeconds:
+        """As for any user: the face is found on every frame, the truth is not looked at."""
+        rgb = list(someone.performance)
+        info = MediaInfo(rgb[0].shape[1], rgb[0].shape[0], float(FPS), len(rgb), 1000 * len(rgb) / FPS, "", False, None)
+        tracker = self._backend.track(Clip("truth", someone.take.name, "", ""), info)
+        for k, frame in enumerate(rgb):
+            tracker.on_frame(Frame(k, 1000 * k / FPS, frame))
+        faces = tracker.finish()
+        return FirstSeconds(someone.take.name, Fraction(FPS), rgb, faces.points_px, faces.n_faces, None)
+
+    def own_crop(self, footage: FirstSeconds) -> tuple[np.ndarray, np.ndarray]:
+        """A driver cut as the model sees people: (T, S, S, 3) uint8, and (68, 2) the points of its first frame there."""
+        size = self.pipe.settings.size_px
+        matrix = crop_matrix(clip_square(footage.points_px, self.pipe.settings.crop_scale), size)
+        first = footage.points_px[np.isfinite(footage.points_px).all(axis=(1, 2))][0]
+        return np.stack([warp(rgb, matrix, size) for rgb in footage.rgb]), transform_points(first, matrix)
+
+    def answer(
+        self,
+        condition: Condition,
+        portrait: Reference,
+        footage: FirstSeconds,
+        sound: np.ndarray,
+        *,
+        guidance: float = 1.0,
+        audio_scale: float = 1.0,
+        motion: float = 1.0,
+    ) -> tuple[np.ndarray, Reference]:
+        """(T, S, S, 3) uint8, and the portrait as it was cut for them.
+
+        Args:
+            sound: (N,) float32 at 16 kHz; used where the condition is heard.
+        """
+        settings = self.pipe.settings
+        driving = None
+        if condition.regions != "none":
+            options = DrivingOptions(
+                regions=condition.regions, amplitude=Amplitude.of(motion), crop_scale=settings.crop_scale, patch_rule=settings.patch_rule,
+                grey=settings.grey_driver,
+            )  # fmt: skip
+            driving = Driving(footage, portrait, options, settings.size_px)
+        shown = portrait if driving is None or driving.reference is None else driving.reference
+        sampling = replace(self.sampling, guidance_scale=guidance, audio_scale=audio_scale)
+        with self.pipe.prepare(shown, driving, sound if condition.heard else None, sampling, generator=0) as animation:
+            frames = np.stack(list(animation.frames()))
+        if driving is not None:
+            driving.close()
+        return frames, shown

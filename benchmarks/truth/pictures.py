@@ -1,0 +1,47 @@
+"""A picture of what drives what: one person's answers where the driver's lids and lips go furthest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.truth.conditions import CONDITIONS
+from benchmarks.truth.factors import SIGNALS
+from benchmarks.truth.measure import Measure
+
+ROWS = ("both", "eyes", "sound+eyes")
+_COLUMNS = 8
+
+
+def telling_frames(signals: np.ndarray, count: int = _COLUMNS) -> list[int]:
+    """Frames, in order, in which lids or lips of (T, 10) signals are furthest from their mean, some apart from each other."""
+    tracks = signals[:, [SIGNALS.index("lids"), SIGNALS.index("lips")]]
+    far = np.abs((tracks - tracks.mean(0)) / (tracks.std(0) + 1e-9)).max(1)
+    chosen: list[int] = []
+    apart = max(1, len(signals) // (2 * count))
+    for frame in np.argsort(-far):
+        if len(chosen) < count and all(abs(frame - other) >= apart for other in chosen):
+            chosen.append(int(frame))
+    return sorted(chosen)
+
+
+def strip(measure: Measure, number: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8: the driver, then a row a condition of `ROWS` that the model can be given."""
+    driver = measure.people[(number + 1) % len(measure.people)]
+    frames = telling_frames(driver.signals)
+    footage = measure.footage(driver)
+    rows = [measure.model.own_crop(footage)[0][frames]]
+    for name in ROWS:
+        if name in measure.conditions:
+            answer, _ = measure.model.answer(CONDITIONS[name], measure.portrait(number), footage, driver.act.sound)
+            rows.append(answer[frames])
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+
+
+def save_strip(measure: Measure, path: Path) -> None:
+    """As PNG."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(strip(measure)).save(path, optimize=True)
