@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--network", type=Path, help="MobileFaceNet.tflite, for identity; fetched by npm if not given")
     parser.add_argument("--no-identity", action="store_true", help="leave identity out")
-    parser.add_argument("--docs", action="store_true", help="write docs/truth.md, docs/truth.json and docs/images/truth.png")
+    parser.add_argument("--docs", action="store_true", help="write docs/truth.md, docs/truth.json and docs/images/truth.jpg")
     options = parser.parse_args()
     try:
         network = None if options.no_identity else options.network or fetch(options.out)
@@ -55,7 +55,7 @@ def main() -> int:
     if options.docs:
         from benchmarks.truth.pictures import save_strip
 
-        save_strip(done, DOCS / "images" / "truth.png")
+        save_strip(done, DOCS / "images" / "truth.jpg")
         put(DOCS / "truth.json", (json.dumps(found, indent=1) + "\n").encode())
         put(DOCS / "truth.md", text.encode())
     return 0

@@ -27,7 +27,7 @@ Landmarks mix factors, so their own matrix, measured on the drivers, is divided 
 standard deviation of a signal, in % of the factor's response to its own with eyes and mouth shown. A *leak* is the response
 to a signal that is given and must not drive the factor; its sign is kept.
 
-![driver, eyes and mouth, eyes alone, sound and eyes](images/truth.png)
+![driver, eyes and mouth, eyes alone, sound and eyes](images/truth.jpg)
 
 Rows: the driver; what eyes and mouth make of the portrait; eyes alone (a mouth that opens here is a leak); sound and eyes.
 Columns: frames in which the driver's lids or lips are furthest from their mean.
@@ -46,6 +46,9 @@ _CONTROLS = """
 The renderer itself, driven by the condition, read as any answer is. On the mesh, without landmarks, it follows with
 r ≥ 0.95, leaks ≤ 2 % and a planted leak reads within 10 % (`pytest tests/benchmarks/test_truth.py`); what landmarks add:
 """
+_SMALL = """\
+The face mesh sees little of a mouth that hardly opens:
+small leaks into a closed mouth read too small, and people differ in how far it sees any."""
 _IDENTITY = """
 ## Identity
 
@@ -145,7 +148,7 @@ def _controls(controls: dict[str, Any]) -> list[str]:
     told = f"Largest of {len(controls['leaks'])} leaks read where none is: {worst}, {shown(controls['leaks'][worst], 1)} %."
     if "planted leak, %" in controls:
         planted, read = controls["planted leak, %"], shown(controls["read leak, %"], 1)
-        told += f"\nLips that open as the lids close: planted {planted:.0f} %, read {read} %."
+        told += f"\nLips that open as the lids close: planted {planted:.0f} %, read {read} %. {_SMALL}"
     return [*lines, "", told]
 
 

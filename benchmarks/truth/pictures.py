@@ -40,8 +40,8 @@ def strip(measure: Measure, number: int = 0) -> np.ndarray:
 
 
 def save_strip(measure: Measure, path: Path) -> None:
-    """As PNG."""
+    """As JPEG."""
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(strip(measure)).save(path, optimize=True)
+    Image.fromarray(strip(measure)).save(path, quality=88)
