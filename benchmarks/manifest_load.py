@@ -24,7 +24,8 @@ NARROW = ("clip_id", "source", "video_path", "accepted", "head_rotation_deg")
 
 
 def synthetic_table(n_rows: int, seed: int = 0) -> pa.Table:
-    """A full manifest of `n_rows`: every column filled, one row in twenty failed, scores at random."""
+    """A manifest as a run leaves it: the texts that every row carries, one row in twenty failed, scores at random, SyncNet's columns filled
+    and one text of JSON a row."""
     rng = np.random.default_rng(seed)
     failed = rng.random(n_rows) < 0.05
     keys = np.array([f"speaker_{i // 40:06d}/session_{i // 8 % 5}/{i:08d}.mp4" for i in range(n_rows)])
@@ -36,6 +37,23 @@ def synthetic_table(n_rows: int, seed: int = 0) -> pa.Table:
         "video_path": np.char.add("/data/videos/", keys),
         "split": np.where(rng.random(n_rows) < 0.1, "test", "train"),
         "status": np.where(failed, "failed", "scored"),
+        "licence": np.full(n_rows, "CC BY 4.0; videos of their owners"),
+        "file_stamp": np.array([f"{size}:{1_700_000_000_000_000_000 + i}" for i, size in enumerate(rng.integers(1e5, 1e8, n_rows))]),
+        "profile": np.full(n_rows, "paper"),
+        "code_version": np.full(n_rows, "0.1.0+g724329f"),
+        "config_hash": np.array(["3f1c2ab4d5e6", "77aa01cd2b3f"])[rng.integers(0, 2, n_rows)],
+        "landmark_model": np.full(n_rows, "dwpose-yolox_l-dw_ll_ucoco_384-7f1a2b3c"),
+        "sync_model": np.full(n_rows, "landmark_sync-9d2c+syncnet_v2-961e8696-fast-1f2e3d"),
+    }
+    of_scored = {
+        "video_codec": np.array(["h264", "vp9", "hevc"])[rng.integers(0, 3, n_rows)],
+        "sync_track_scores": np.array(
+            [f'[{{"first": 0, "frames": {n}, "x_px": 601.5, "sync_c": 7.1234}}]' for n in rng.integers(50, 500, n_rows)]
+        ),
+    }
+    of_failed = {
+        "error_kind": np.array(["truncated", "missing_file", "decode_error"])[rng.integers(0, 3, n_rows)],
+        "error_message": np.array([f"the video ends after {i % 90}.0 s of 91.2 s" for i in range(n_rows)]),
     }
     columns = {}
     for column in manifests.COLUMNS:
@@ -45,7 +63,8 @@ def synthetic_table(n_rows: int, seed: int = 0) -> pa.Table:
             reasons = pa.array([[], ["face_too_small"], ["lip_sync_low", "head_turned"]], column.type)
             columns[column.name] = reasons.take(pa.array(rng.integers(0, 3, n_rows)))
         elif pa.types.is_string(column.type):
-            columns[column.name] = pa.array(np.array([f"{column.name}_{i}" for i in range(4)])[rng.integers(0, 4, n_rows)], mask=~failed)
+            known = of_scored if column.name in of_scored else of_failed
+            columns[column.name] = pa.array(known[column.name], pa.string(), mask=failed if known is of_scored else ~failed)
         elif pa.types.is_boolean(column.type):
             columns[column.name] = pa.array(rng.random(n_rows) < 0.5)
         elif pa.types.is_integer(column.type):
@@ -93,6 +112,12 @@ def measure(n_rows: int = 1_000_000, repeats: int = 3) -> pd.DataFrame:
             (f"manifests.load, {label}, {len(NARROW)} columns", best_of(repeats, lambda: manifests.load(file, NARROW)), floor_narrow, "ms"),
             (f"query, {label}", best_of(repeats, lambda: frame.query(QUERY)), floor_filter, "ms"),
             (f"manifests.apply, {label}, preset embedded", best_of(repeats, lambda: manifests.apply(frame, "embedded")), floor_scan, "ms"),
+            (
+                f"load + apply, {label}",
+                best_of(repeats, lambda: manifests.apply(manifests.load(file), "embedded")),
+                floor_all + floor_scan,
+                "ms",
+            ),
             (f"load + query, {label}", best_of(repeats, lambda: manifests.load(file).query(QUERY)), floor_all + floor_filter, "ms"),
         ]
     return pd.DataFrame(rows, columns=["what", "achieved", "floor", "unit"])

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from manifests.ids import clip_id
 from manifests.schema import Column
 
 AUDIO_RATE_HZ = 16_000
+
+TimeZero = Literal["first_frame", "container"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Clip:
         face_box_width_px, face_box_height_px: size of the picture that `face_box_px` was measured in, which may be another download of
             the video; 1 x 1 for normalised boxes. None is the file's own; with the height alone, both axes are scaled by it.
         licence: the source's licence, for the record.
+        time_zero: what `start_ms` and `end_ms` count from: the "first_frame" of the video, or time 0 of the "container", by which ffmpeg's
+            `-ss` and `-to` cut. The two differ in files whose video begins later than their sound.
     """
 
     source: str
@@ -48,6 +52,7 @@ class Clip:
     licence: str = ""
     face_box_width_px: float | None = None
     face_box_height_px: float | None = None
+    time_zero: TimeZero = "first_frame"
 
     @cached_property
     def clip_id(self) -> str:
@@ -61,6 +66,21 @@ class Clip:
         scale_x = width_px / self.face_box_width_px if self.face_box_width_px else scale_y
         x0, y0, x1, y1 = self.face_box_px
         return x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y
+
+
+@dataclass(frozen=True)
+class FileSpan:
+    """A span of a file on the video's own clock; `curation.media.span_of` gives the one that a row of a manifest means.
+
+    Attributes:
+        video_path: the file.
+        start_ms, end_ms: after the first frame of the video; `end_ms = None` means to the end of the file.
+    """
+
+    video_path: str
+    start_ms: float = 0
+    end_ms: float | None = None
+    time_zero: ClassVar[TimeZero] = "first_frame"
 
 
 @dataclass(frozen=True)
@@ -105,7 +125,8 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What the container says, of the whole file; sizes are after rotation."""
+    """What the container says, of the whole file; sizes are after rotation. The first frame is shown `video_start_ms` after the container's
+    time 0, and `duration_ms` counts from there."""
 
     width_px: int
     height_px: int
@@ -116,6 +137,7 @@ class MediaInfo:
     has_audio: bool
     audio_rate_hz: int | None
     rotation_deg: int = 0
+    video_start_ms: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ import pyarrow as pa
 from manifests.errors import UserError, did_you_mean
 from manifests.presets import Preset, Rule
 from manifests.presets import preset as preset_by_name
-from manifests.schema import column
+from manifests.schema import COLUMNS, column
 
 _PASSES, _FAILS, _MISSING = 0, 1, 2
 _COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne}
 ALL_SOURCES = "(all)"
+_SCHEMA_COLUMNS = frozenset(known.name for known in COLUMNS)
 
 
 def apply(
@@ -55,7 +56,7 @@ def apply(
     code = np.zeros(len(df), np.int64)
     for state in states:
         code = code * 3 + state
-    kinds, kind_names = pd.factorize(df["error_kind"].astype(object).fillna("unknown")[~scored])
+    kinds, kind_names = pd.factorize(df["error_kind"][~scored].astype(object).fillna("unknown"))
     code[~scored] = -1 - kinds
     row_verdict, verdicts = pd.factorize(code)
     reasons = [_reasons(int(verdict), chosen.rules, kind_names) for verdict in verdicts]
@@ -111,7 +112,14 @@ def _states(df: pd.DataFrame, chosen: Preset) -> tuple[list[np.ndarray], np.ndar
     """A rule's state on every row, (n,) int8 of passes, fails, missing, for each rule; and which rows are scored, (n,) bool."""
     scored = (_needed(df, "status", chosen.name) == "scored").fillna(False).to_numpy(bool)
     _needed(df, "error_kind", chosen.name)
-    return [_rule_state(_needed(df, rule.column, chosen.name), rule) for rule in chosen.rules], scored
+    return [_rule_state(_of_rule(df, rule, chosen.name), rule) for rule in chosen.rules], scored
+
+
+def _of_rule(df: pd.DataFrame, rule: Rule, preset_name: str) -> pd.Series:
+    """The column that a rule looks at; all null where the manifest is older than a column whose nulls the rule lets pass."""
+    if rule.missing == "ignore" and rule.column not in df.columns and rule.column in _SCHEMA_COLUMNS:
+        return pd.Series(np.nan, index=df.index)
+    return _needed(df, rule.column, preset_name)
 
 
 def _needed(df: pd.DataFrame, name: str, preset_name: str) -> pd.Series:

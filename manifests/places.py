@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -76,17 +77,22 @@ def parquet_files(filesystem: fs.FileSystem, directory: str) -> list[str]:
     return sorted(file for file in files if file.endswith(".parquet") and not file.rsplit("/", 1)[-1].startswith("."))
 
 
-def open_parquet(filesystem: fs.FileSystem, file: str) -> pq.ParquetFile:
+def open_parquet(filesystem: fs.FileSystem, file: str, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
     """Reads the footer.
+
+    Args:
+        dictionaries: columns to read as dictionaries.
 
     Raises:
         UserError: the file cannot be opened, or is no whole Parquet file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from pyarrow import fs
 
     try:
-        return pq.ParquetFile(filesystem.open_input_file(file), pre_buffer=True)
+        is_far = not isinstance(filesystem, fs.LocalFileSystem)  # reading ahead saves round trips and costs the file's size in memory
+        return pq.ParquetFile(filesystem.open_input_file(file), pre_buffer=is_far, read_dictionary=list(dictionaries))
     except pa.ArrowInvalid as error:
         raise UserError(f"{file} is not a whole Parquet file: {one_line(error)}") from error
     except OSError as error:

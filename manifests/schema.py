@@ -63,6 +63,13 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("start_ms", _LONG, "ms", "start of the clip within the file", 1),
     Column("end_ms", _LONG, "ms", "end of the clip within the file; null = to the end of the file", 1),
+    Column(
+        "video_start_ms",
+        _DOUBLE,
+        "ms",
+        "when the first frame is shown on the clock of start_ms and end_ms; 0 where they count from it; null = 0, of old rows",
+        3,
+    ),
     Column("split", _TEXT, "", "train or test (9:1), by a hash of identity", 1),
     # what the container holds
     Column("width_px", _INT, "px", "width of the picture after rotation", 1),
@@ -82,7 +89,13 @@ COLUMNS: tuple[Column, ...] = (
     # the face
     Column("landmark_hz", _REAL, "Hz", "rate at which frames were sampled for landmarks", 1),
     Column("n_faces_max", _INT, "", "most faces seen at once, other than for a moment", 1),
-    Column("valid_frame_ratio", _REAL, "0..1", "share of the sampled frames with exactly one face and landmarks to be trusted", 1),
+    Column(
+        "valid_frame_ratio",
+        _REAL,
+        "0..1",
+        "share of the sampled frames with exactly one face (with the one that the index names) and landmarks to be trusted",
+        1,
+    ),
     Column("face_x0_px", _REAL, "px", "left edge of the main face's landmark box, median over the frames, at source scale", 1),
     Column("face_y0_px", _REAL, "px", "upper edge of the main face's landmark box, median over the frames, at source scale", 1),
     Column("face_x1_px", _REAL, "px", "right edge of the main face's landmark box, median over the frames, at source scale", 1),
@@ -121,6 +134,7 @@ COLUMNS: tuple[Column, ...] = (
         1,
     ),
     Column("sync_windows", _INT, "", "windows that SyncNet compared; few windows make its scores unsure", 1),
+    Column("sync_track_ratio", _REAL, "0..1", "share of the clip's frames that the face track of sync_c covers; null until SyncNet ran", 3),
     Column("sync_c_runner_up", _REAL, "", "SyncNet confidence of the second-best face track; null where there is none", 2),
     Column("sync_tracks", _INT, "", "face tracks that SyncNet scored; sync_c is the best one's", 2),
     Column(

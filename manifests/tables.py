@@ -198,19 +198,22 @@ def text(value: Any) -> Any:
         return value.encode("utf-8", "replace").decode()
 
 
-def to_frame(table: pa.Table) -> pd.DataFrame:
+def to_frame(table: pa.Table, *, last_use: bool = False) -> pd.DataFrame:
     """pandas, with types that do not depend on which rows happen to be null.
 
     Floats are NumPy floats (NaN = null), integers `Int32`/`Int64`, flags `boolean`, text pandas' Arrow-backed `str`, lists stay in Arrow;
     columns that are never null and flags (`accepted`) are NumPy `bool`, so that `df[df.accepted]` needs no care.
+
+    Args:
+        last_use: nobody needs the table any more; its columns are given back one by one as they are converted, which halves the peak.
     """
-    frame = table.replace_schema_metadata(None).to_pandas(types_mapper=_pandas_type, split_blocks=True)
-    for field in table.schema:
+    schema, table = table.schema, table.replace_schema_metadata(None)
+    frame = table.to_pandas(types_mapper=_pandas_type, split_blocks=True, self_destruct=last_use)
+    del table
+    for field in schema:
         if field.name in NEVER_NULL and pa.types.is_boolean(field.type):
             frame[field.name] = frame[field.name].astype(bool)
-    further = {
-        column.name: [column.unit, column.meaning, column.since] for column in map(column_of, table.schema) if column.name not in _SCHEMA
-    }
+    further = {column.name: [column.unit, column.meaning, column.since] for column in map(column_of, schema) if column.name not in _SCHEMA}
     if further:
         frame.attrs[EXTRA_ATTR] = further
     return frame

@@ -112,6 +112,8 @@ class ClipScorer:
     def rescore(self, clip: Clip, row: dict[str, Any], faces: Faces, stale: frozenset[str]) -> ScoredClip:
         """`row` with the columns of the stale scorers measured again; decodes only what those scorers read."""
         scorers = [scorer for scorer in self.scorers if scorer.name in stale]
+        if row.get("video_start_ms") is None:  # its landmarks are of a version that counted every span from the first frame
+            clip = replace(clip, time_zero="first_frame")
         kept = {name: None for scorer in scorers for name in (c.name for c in scorer.columns)}
         try:
             fresh, _ = self._measure(clip, scorers, faces)
@@ -186,7 +188,8 @@ class ClipScorer:
             "landmarks_ms": landmarks_s * 1000,
         }
         if found_now:
-            row |= {"n_frames": n_sampled, "duration_ms": round(end_ms)}
+            video_start_ms = info.video_start_ms if clip.time_zero == "container" else 0.0
+            row |= {"n_frames": n_sampled, "duration_ms": round(end_ms), "video_start_ms": video_start_ms}
         for scorer in scorers:
             began = time.perf_counter()
             row |= _finished(scorer, evidence)

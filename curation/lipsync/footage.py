@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 import manifests
-from curation.contracts import Clip, ClipError
+from curation.contracts import ClipError
 from curation.lipsync.features import MELS_PER_FRAME, SAMPLES_PER_FRAME, VIDEO_HZ, later, log_mel, mouth_features, sampling_lag_rows
 from manifests.atomic import atomic_path
 from manifests.tables import records
@@ -127,9 +126,9 @@ def _computed(root: str, rows: dict[str, dict[str, Any]], cache: Path, say: Call
 
 
 def _sound(reader: MediaReader, row: dict[str, Any]) -> np.ndarray:
-    end_ms = None if pd.isna(row["end_ms"]) else int(row["end_ms"])
-    clip = Clip(row["source"], row["source_key"], row["identity"], row["video_path"], int(row["start_ms"]), end_ms)
-    with reader.read(clip, frames=False) as stream:
+    from curation.media import span_of
+
+    with reader.read(span_of(row), frames=False) as stream:
         return np.zeros(0, np.int16) if stream.audio is None else stream.audio
 
 

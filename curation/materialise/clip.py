@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 import manifests
-from curation.contracts import AUDIO_RATE_HZ, Clip, ClipError, Evidence, Faces, MediaInfo, ScoredClip
+from curation.contracts import AUDIO_RATE_HZ, Clip, ClipError, Evidence, Faces, FileSpan, MediaInfo, ScoredClip
 from curation.face_crop import NoFaceError, clip_square, crop_matrix, smoothed_squares, transform_points, warp, within_picture
 from curation.materialise.encoding import write_clip
 from curation.materialise.settings import FPS, MaterialiseSettings
-from curation.media import MediaReader
+from curation.media import MediaReader, span_of
 from curation.scorers.face import FaceResolution
 from curation.scorers.head_pose import HeadPose
 from manifests import ClipLandmarks, Column
@@ -77,7 +77,7 @@ def repair_ms(row: dict[str, Any], settings: MaterialiseSettings) -> float:
 def cut_key(row: dict[str, Any], settings_digest: str, settings: MaterialiseSettings) -> str:
     """Names what the file of a clip depends on; another key means to encode again."""
     parts = [settings_digest, repair_ms(row, settings), *(row.get(name) for name in _KEY_COLUMNS)]
-    parts += [row["file_stamp"]] if row.get("file_stamp") else []
+    parts += [row[name] for name in ("file_stamp", "video_start_ms") if row.get(name)]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=10).hexdigest()
 
 
@@ -150,7 +150,7 @@ class ClipCutter:
                     return Cut(key, attempts=attempts, error_kind=error.kind, error_message=error.message)
 
     def _encoded(self, row: dict[str, Any], landmarks: ClipLandmarks, target: Path, key: str, attempts: int) -> Cut:
-        clip = Clip(row["source"], row["source_key"], row["identity"], true_path(row["video_path"]), row["start_ms"], row["end_ms"])
+        clip = replace(span_of(row), video_path=true_path(row["video_path"]))
         squares(landmarks, 1, (1, 1), self._settings)  # no face: found out before anything is decoded
         sound, sound_ms = self._sound(clip, repair_ms(row, self._settings))
         refuse_source(target, [clip.video_path])
@@ -173,13 +173,13 @@ class ClipCutter:
                 shown, matrix = frame.rgb, wanted
             yield crop
 
-    def _sound(self, clip: Clip, shift_ms: float) -> tuple[np.ndarray | None, float]:
+    def _sound(self, clip: FileSpan, shift_ms: float) -> tuple[np.ndarray | None, float]:
         """(the span's sound, moved later by `shift_ms`, or None without an audio stream; ms of decoding).
 
         What moves in from beyond the span's ends is the file's own sound where it has any, so that a repair costs no silence.
         """
-        start_ms, end_ms = round(clip.start_ms - shift_ms), None if clip.end_ms is None else round(clip.end_ms - shift_ms)
-        silence_ms = max(0, -start_ms)
+        start_ms, end_ms = clip.start_ms - shift_ms, None if clip.end_ms is None else clip.end_ms - shift_ms
+        silence_ms = max(0.0, -start_ms)
         try:
             audio, decode_ms = self._heard(clip, start_ms + silence_ms, end_ms)
         except ClipError as error:
@@ -188,9 +188,9 @@ class ClipCutter:
             audio, decode_ms = self._heard(clip, start_ms, clip.end_ms)  # the file ends before the moved span does
         if audio is None or not silence_ms:
             return audio, decode_ms
-        return np.concatenate([np.zeros(silence_ms * AUDIO_RATE_HZ // 1000, np.int16), audio]), decode_ms
+        return np.concatenate([np.zeros(round(silence_ms * AUDIO_RATE_HZ / 1000), np.int16), audio]), decode_ms
 
-    def _heard(self, clip: Clip, start_ms: int, end_ms: int | None) -> tuple[np.ndarray | None, float]:
+    def _heard(self, clip: FileSpan, start_ms: float, end_ms: float | None) -> tuple[np.ndarray | None, float]:
         """The sound of another span of the clip's file; none of it where the span is empty."""
         if end_ms is not None and end_ms <= start_ms:
             return np.zeros(0, np.int16), 0.0
@@ -211,6 +211,7 @@ def finished(
         "file_stamp": None,
         "start_ms": 0,
         "end_ms": None,
+        "video_start_ms": 0.0,
         "parent_clip_id": row["clip_id"],
         "parent_video_path": row["video_path"],
         "parent_start_ms": row["start_ms"],

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from curation.media.clock import span_of
     from curation.media.limits import MediaLimits
     from curation.media.reader import ClipStream, MediaReader, random_frames
 
@@ -15,9 +16,10 @@ _HOMES = {
     "MediaLimits": "curation.media.limits",
     "MediaReader": "curation.media.reader",
     "random_frames": "curation.media.reader",
+    "span_of": "curation.media.clock",
 }
 
-__all__ = ["ClipStream", "MediaLimits", "MediaReader", "random_frames"]
+__all__ = ["ClipStream", "MediaLimits", "MediaReader", "random_frames", "span_of"]
 
 
 def __getattr__(name: str) -> Any:

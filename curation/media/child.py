@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from curation.media import wire
+from curation.media.clock import after_first_frame
 from curation.media.errors import DecodeError
 from curation.media.limits import MediaLimits
 
@@ -52,11 +53,18 @@ class Child:
         """Opens the file and makes the span ready; answers with info, the shape of a picture and the length to expect."""
         from curation.media.spans import Span
 
-        self._open(request["path"], afresh=request["start_s"] == 0)
+        self._open(request["path"])
+        start_ms, end_ms = request["start_ms"], request["end_ms"]
+        if request["time_zero"] == "container":
+            start_ms, end_ms = after_first_frame(start_ms, end_ms, self._file.video_start_ms)
+        if end_ms is not None and end_ms <= start_ms:
+            raise DecodeError("no_frames", f"the span ends {request['end_ms']} ms after the container's time 0, before the first frame")
+        if start_ms == 0:
+            self._open_afresh(request["path"])
         self._span = Span(
             self._file,
-            start_s=request["start_s"],
-            end_s=request["end_s"],
+            start_s=start_ms / 1000,
+            end_s=None if end_ms is None else end_ms / 1000,
             sample_hz=request["sample_hz"],
             with_sound=request["audio"],
             max_span_s=self._limits.max_span_ms / 1000,
@@ -123,13 +131,18 @@ class Child:
         self._pictures = None
         return points
 
-    def _open(self, path: str, afresh: bool = False) -> None:
-        """`afresh`: a file that was read already is opened again, because decoders remember a little across seeking: from the beginning on,
-        the sound shall be the same to the last bit each time."""
+    def _open_afresh(self, path: str) -> None:
+        """A file that was read already is opened again, because decoders remember a little across seeking: from the beginning on, the sound
+        shall be the same to the last bit each time."""
+        if self._file.playhead.has_moved:
+            self.drop()
+            self._open(path)
+
+    def _open(self, path: str) -> None:
         from curation.media.videofile import VideoFile, file_identity
 
         self._span = self._pictures = None
-        if self._file is not None and (self._file.identity != file_identity(path) or (afresh and self._file.playhead.has_moved)):
+        if self._file is not None and self._file.identity != file_identity(path):
             self.drop()
         if self._file is None:
             self._file = VideoFile(path, self._limits.max_frame_px)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.contracts import Clip, ClipError, Frame, MediaInfo
+from curation.contracts import Clip, ClipError, FileSpan, Frame, MediaInfo
 from curation.media.limits import MediaLimits
 from curation.media.opening import canonical_path
 from curation.media.process import ChildDiedError, DecodeChild
@@ -82,11 +82,11 @@ class MediaReader:
         reply, _ = self._answer(patience, request)
         return MediaInfo(**reply["info"])
 
-    def read(self, clip: Clip, sample_hz: float = 25.0, frames: bool = True, audio: bool = True) -> ClipStream:
+    def read(self, clip: Clip | FileSpan, sample_hz: float = 25.0, frames: bool = True, audio: bool = True) -> ClipStream:
         """Opens the clip's span.
 
         Args:
-            clip: file and span; the span's times count from the first frame of the video.
+            clip: file and span; its `time_zero` says what the span's times count from.
             sample_hz: grid on which frames are given; each grid point shows the frame that a player would show at that time.
             frames, audio: what is wanted; what is not wanted is not decoded.
 
@@ -100,8 +100,9 @@ class MediaReader:
             raise ClipError("no_frames", f"the span {clip.start_ms} ms .. {clip.end_ms} ms is empty")
         request = {
             "do": "start",
-            "start_s": clip.start_ms / 1000,
-            "end_s": None if clip.end_ms is None else clip.end_ms / 1000,
+            "start_ms": clip.start_ms,
+            "end_ms": clip.end_ms,
+            "time_zero": clip.time_zero,
             "sample_hz": sample_hz,
             "frames": frames,
             "audio": audio,

@@ -93,6 +93,12 @@ class VideoFile:
         begin_s = 0.0 if "matroska" in self._container.format.name else (self._container.start_time or 0) / 1e6
         return begin_s + self._container.duration / 1e6 - self.playhead.zero_s
 
+    @property
+    def video_start_ms(self) -> float:
+        """When the first frame is shown, after the container's time 0: where the earliest of its streams begins, as ffmpeg counts."""
+        start_us = self._container.start_time
+        return 0.0 if start_us is None else max(0.0, 1000 * self.playhead.zero_s - start_us / 1000)
+
     def info(self) -> dict[str, Any]:
         """The fields of `MediaInfo`."""
         height, width, _ = self.picture.shape
@@ -106,6 +112,7 @@ class VideoFile:
             "has_audio": self.has_audio,
             "audio_rate_hz": self._audio.codec_context.sample_rate if self._audio else None,
             "rotation_deg": self.picture.orientation.rotation_deg,
+            "video_start_ms": self.video_start_ms,
         }
 
     def end_of_last(self, time_s: float, end_s: float) -> float:

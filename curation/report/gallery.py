@@ -14,6 +14,7 @@ import pandas as pd
 
 import manifests
 from curation.contracts import ClipError
+from curation.media import span_of
 from curation.report.picture import CHAINS
 from curation.report.rundata import Reasons, RunData
 from curation.wording import clean, shown
@@ -127,7 +128,7 @@ def _picture(data: RunData, row: dict[str, Any], reader: Any) -> tuple[str | Non
     except UserError:
         note = "no landmarks stored"
     try:
-        rgb = reader.pictures_at(str(row["video_path"]), [int(row["start_ms"]) + time_ms])[0]
+        rgb = reader.pictures_at(str(row["video_path"]), [span_of(row).start_ms + time_ms])[0]
         return _jpeg_uri(rgb), _overlay(points_px, rgb.shape[1], rgb.shape[0]), note
     except ClipError as error:
         return None, "", f"no picture: {clean(error.message, 120)}"

@@ -26,7 +26,7 @@ def write_report(run_dir: Place | str, *, preset: str | None = None) -> Place:
         UserError: no run there, an unknown preset, or a directory that cannot be written.
     """
     run_dir = place(run_dir)
-    numeric = (*charts.COLUMNS, *facts.COLUMNS, *(number[0] for number in gallery.NUMBERS), "start_ms")
+    numeric = (*charts.COLUMNS, *facts.COLUMNS, *(number[0] for number in gallery.NUMBERS), "start_ms", "video_start_ms")
     data = read_run(run_dir, preset, numeric)
     html = page_template(Path(__file__).parent, "report.html.jinja").render(_context(data))
     target = run_dir / REPORT_FILE

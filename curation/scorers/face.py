@@ -54,9 +54,10 @@ class FaceResolution(Scorer):
 class ValidFrames(Scorer):
     """Whether there is exactly one face, throughout.
 
-    A frame is valid if one face is found and at least `min_trusted_points` of its 68 points have a confidence of at least
-    `min_confidence` (60 and 0.3 as in MegActor's own filter). A backend gives points beyond the picture's edge no confidence, so a face
-    that leaves the picture is not valid. `valid_frame_ratio` is the share of valid frames among the sampled ones.
+    A frame is valid if one face is found (where the source's index names the face by a box: that one, whoever else is there) and at least
+    `min_trusted_points` of its 68 points have a confidence of at least `min_confidence` (60 and 0.3 as in MegActor's own filter). A backend
+    gives points beyond the picture's edge no confidence, so a face that leaves the picture is not valid.
+    `valid_frame_ratio` is the share of valid frames among the sampled ones.
 
     `n_faces_max` is the largest number of faces that is reached on at least `min_crowded_share` of the frames, and on no fewer than
     `min_crowded_frames`: a second face that flashes up for a moment does not make two people.
@@ -69,7 +70,7 @@ class ValidFrames(Scorer):
     """
 
     name = "valid_frames"
-    version = 1
+    version = 2
     columns = (column("n_faces_max"), column("valid_frame_ratio"))
     reads = frozenset({"faces"})
 
@@ -84,7 +85,8 @@ class ValidFrames(Scorer):
         if not n_frames:
             return {}
         trusted = (faces.confidence >= self.min_confidence).sum(axis=1) >= self.min_trusted_points
-        valid = (faces.n_faces == 1) & faces.seen & trusted
+        alone = faces.n_faces == 1 if evidence.clip.face_box_px is None else faces.n_faces >= 1
+        valid = alone & faces.seen & trusted
         enough = max(self.min_crowded_share * n_frames, min(self.min_crowded_frames, n_frames))
         reached = (n for n in range(int(faces.n_faces.max()), 0, -1) if (faces.n_faces >= n).sum() >= enough)
         return {"n_faces_max": next(reached, 0), "valid_frame_ratio": float(valid.mean())}

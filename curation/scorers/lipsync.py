@@ -12,6 +12,7 @@ from curation.contracts import Evidence, Scorer
 from curation.lipsync.curve import MAX_SHIFT, SHIFTS, clip_curve, read_curve
 from curation.lipsync.features import VIDEO_HZ
 from curation.lipsync.towers import SHIPPED_WEIGHTS, Towers, load_towers
+from curation.silence import is_silent
 from manifests import column
 
 
@@ -20,7 +21,7 @@ class LipSync(Scorer):
     """`lipsync_conf`, `lipsync_offset_frames` (positive = the sound is early) and `lipsync_windows`; never SyncNet's columns.
 
     Null without an audio stream, at a sampling rate other than 25 Hz, and where fewer than `min_windows` windows of the picture show a
-    face throughout (then `lipsync_windows` still says how many there were). Digital silence has a confidence near 0.
+    face throughout (then `lipsync_windows` still says how many there were). Digital silence has a confidence near 0 and no offset.
 
     Args:
         min_windows: fewest windows worth a score; at the outermost shifts 15 fewer overlap.
@@ -28,7 +29,7 @@ class LipSync(Scorer):
     """
 
     name = "lipsync"
-    version = 1
+    version = 2
     columns = (column("lipsync_conf"), column("lipsync_offset_frames"), column("lipsync_windows"))
     reads = frozenset({"faces", "audio"})
 
@@ -51,7 +52,8 @@ class LipSync(Scorer):
         if n_windows < self.min_windows or not np.isfinite(curve).all():
             return {"lipsync_windows": n_windows}
         offset, confidence = read_curve(curve)
-        return {"lipsync_conf": confidence, "lipsync_offset_frames": offset, "lipsync_windows": n_windows}
+        found = {"lipsync_conf": confidence, "lipsync_windows": n_windows}
+        return found if is_silent(evidence.audio) else found | {"lipsync_offset_frames": offset}
 
     def sync_curve(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
         """For a picture of the curve: offsets (31,) int and mean similarity (31,) float32, all NaN without sound."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from curation.config import digest
 from curation.contracts import Evidence, Frame, MediaInfo, Scorer
+from curation.silence import is_silent
 from curation.syncnet.box_map import SHIPPED_MAP, BoxMap, load_map
 from curation.weights import Store
 from manifests import column
@@ -66,7 +67,8 @@ class SyncNetScorer(Scorer):
 
     All are null without the published weights (`notice` says which command gets them; weights of one's own making are refused by their
     digest), without an audio stream, and at a sampling rate other than 25 Hz. `sync_tracks` is 0, and the others are null, where no track
-    is long and large enough.
+    is long and large enough. Digital silence has no offset. `sync_track_ratio` is the share of the clip's frames that the track covers
+    whose scores stand in the row: of a long clip of many shots it may be one of two seconds.
 
     Attributes:
         crop: `fast` crops where a fitted map sees the face box in the landmarks of each face; `exact` finds faces with S3FD, as published.
@@ -78,10 +80,19 @@ class SyncNetScorer(Scorer):
     """
 
     name = "syncnet"
-    version = 1
+    version = 2
     columns = tuple(
         column(name)
-        for name in ("sync_c", "sync_d", "av_offset_frames", "sync_windows", "sync_c_runner_up", "sync_tracks", "sync_track_scores")
+        for name in (
+            "sync_c",
+            "sync_d",
+            "av_offset_frames",
+            "sync_windows",
+            "sync_track_ratio",
+            "sync_c_runner_up",
+            "sync_tracks",
+            "sync_track_scores",
+        )
     )
 
     crop: str = "fast"
@@ -197,7 +208,8 @@ class SyncNetScorer(Scorer):
         self._stream = stream
         self._detect()
         self._stream = None
-        return self._row(score_tracks(self._required().embedder, stream.finish(), evidence.audio))
+        row = self._row(score_tracks(self._required().embedder, stream.finish(), evidence.audio), len(evidence.faces.times_ms))
+        return row | {"av_offset_frames": None} if is_silent(evidence.audio) else row
 
     def _detect(self) -> None:
         detector = self._required().detector
@@ -211,12 +223,13 @@ class SyncNetScorer(Scorer):
             raise RuntimeError("a stream is open, but there are no networks")
         return self.networks
 
-    def _row(self, tracks: list[TrackScore]) -> dict[str, Any]:
+    def _row(self, tracks: list[TrackScore], n_frames: int) -> dict[str, Any]:
         ranked = sorted(tracks, key=lambda track: -track.score.sync_c)
         row: dict[str, Any] = {"sync_tracks": len(ranked)}
         if ranked:
             best = ranked[0].score
             row |= {"sync_c": best.sync_c, "sync_d": best.sync_d, "av_offset_frames": best.offset_frames, "sync_windows": best.n_windows}
+            row["sync_track_ratio"] = min(1.0, ranked[0].track.n_frames / max(1, n_frames))
             row["sync_track_scores"] = json.dumps([track.facts() for track in tracks])
         if len(ranked) > 1:
             row["sync_c_runner_up"] = ranked[1].score.sync_c

@@ -63,7 +63,7 @@ class Folder(Source):
     def _clip(self, key: str, path: str, identity: str = "", licence: str = "", **known: Any) -> Clip:
         printable = printable_text(key)
         person = identity or (str(PurePosixPath(printable).parent) if self.identity == "folder" else printable)
-        return Clip(self.name, printable, person, path, licence=licence or self.licence, **known)
+        return Clip(self.name, printable, person, path, licence=licence or self.licence, time_zero="container", **known)
 
     def _indexed(self, file: Place) -> Iterator[Clip]:
         index, seen = FolderIndex(file), set()

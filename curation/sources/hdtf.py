@@ -151,6 +151,7 @@ class HDTF(Source):
             face_box_px=crop_px,
             licence=self.licence,
             face_box_height_px=float(height_px) if crop_px else None,
+            time_zero="container",  # the authors cut by ffmpeg's -ss and -to
         )
 
 

@@ -107,6 +107,7 @@ class MultiTalk(Source):
             licence=self.licence,
             face_box_width_px=1.0,
             face_box_height_px=1.0,
+            time_zero="container",  # its script cuts by ffmpeg's -ss and -to
         )
 
 

@@ -132,6 +132,7 @@ class TalkingHead1KH(Source):
                 licence=self.licence,
                 face_box_width_px=tube.width_px,
                 face_box_height_px=tube.height_px,
+                time_zero="first_frame",  # its script trims by the numbers of frames
             )
 
     @staticmethod

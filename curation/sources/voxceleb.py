@@ -189,6 +189,7 @@ class _VoxCeleb(Source):
             licence=self.licence,
             face_box_width_px=size_px,
             face_box_height_px=size_px,
+            time_zero="container",  # a conversion to 25 frames a second repeats the first frame back to time 0
         )
 
     def _track(self, path: Place, identity: str, video: str) -> Track | None:

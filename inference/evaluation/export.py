@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 
 import manifests
-from curation.contracts import AUDIO_RATE_HZ, Clip, ClipError
+from curation.contracts import AUDIO_RATE_HZ, ClipError, FileSpan
 from curation.face_crop import NoFaceError, clip_square, crop_matrix, warp
-from curation.media import MediaReader
+from curation.media import MediaReader, span_of
 from inference.driving.sound import ArraySound
 from inference.evaluation.canonical import CANONICAL_HZ, SAME_SHAPE
 from inference.evaluation.pairs import Pair, write_pairs
@@ -134,8 +134,7 @@ class _Cutter:
     def _clip(self, plan: PlannedPair, clip: Path, sound: Path) -> bool:
         """Cuts the driving clip and its sound; whether it has any."""
         if not (self._out / clip).is_file():
-            start = int(plan.row["start_ms"]) + plan.start_ms
-            frames, audio = self._read(plan.row, start, start + plan.length_ms)
+            frames, audio = self._read(plan.row, plan.start_ms, plan.start_ms + plan.length_ms)
             if audio is not None:
                 with atomic_path(self._out / sound) as temporary, _mono_wave(temporary) as stream:
                     stream.writeframes(audio.tobytes())
@@ -149,17 +148,17 @@ class _Cutter:
         import cv2
 
         if not (self._out / reference).is_file():
-            start = int(plan.reference_row["start_ms"]) + plan.reference_ms
-            frame = self._read(plan.reference_row, start, start + round(2000 / CANONICAL_HZ))[0][0]
+            end_ms = plan.reference_ms + round(2000 / CANONICAL_HZ)
+            frame = self._read(plan.reference_row, plan.reference_ms, end_ms)[0][0]
             with atomic_path(self._out / reference) as temporary:
                 temporary.write_bytes(cv2.imencode(".png", frame[..., ::-1])[1].tobytes())
 
     def _read(self, row: pd.Series, start_ms: int, end_ms: int) -> tuple[list[np.ndarray], np.ndarray | None]:
-        matrix = self._matrix(row)
-        file_end_ms = None if pd.isna(row["end_ms"]) and end_ms >= row["start_ms"] + row["duration_ms"] else end_ms
-        with self._reader.read(
-            Clip(row["source"], row["source_key"], row["identity"], row["video_path"], start_ms, file_end_ms), CANONICAL_HZ
-        ) as stream:
+        """Pictures and sound of a part of the row's clip."""
+        matrix, clip = self._matrix(row), span_of(row.to_dict())
+        to_the_end = clip.end_ms is None and end_ms >= row["duration_ms"]
+        part = FileSpan(clip.video_path, clip.start_ms + start_ms, None if to_the_end else clip.start_ms + end_ms)
+        with self._reader.read(part, CANONICAL_HZ) as stream:
             frames = [warp(frame.rgb, matrix, self._size_px) for frame in stream.frames()]
             audio = stream.audio
         return frames, audio

@@ -1,5 +1,7 @@
 """Face size and valid frames, on planted points."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,16 @@ def test_valid_frames_have_exactly_one_trusted_face():
     confidence[8] = 0
     values = ValidFrames().finish(evidence(points, [1, 1, 1, 1, 2, 1, 1, 1, 0, 1], confidence))
     assert values["valid_frame_ratio"] == pytest.approx(0.7)
+
+
+def test_the_face_that_the_index_names_is_valid_beside_others():
+    """Two people throughout; one frame without the named one."""
+    points = boxes(*[(0, 0, 100, 100)] * 10)
+    points[4] = np.nan
+    unnamed = evidence(points, n_faces=np.full(10, 2))
+    named = replace(unnamed, clip=replace(unnamed.clip, face_box_px=(0.0, 0.0, 150.0, 150.0)))
+    assert ValidFrames().finish(unnamed) == {"n_faces_max": 2, "valid_frame_ratio": 0.0}
+    assert ValidFrames().finish(named) == {"n_faces_max": 2, "valid_frame_ratio": pytest.approx(0.9)}
 
 
 def test_one_face_that_is_not_the_main_one_is_not_valid():

@@ -81,6 +81,17 @@ def test_without_sound_nothing_is_claimed(talking: tuple[np.ndarray, np.ndarray]
     assert scorer.finish(replace(evidence(points, audio), sample_hz=5.0)) == {}
     silent = scorer.finish(evidence(points, np.zeros_like(audio)))
     assert silent["lipsync_conf"] < 0.03 < scorer.finish(evidence(points, audio))["lipsync_conf"]
+    assert "lipsync_offset_frames" not in silent
+
+
+@pytest.mark.parametrize(("level", "dither", "has_offset"), [(0, 0, False), (0, 1, False), (-1200, 1, False), (0, 300, True)])
+def test_digital_silence_has_no_offset(talking: tuple[np.ndarray, np.ndarray], level: int, dither: int, has_offset: bool) -> None:
+    """Also with dither, and on a level of its own; faint noise is sound."""
+    points, audio = talking
+    silence = np.random.default_rng(0).integers(level - dither, level + dither + 1, len(audio)).astype(np.int16)
+    row = LipSync().finish(evidence(points, silence))
+    assert row["lipsync_windows"] > 30
+    assert (row.get("lipsync_offset_frames") is not None) == has_offset
 
 
 @pytest.mark.parametrize("n_frames", [0, 1, 8, 9, 30])

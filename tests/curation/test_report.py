@@ -168,7 +168,7 @@ class TestNumbers:
 
     def test_empty_columns_say_why(self, tmp_path):
         text = page_of(tmp_path, [row(0)]).text("empty")
-        syncnet = "sync_c sync_d av_offset_frames sync_windows sync_c_runner_up sync_tracks sync_track_scores"
+        syncnet = "sync_c sync_d av_offset_frames sync_windows sync_track_ratio sync_c_runner_up sync_tracks sync_track_scores"
         assert f"{syncnet} scorer syncnet did not run in the embedded profile" in text
         assert "error_kind error_message no clip failed" in text
 

@@ -19,8 +19,11 @@ from curation.config import CurationConfig, load_config
 from curation.contracts import Clip
 from curation.job.clip_scorer import ClipScorer, make_scorers, part_digests
 from curation.scorers.syncnet import Networks, Runtime, SyncNetScorer
+from curation.syncnet.clip import TrackScore
 from curation.syncnet.network import Embedder
 from curation.syncnet.s3fd import FaceDetector
+from curation.syncnet.score import SyncScore
+from curation.syncnet.stream import LipTrack
 from curation.weights import ModelRefusedError, Store
 from manifests.errors import UserError
 from tests.curation.clip_files import astronaut
@@ -109,7 +112,7 @@ def test_exact_mode_end_to_end(discs: Clip, openings) -> None:
         assert count() == 1  # landmarks, cuts, lip sync and SyncNet see one and the same decoding
         row = scored.row
         assert row["status"] == "scored"
-        assert row["sync_tracks"] == 2
+        assert (row["sync_tracks"], row["sync_track_ratio"]) == (2, 1.0)
         assert row["av_offset_frames"] == -3  # the sound is late: negative
         assert row["sync_c"] > row["sync_c_runner_up"]
         assert row["sync_windows"] == N_FRAMES - 5
@@ -118,6 +121,16 @@ def test_exact_mode_end_to_end(discs: Clip, openings) -> None:
         assert best["x_px"] > 256 > runner_up["x_px"]
         assert best["sync_c"] == pytest.approx(row["sync_c"], abs=1e-3)
         assert runner_up["sync_c"] == pytest.approx(row["sync_c_runner_up"], abs=1e-3)
+
+
+def test_the_share_of_the_clip_that_the_best_track_covers() -> None:
+    def track(first: int, n_frames: int, sync_c: float) -> TrackScore:
+        lips = LipTrack(first, np.tile([50.0, 50.0, 20.0], (n_frames, 1)), np.zeros((n_frames, 8), np.float32))
+        return TrackScore(lips, SyncScore(sync_c, 7.0, 1, n_frames - 5, np.zeros(31, np.float32), np.zeros(n_frames - 5, np.float32)))
+
+    row = SyncNetScorer()._row([track(0, 300, 2.0), track(310, 51, 8.0)], 1000)
+    assert (row["sync_c"], row["sync_track_ratio"]) == (8.0, pytest.approx(0.051))
+    assert "sync_track_ratio" not in SyncNetScorer()._row([], 1000)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +166,7 @@ def test_without_weights_the_columns_stay_null_and_the_notice_says_what_to_do(ta
     with ClipScorer(CurationConfig(scorers={"speech": {}, "syncnet": settings}), "test") as scorer:
         row = scorer.score(talking).row
     assert row["status"] == "scored"
-    assert [row[c.name] for c in SyncNetScorer.columns] == [None] * 7
+    assert [row[c.name] for c in SyncNetScorer.columns] == [None] * 8
     assert row["sync_model"] is None
 
 

@@ -84,11 +84,10 @@ def test_every_rule_gives_its_reason_and_no_other(make_row, preset, rule):
         value for value in candidates(rule, is_integer(rule.column)) if not passes(rule, value) and all(passes(o, value) for o in others)
     )
     df = manifests.apply(frame_of([good, good | {rule.column: wrong}, good | {rule.column: None}]), preset.name)
-    assert df.accepted.tolist() == [True, False, False]
+    barring = [other.reason for other in preset.rules if other.column == rule.column and other.missing == "reject"]
+    assert df.accepted.tolist() == [True, False, not barring]
     assert df.reject_reasons.tolist()[:2] == [[], [rule.reason]]
-    assert df.reject_reasons.tolist()[2] == list(
-        dict.fromkeys(f"{other.reason}:missing" for other in preset.rules if other.column == rule.column)
-    )
+    assert df.reject_reasons.tolist()[2] == list(dict.fromkeys(f"{reason}:missing" for reason in barring))
 
 
 @given(st.data(), st.sampled_from(list(manifests.load_presets().values())))
@@ -204,6 +203,18 @@ def test_apply_leaves_its_input_and_other_columns_alone(make_row, make_failed_ro
     assert judged.accepted.to_dict() == {10: True, 7: False}
     assert judged.reject_reasons.to_dict() == {10: [], 7: ["failed:crash"]}
     assert judged.accepted.dtype == np.bool_
+
+
+@pytest.mark.parametrize("preset", ["paper", "megactor-release", "omniavatar"])
+@pytest.mark.parametrize(
+    ("ratio", "reasons"), [(0.02, ["lip_sync_partial"]), (0.49, ["lip_sync_partial"]), (0.5, []), (1.0, []), (None, [])]
+)
+def test_one_good_shot_does_not_make_a_long_clip_good(make_row, preset, ratio, reasons):
+    """Sync-C is the best track's; null is what rows have that were scored before the share was recorded."""
+    row = make_row("a", sync_c=9.0, sync_d=6.0, face_width_px=700, face_height_px=700, head_rotation_deg=5, n_frames=400, duration_ms=16000)
+    df = frame_of([row | {"valid_frame_ratio": 1.0, "sync_track_ratio": ratio}])
+    assert list(manifests.apply(df, preset).reject_reasons.iloc[0]) == reasons
+    assert manifests.apply(df.drop(columns="sync_track_ratio"), preset).accepted.all()  # a manifest of before
 
 
 def test_columns_that_are_not_there_or_do_not_suit_are_named(make_row):

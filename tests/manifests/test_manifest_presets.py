@@ -15,6 +15,7 @@ def test_the_papers_thresholds():
         "sync_c > 6",
         "sync_d < 8.5",
         "head_rotation_deg <= 30",
+        "sync_track_ratio >= 0.5",
     ]
 
 
@@ -96,7 +97,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_other_thresholds():
     preset = manifests.preset("paper").with_thresholds({"face_too_small": 300, "head_turned": 15.5})
-    assert [rule.value for rule in preset.rules] == [300, 300, 6, 8.5, 15.5]
+    assert [rule.value for rule in preset.rules] == [300, 300, 6, 8.5, 15.5, 0.5]
     with pytest.raises(manifests.UserError, match=r"no rule 'head_turnd'; did you mean 'head_turned'\?"):
         manifests.preset("paper").with_thresholds({"head_turnd": 3})
     with pytest.raises(manifests.UserError, match="needs a number"):

@@ -13,6 +13,8 @@ import pandas as pd
 
 import manifests
 from curation import face_crop
+from curation.contracts import FileSpan
+from curation.media import span_of
 from manifests import LandmarkIndex, UserError
 from training.data.draws import draws
 
@@ -24,6 +26,7 @@ class TrainingClip:
     """One row that can be trained on.
 
     Attributes:
+        start_ms, end_ms: its part of the file, after the file's first frame.
         variants: videos of the same frames, cut by the clip's first square, whose faces were swapped or stylised.
         variant_frames: of each, the frames of the clip that were made; None where all were.
         split: of the manifest.
@@ -32,11 +35,15 @@ class TrainingClip:
     clip_id: str
     identity: str
     video_path: str
-    start_ms: int
-    end_ms: int | None
+    start_ms: float
+    end_ms: float | None
     variants: tuple[str, ...] = ()
     variant_frames: tuple[tuple[int, ...] | None, ...] = ()
     split: str = "train"
+
+    @property
+    def span(self) -> FileSpan:
+        return FileSpan(self.video_path, self.start_ms, self.end_ms)
 
     def variant_has(self, variant: int, frames: Sequence[int]) -> bool:
         """Whether a variant shows all of these frames."""
@@ -155,12 +162,13 @@ def load_clips(manifest: str | os.PathLike | OpenManifest, where: str, split: st
 def _training_clip(row: dict) -> TrainingClip:
     kinds = [kind for kind in VARIANT_KINDS if _is_text(row.get(f"driven_{kind}_path"))]
     made = [row.get(f"driven_{kind}_frames") for kind in kinds]
+    span = span_of(row)
     return TrainingClip(
         clip_id=row["clip_id"],
         identity=str(row["identity"]),
         video_path=row["video_path"],
-        start_ms=int(row["start_ms"]),
-        end_ms=None if pd.isna(row["end_ms"]) else int(row["end_ms"]),
+        start_ms=span.start_ms,
+        end_ms=span.end_ms,
         variants=tuple(row[f"driven_{kind}_path"] for kind in kinds),
         variant_frames=tuple(tuple(int(k) for k in frames) if isinstance(frames, list | np.ndarray) else None for frames in made),
         split=str(row["split"]),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from curation import face_crop
-from curation.contracts import Clip, ClipError
+from curation.contracts import ClipError
 from curation.media import MediaReader
 from inference.driving.moved_reference import moved_reference
 from inference.driving.regions import RegionBoxes, chin_boxes, clip_patches, region_boxes
@@ -232,8 +232,7 @@ class VideoFrames:
         return self._cut(pictures, _after(matrix, shown))
 
     def _waveform(self, clip: TrainingClip) -> torch.Tensor:
-        span = Clip("training", clip.clip_id, clip.identity, clip.video_path, clip.start_ms, clip.end_ms)
-        with self._lock, self._reader_here().read(span, frames=False, audio=True) as stream:
+        with self._lock, self._reader_here().read(clip.span, frames=False, audio=True) as stream:
             sound = stream.audio
         if sound is None or not len(sound):
             raise ClipError("no_frames", "the file has no sound")

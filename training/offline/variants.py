@@ -21,7 +21,7 @@ import pyarrow as pa
 
 import manifests
 from curation import face_crop
-from curation.contracts import Clip, ClipError
+from curation.contracts import ClipError
 from curation.face_crop import HEAD_SCALE
 from curation.job.gpus import NO_GPU, GpuDemand
 from curation.materialise.encoding import write_clip
@@ -170,10 +170,9 @@ class VariantWork:
 
     def _chunks(self, clip: TrainingClip, matrix: np.ndarray, n_frames: int) -> Iterator[tuple[int, np.ndarray]]:
         """(first frame, (n, S, S, 3) uint8) of every frame with a row of landmarks, in one pass through the file."""
-        span = Clip("variant", clip.clip_id, clip.identity, clip.video_path, clip.start_ms, clip.end_ms)
         held: list[np.ndarray] = []
         start = 0
-        with self._reader.read(span, sample_hz=self._config.fps, audio=False) as stream:
+        with self._reader.read(clip.span, sample_hz=self._config.fps, audio=False) as stream:
             for frame in stream.frames():
                 if frame.index >= n_frames:
                     break

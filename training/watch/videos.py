@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 
-from curation.contracts import Clip, ClipError
+from curation.contracts import ClipError
 from curation.media import MediaReader
 from curation.samples.encode import FPS, write_mp4
 from inference.driving.regions import EYES, MOUTH, cut_patches, placed
@@ -108,9 +108,8 @@ class SampleVideos:
 
     def _sound(self, clip: TrainingClip, first_ms: float, num_frames: int) -> np.ndarray | None:
         """(N,) int16 of the frames' time; None where there is none."""
-        span = Clip("training", clip.clip_id, clip.identity, clip.video_path, clip.start_ms, clip.end_ms)
         try:
-            with MediaReader(self._config.data.media) as reader, reader.read(span, frames=False, audio=True) as stream:
+            with MediaReader(self._config.data.media) as reader, reader.read(clip.span, frames=False, audio=True) as stream:
                 sound = stream.audio
         except ClipError:
             return None
