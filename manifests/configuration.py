@@ -130,7 +130,10 @@ def _convert(kind: Any, value: Any, at: str) -> Any:
             raise UserError(f"{at} is {value!r}; it must be one of {', '.join(map(str, args))}")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UserError(f"{at} is too large a number") from None
     if kind is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):

@@ -235,16 +235,20 @@ def _side_tables(path: str | os.PathLike) -> Iterator[tuple[pq.ParquetFile, str]
 
 def _group_clip(parquet: pq.ParquetFile, group: int) -> str:
     """One row group is one clip, so the statistics name it."""
-    return parquet.metadata.row_group(group).column(0).statistics.min
+    statistics = parquet.metadata.row_group(group).column(0).statistics
+    if statistics is None or not statistics.has_min_max:
+        raise UserError("a table of landmarks does not name its clips: it was written by something else")
+    return statistics.min
 
 
 def _read_group(parquet: pq.ParquetFile, group: int, file: str) -> ClipLandmarks:
     try:
         table = parquet.read_row_group(group, use_threads=False).combine_chunks()
-    except (pa.ArrowException, OSError) as error:
+        centre = np.stack([table[name].to_numpy() for name in ("centre_x_px", "centre_y_px")], axis=-1)  # (T, 2), NaN where not seen
+        packed = table["points"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(table), N_POINTS, 3)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise NoLandmarksError(f"{file} is damaged: {one_line(error)}") from error
-    centre = np.stack([table[name].to_numpy() for name in ("centre_x_px", "centre_y_px")], axis=-1)  # (T, 2), NaN where not seen
-    packed = table["points"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, N_POINTS, 3).astype(np.float32)
+    packed = packed.astype(np.float32)
     points_px = packed[..., :2] + centre[:, None]
     confidence = packed[..., 2].copy()
     return ClipLandmarks(table["time_ms"].to_numpy().copy(), table["n_faces"].to_numpy().copy(), points_px, confidence)

@@ -93,7 +93,7 @@ def open_parquet(filesystem: fs.FileSystem, file: str, dictionaries: Sequence[st
     try:
         is_far = not isinstance(filesystem, fs.LocalFileSystem)  # reading ahead saves round trips and costs the file's size in memory
         return pq.ParquetFile(filesystem.open_input_file(file), pre_buffer=is_far, read_dictionary=list(dictionaries))
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not a whole Parquet file: {one_line(error)}") from error
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or one_line(error)}") from error

@@ -17,6 +17,7 @@ from typing import Any, Self
 from manifests import UserError
 from manifests.atomic import atomic_path
 from manifests.errors import did_you_mean
+from manifests.json_text import parse_json
 
 PAIRS_FILE = "pairs.jsonl"
 SIGNALS = ("audio", "video", "video+audio")
@@ -125,8 +126,8 @@ def read_pairs(path: str | Path) -> PairList:
         if not line.strip():
             continue
         try:
-            pair = Pair.from_mapping(json.loads(line))
-        except (json.JSONDecodeError, UserError) as error:
+            pair = Pair.from_mapping(parse_json(line))
+        except UserError as error:
             raise UserError(f"{file}, line {number}: {error}") from error
         if pair.pair_id in pairs:
             raise UserError(f"{file}, line {number}: pair_id {pair.pair_id!r} stands there twice")

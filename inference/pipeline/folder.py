@@ -16,6 +16,7 @@ from inference.models.components import InferenceConfig, TrainingRecord
 from manifests import configuration
 from manifests.atomic import atomic_path
 from manifests.errors import UserError
+from manifests.json_text import parse_json
 
 if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -72,12 +73,12 @@ def read_pipeline_file(folder: Path, overrides: Sequence[str] = ()) -> tuple[Inf
     if not file.is_file():
         raise UserError(f"{folder} holds no pipeline (no {PIPELINE_FILE}); give a folder that training or save_pretrained wrote")
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = parse_json(file.read_text(encoding="utf-8"))
         named, version = document["_class_name"], document["format"]
         config, record = {**document["config"]}, document["training"]
     except KeyError as error:
         raise UserError(f"{file} is damaged: it has no {error.args[0]!r}") from None
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise UserError(f"{file} is damaged: {' '.join(str(error).split())[:200]}") from None
     if named != CLASS_NAME or version != FORMAT:
         raise UserError(f"{file} is of {named!r}, format {version!r}; this code reads {CLASS_NAME}, format {FORMAT}")

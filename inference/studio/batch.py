@@ -22,6 +22,7 @@ from inference.studio.loading import LoadOptions, find_model, load
 from inference.studio.request import Request
 from manifests import UserError, configuration
 from manifests.atomic import atomic_path
+from manifests.json_text import parse_json
 
 if TYPE_CHECKING:
     from inference.pipeline import MegActorSigmaPipeline
@@ -63,7 +64,7 @@ def read_tasks(file: Path, out: Path, defaults: dict[str, Any], model: str) -> l
         if not line.strip():
             continue
         try:
-            task = _task(json.loads(line), number, file.parent.absolute(), out.absolute(), defaults, model)
+            task = _task(parse_json(line), number, file.parent.absolute(), out.absolute(), defaults, model)
         except (ValueError, TypeError) as error:
             raise UserError(f"{file}, line {number}: {error}") from None
         if task.id in tasks:
