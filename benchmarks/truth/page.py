@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.truth.conditions import READ_FACTORS
 from benchmarks.truth.factors import SIGNALS
+from benchmarks.truth.measure import AUDIO_SCALES, GUIDANCES, MOTIONS
 
 Figure = dict[str, Any]
 # What must hold of the full recipe (r of a factor with its own signal, by where that comes from), and how much may leak.
@@ -16,7 +17,8 @@ ENOUGH_PEOPLE = 20
 _INTRODUCTION = """\
 # Truth: what drives what, measured with planted motion
 
-`make truth` on model `{model}`: stage {stage}, step {step:,}, trained on {trained_on}; preset `{preset}`.
+`make truth ARGS="--people {people} --seconds {seconds:g}"` on model `{model}`: stage {stage}, step {step:,}, trained on {trained_on};
+preset `{preset}`.
 {people} rendered people that nothing was trained on, each driven by the next; {seconds:g} s a clip, and a sound of other words.
 All factors of a driver move independently of each other and of the sound; the head faces the camera. Figures are means over
 people with 95 % intervals (`inference/evaluation/statistics.py`), all in [truth.json](truth.json).
@@ -197,7 +199,11 @@ def _ablations(ablations: dict[str, Any] | None) -> list[str]:
 
 
 def _unmeasured(summary: dict[str, Any], ablations: dict[str, Any] | None) -> list[str]:
-    people = summary["about"]["people"]
+    people, conditions, amplitude = summary["about"]["people"], summary["conditions"], summary["amplitude"]
     told = [_FEW.format(people=people)] if people < ENOUGH_PEOPLE else []
+    missing = [f"guidance {scale:g}" for scale in GUIDANCES if not any(name.endswith(f"guidance {scale:g}") for name in conditions)]
+    missing += [f"`audio_scale` {scale:g}" for scale in AUDIO_SCALES if f"{scale:g}" not in amplitude["audio_scale"]]
+    missing += [f"`motion` {motion:g}" for motion in MOTIONS if f"{motion:g}" not in amplitude["motion"]]
+    told += [f"- {', '.join(missing)}: left out of this run."] if missing else []
     told += [] if ablations else [_NO_ABLATIONS]
     return ["", "## What was not measured", "", *told, _NEVER]

@@ -120,6 +120,7 @@ def test_page_of_figures() -> None:
     text = page(found)
     assert "| eyes, guidance 1: lids leak into lips, % | ≤ 5 |" in text
     assert "not been run" in text
+    assert "- guidance 2, `audio_scale` 0," in text
     with pytest.raises(UserError, match="too few drivers"):
         summary({"about": about})
 
