@@ -1,6 +1,11 @@
 """What is written plays: frames, rate, length, sound in its place, and nothing is left of what failed."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -205,3 +210,23 @@ def test_a_gif_has_no_delay_that_browsers_stretch(fps: Fraction, tmp_path: Path)
             delays.append(image.info["duration"])
     assert min(delays) >= 20
     assert sum(delays) == pytest.approx(1000 * 24 / float(fps), abs=20)
+
+
+def test_what_a_killed_writer_of_pictures_left_is_swept(tmp_path):
+    """Not what a living one writes at the same time, nor anything else that begins alike."""
+    write = (
+        "import os, signal, sys; from fractions import Fraction; import numpy as np\n"
+        "from inference.output.video_writer import open_output\n"
+        "with open_output(sys.argv[1], Fraction(25), 2) as writer:\n"
+        "    writer.write(np.zeros((8, 8, 3), np.uint8))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", write, str(tmp_path / "frames")], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    living = left.with_name(re.sub(r"\.[0-9]+\.(?=\w+\.tmp)", f".{os.getpid()}.", left.name))
+    other = tmp_path / ".frames.mine.tmp"
+    for folder in (living, other):
+        folder.mkdir()
+    with open_output(tmp_path / "frames", Fraction(25), 1) as writer:
+        writer.write(np.zeros((8, 8, 3), np.uint8))
+    assert set(tmp_path.iterdir()) == {tmp_path / "frames", living, other}
