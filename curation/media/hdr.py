@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from typing import Any
 
 _PQ, _HLG = 16, 18  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
@@ -27,7 +28,9 @@ class ToneMapper:
 
         self._graph = graph = Graph()
         graph.threads = 1
-        source = graph.add_buffer(width=first.width, height=first.height, format=first.format.name, time_base=first.time_base or 1)
+        source = graph.add_buffer(
+            width=first.width, height=first.height, format=first.format.name, time_base=first.time_base or Fraction(1)
+        )
         said = {
             "in_primaries": "bt2020" if int(first.color_primaries) == _UNSPECIFIED else None,
             "in_color_matrix": "bt2020" if int(first.colorspace) == _UNSPECIFIED else None,
