@@ -22,7 +22,7 @@ from benchmarks.anyone.footage import FirstSeconds, portraits, read_first, singl
 from benchmarks.anyone.page import page
 from benchmarks.anyone.reading import Reader, edge_ratio, face_psnr, followed, likeness
 from benchmarks.anyone.rows import animated, spoken
-from benchmarks.kept import Kept
+from benchmarks.kept import Kept, digest_of_weights
 from benchmarks.people.recognition import Recogniser, fetch
 from curation.contracts import ClipError
 from curation.landmarks import make_backend
@@ -137,7 +137,15 @@ class Bench:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """All figures, in the order of what a killed run would miss most."""
     bench = Bench(options)
-    kept = Kept(Path(options.out) / "figures.json")
+    kept, record = Kept(Path(options.out) / "figures.json"), bench.pipe.record
+    about = {
+        "preset": options.preset,
+        "seconds": options.seconds,
+        "stage": record.stage,
+        "step": record.step,
+        "trained_on": record.trained_on,
+    }
+    kept.belong_to(about | {"weights": digest_of_weights(Path(find_model(options.model)))})
     clips = single_face_clips(bench.corpus)
     clips = clips[:: max(1, len(clips) // options.clips)][: options.clips] if options.clips else clips
     pictures = portraits(bench.corpus)
@@ -171,8 +179,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if bench.pipe.transformer.sizes.with_audio:
         for path in clips[: options.both]:
             each("both", path.name, lambda c=path: bench.driven(bench.portrait_of(bench.clip(c)), bench.clip(c), "eyes", sound=True))
-    about = {"preset": options.preset, "seconds": options.seconds, "stage": bench.pipe.record.stage, "step": bench.pipe.record.step}
-    return {"about": about, **kept.values}
+    return kept.values
 
 
 def main() -> int:

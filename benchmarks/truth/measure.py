@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable
 from itertools import product
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.anyone.footage import FirstSeconds
-from benchmarks.kept import Kept
+from benchmarks.kept import Kept, digest_of_weights
 from benchmarks.people.recognition import Recogniser
 from benchmarks.truth.conditions import CONDITIONS
 from benchmarks.truth.drivers import Someone, held_out
@@ -153,12 +152,6 @@ class Measure:
             print(f"{name} left out: {error}", file=sys.stderr, flush=True)
 
 
-def _digest(folder: Path) -> str | None:
-    """Of the weights in a pipeline's folder, so that figures of others are not taken for theirs; None for a model on the Hub."""
-    files = sorted(folder.glob("transformer/*.safetensors"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12] if files else None
-
-
 def measure(
     model: str | None, out: Path, count: int, seconds: float, *, parts: tuple[str, ...] = PARTS, preset: str = "fast",
     network: Path | None = None, device: str = "auto", guidances: tuple[float, ...] = GUIDANCES,
@@ -173,13 +166,12 @@ def measure(
     record = answering.pipe.record
     about = {
         "model": Path(answering.name).name,
-        "weights": _digest(Path(answering.name)), "stage": record.stage, "step": record.step, "trained_on": record.trained_on or "",
+        "weights": digest_of_weights(Path(answering.name)),
+        "stage": record.stage, "step": record.step, "trained_on": record.trained_on or "",
         "preset": preset, "seconds": seconds, "people": count,
     }  # fmt: skip
     kept = Kept(out / "figures.json")
-    if kept.get("about", lambda: about) != about:
-        changed = [f"{key} {value}" for key, value in kept.values["about"].items() if about.get(key) != value]
-        raise UserError(f"{out} holds figures of {', '.join(changed)}: choose another folder by --out, or the same settings")
+    kept.belong_to(about)
     done = Measure(answering, people, kept, network)
     done.run(parts, guidances)
     return done

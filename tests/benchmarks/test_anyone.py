@@ -7,6 +7,7 @@ pytest.importorskip("torch", reason="the benchmark needs torch: install the [tra
 
 from benchmarks.anyone.page import accepts, bars, page, threshold_of_strangers
 from benchmarks.anyone.reading import Reading, edge_ratio, face_psnr, followed
+from manifests import UserError
 
 
 def reading(**tracks) -> Reading:
@@ -62,3 +63,18 @@ def test_the_page_says_what_holds() -> None:
     assert not accepts({"offset": None, "confidence": 1.0})
     assert not accepts({"offset": 8, "confidence": 1.0})
     assert accepts({"offset": 0, "confidence": 1.0})
+
+
+def test_figures_of_other_weights_are_refused(tmp_path) -> None:
+    from benchmarks.kept import Kept, digest_of_weights
+
+    kept = Kept(tmp_path / "figures.json")
+    kept.belong_to({"weights": "a", "seconds": 4})
+    kept.get("self/one", lambda: 1)
+    Kept(tmp_path / "figures.json").belong_to({"weights": "a", "seconds": 4})
+    with pytest.raises(UserError, match="holds figures of weights a: choose another folder"):
+        Kept(tmp_path / "figures.json").belong_to({"weights": "b", "seconds": 4})
+    assert digest_of_weights(tmp_path) is None
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "model.safetensors").write_bytes(b"x")
+    assert len(digest_of_weights(tmp_path) or "") == 12
