@@ -75,7 +75,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("width_px", _INT, "px", "width of the picture after rotation", 1),
     Column("height_px", _INT, "px", "height of the picture after rotation", 1),
     Column("rotation_deg", _INT, "deg", "rotation that the file's metadata asks for: 0, 90, 180 or 270", 1),
-    Column("fps", _DOUBLE, "Hz", "mean frame rate of the file", 1),
+    Column(
+        "fps", _DOUBLE, "Hz", "frame rate of the file by its frames' time stamps, the lowest that keeps them all within half a frame", 1
+    ),
     Column("n_frames", _LONG, "frames", "frames sampled from the clip, at landmark_hz", 1),
     Column("duration_ms", _DOUBLE, "ms", "length of the clip", 1),
     Column("video_codec", _TEXT, "", "codec of the video stream: h264, hevc, vp9, av1, ...", 1),
