@@ -225,6 +225,18 @@ def find_model(model: str | None) -> None:
     click.echo(find(model))
 
 
+@cli.command()
+@click.argument("repository", metavar="OWNER/NAME")
+@click.option("--model", help="As animate's.")
+@click.option("--private", is_flag=True, help="A new repository is private.")
+@click.option("--message", help="Of the commit.")
+def push(repository: str, model: str | None, private: bool, message: str | None) -> None:
+    """Upload a trained model to the Hugging Face Hub; needs a token (`hf auth login` or HF_TOKEN). Then: --model OWNER/NAME."""
+    from inference.studio.loading import push as upload
+
+    click.echo(upload(model, repository, message, private or None))
+
+
 cli.add_command(evaluate, "evaluate")  # as `python -m inference.evaluation run`
 
 

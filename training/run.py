@@ -18,6 +18,7 @@ from training.config import PICTURES_AT_ONCE, TrainingConfig
 from training.loop.checkpoints import Checkpoints, TrainingState
 from training.loop.run_folder import open_run, read_run
 from training.loop.start import Start, build_model, find_start, fresh_parts
+from training.loop.trackers import make_trackers, start_trackers
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -113,7 +114,7 @@ def train(
         if newest is not None:
             trainer.resume(newest)
             say(f"at step {trainer.state.step:,} of {config.steps:,}")
-        _start_trackers(accelerator, config)
+        start_trackers(accelerator)
         state = trainer.run()
         if accelerator.is_main_process:
             from training.watch.report import write_report
@@ -297,7 +298,7 @@ def make_accelerator(config: TrainingConfig, out: Path) -> Accelerator:
     accelerator = Accelerator(
         cpu=hardware.device == "cpu",
         mixed_precision="no",  # autocast and loss scale are the trainer's own, so that all who call the network have the same
-        log_with=list(config.logging.trackers) or None,
+        log_with=make_trackers(config.logging.trackers, out) or None,
         project_dir=str(out),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=hardware.rank_timeout_s))],
     )
@@ -325,11 +326,6 @@ def _start(config: TrainingConfig, out: Path, init: str | None, before: str | No
     if old is not None and init is None and old["config"]["stage"] == config.stage:
         return Start(**old["start"])
     return find_start(config, init, before)
-
-
-def _start_trackers(accelerator: Accelerator, config: TrainingConfig) -> None:
-    if config.logging.trackers:
-        accelerator.init_trackers("tensorboard")
 
 
 def _device_text(accelerator: Accelerator) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 PIPELINE_FILE = "pipeline.json"
 CLASS_NAME = "MegActorSigmaPipeline"
+HUB_PATTERNS = ("pipeline.json", "*/config.json", "*/*.json", "*.md", "*/*.md", "*/*.safetensors")  # of a repository on the Hub
 LOCAL_FOLDERS = ("runs", "outputs", "models")  # of this project: a name below them that is not there is no owner's on the Hub
 
 
@@ -103,8 +104,7 @@ def find_folder(name: str | Path, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    patterns = ["pipeline.json", "*/config.json", "*/*.json", "*.md", "*/*.safetensors"]
     try:
-        return Path(snapshot_download(str(name), revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(str(name), revision=revision, allow_patterns=list(HUB_PATTERNS)))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise UserError(f"{name} is neither a folder nor a repository that can be had: {' '.join(str(error).split())[:200]}") from error

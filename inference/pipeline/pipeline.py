@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ from inference.models.components import InferenceConfig, TrainingRecord, build_a
 from inference.models.megactor import MegActorModel
 from inference.pipeline.animation import Animation, FrameStream, Progress, Report, clip_conditions, to_uint8, to_unit
 from inference.pipeline.folder import find_folder, read_pipeline_file, save_pipeline
+from inference.pipeline.hub import push_folder
 from inference.pipeline.inputs import mismatches, model_picture
 from inference.pipeline.offload import OffloadedCodec
 from inference.sampling.denoise import ClipConditions, Denoiser, FramesOf, Segment, StepEnd, pad_frames
@@ -126,6 +128,19 @@ class MegActorSigmaPipeline(DiffusionPipeline):
     ) -> None:
         """Writes the folder that `from_pretrained` reads; the VAE stays where it is and is named by its path."""
         save_pipeline(save_directory, self.transformer, self.settings, self.record, self.scheduler, max_shard_size)
+
+    def push_to_hub(  # type: ignore[override]  # one way to write
+        self,
+        repo_id: str,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        create_pr: bool = False,
+    ) -> str:
+        """Uploads what `save_pretrained` writes to a repository on the Hub; see `inference.pipeline.hub.push_folder`."""
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return push_folder(folder, repo_id, commit_message, private, token, create_pr)
 
     def enable_offload(self, mode: str, device: torch.device | str) -> None:
         """For small GPUs. `vae`: the VAE is on the device only while it works. `model`: VAE and transformer take turns there, frames are

@@ -111,6 +111,17 @@ def load(options: LoadOptions, say: Callable[[str], None] = lambda line: None) -
     return pipe
 
 
+def push(model: str | None, repository: str, message: str | None = None, private: bool | None = None) -> str:
+    """Uploads the files of a model as they are to `repository` (owner/name) on the Hub; the commit's address.
+
+    Raises:
+        UserError: see `find_model` and `inference.pipeline.hub.push_folder`.
+    """
+    from inference.pipeline.hub import push_folder
+
+    return push_folder(find_folder(find_model(model)), repository, message, private)
+
+
 def model_line(name: str, record: TrainingRecord) -> str:
     """What is loaded and what it was trained on."""
     called = "the model that comes with the package" if Path(name) == PACKAGED_MODEL else f"model {name}"
