@@ -194,15 +194,15 @@ class FileSound:
             if spent_s > self._limits.deadline_base_s + self._limits.deadline_per_media_s * heard_s:
                 raise UserError(f"{self.path}: decoding its sound takes too long; convert it first (ffmpeg -i IN OUT.wav)")
         declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
-        self._declared_s, self._heard_s = max(declared, _riff_duration_s(self.path, stream)), heard_s
+        with Path(self.path).open("rb") as file:
+            promised = _riff_duration_s(file.read(12), stream)
+        self._declared_s, self._heard_s = max(declared, promised), heard_s
         if bad > MAX_BAD_SHARE * packets:
             raise UserError(f"{self.path}: its sound track is damaged: {bad} of {packets} packets cannot be decoded")
 
 
-def _riff_duration_s(path: str, stream: Any) -> float:
-    """What a WAV file's header promises; 0 for other files. FFmpeg corrects it to what is there."""
-    with Path(path).open("rb") as file:
-        head = file.read(12)
+def _riff_duration_s(head: bytes, stream: Any) -> float:
+    """What a WAV file's first 12 bytes promise; 0 for other files. FFmpeg corrects it to what is there."""
     bytes_a_second = (stream.codec_context.bit_rate or 0) / 8
     if head[:4] != b"RIFF" or head[8:] != b"WAVE" or not bytes_a_second:
         return 0.0

@@ -326,7 +326,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             model={"stage": self.record.stage, "step": self.record.step, "code_version": self.record.code_version},
             evaluations=denoiser.evaluations([clip]),
             driving={} if driven is None else configuration.to_tree(driven.report),
-            warnings=mismatches(denoiser.guidance.compared(sound is not None), self.record, sources.regions, sound, duration_s),
+            warnings=mismatches(denoiser.compared(sound is not None), self.record, sources.regions, sound, duration_s),
         )
         heard = sound if sound is not None else driver_sound(driven)
         return Animation(denoiser, self._codec, clip, sources, num_frames, fps, heard, report, on_progress)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -140,8 +140,7 @@ class Denoiser:
     ):
         self.model, self.settings, self.window_size = model, settings, window_size
         self.device, self.dtype = device or model.device, model.dtype
-        self._scheduler, self._on_step_end = scheduler, on_step_end
-        self.guidance = replace(settings.guidance, null=UNDRIVEN if model.sizes.copied_channels else NULL)
+        self._scheduler, self._on_step_end, self._guidance = scheduler, on_step_end, settings.guidance
         self.timesteps = self._fresh_scheduler().timesteps
         self.num_steps = len(self.timesteps)  # some schedulers take more steps than asked for
         self._learned_variance = getattr(scheduler.config, "variance_type", None) in ("learned", "learned_range")
@@ -183,15 +182,22 @@ class Denoiser:
             found += ready
         return found[:limit]
 
+    def compared(self, has_audio: bool) -> tuple[Branch, ...]:
+        """What the full branch is compared with where guidance acts."""
+        return tuple(self._shown(branch) for branch in self._guidance.compared(has_audio))
+
+    def _shown(self, branch: Branch) -> Branch:
+        return UNDRIVEN if branch == NULL and self.model.sizes.copied_channels else branch
+
     def _predict(self, jobs: Sequence[Job]) -> list[torch.Tensor]:
         """For each job the guided prediction, (F, C or 2C, h, w) float32. All jobs' branches make one batch."""
         rows: list[tuple[Job, Branch]] = []
         branches_of = []
         for job in jobs:
             has_audio = job.track.clip.audio is not None and self.settings.audio_scale != 0
-            branches = self.guidance.branches(job.step, self.num_steps, has_audio)
+            branches = self._guidance.branches(job.step, self.num_steps, has_audio)
             branches_of.append(branches)
-            rows += [(job, branch) for branch in branches]
+            rows += [(job, self._shown(branch)) for branch in branches]
         windows = {id(job): self._window(job) for job in jobs}
         latents = torch.stack([windows[id(job)][0] for job, _ in rows])
         driven = torch.stack([self._driven(windows[id(job)][1], branch, latents) for job, branch in rows])
@@ -213,7 +219,7 @@ class Denoiser:
         for branches in branches_of:
             own = output[row : row + len(branches)]
             row += len(branches)
-            noise = self.guidance.combine(branches, own[:, :, :channels].unbind(0))
+            noise = self._guidance.combine(branches, own[:, :, :channels].unbind(0))
             predictions.append(torch.cat([noise, own[0, :, channels:]], dim=1) if self._learned_variance else noise)
         return predictions
 

@@ -1,8 +1,8 @@
 """Classifier-free guidance over what drives the model.
 
 The null branch is what training showed with all conditions dropped: black driven frames, no audio layers (present 0), no reference keys.
-A model that copies the reference (`copied_reference`) keeps it in the null branch: away from "no portrait" there is another face, away from
-"a portrait that nothing drives" there is more of what drives it.
+A model that copies the reference (`copied_reference`) is shown UNDRIVEN for it: away from "no portrait" there is another face, away from "a
+portrait that nothing drives" there is more of what drives it.
 With a guidance of its own for sound there is a branch between: everything but the sound (InstructPix2Pix's composition of two scales).
 """
 
@@ -42,13 +42,11 @@ class Guidance:
         scale: 1 is no guidance and one model call a step.
         audio_scale: None guides sound together with the rest.
         interval: (start, stop) in fractions of the sampling steps, where guidance acts; elsewhere only the full branch is computed.
-        null: the branch that all conditions are compared with, NULL or UNDRIVEN.
     """
 
     scale: float = 2.0
     audio_scale: float | None = None
     interval: tuple[float, float] = (0.0, 1.0)
-    null: Branch = NULL
 
     def __post_init__(self) -> None:
         for name, value in (("guidance_scale", self.scale), ("audio_guidance_scale", self.audio_scale)):
@@ -70,13 +68,13 @@ class Guidance:
     def _rows(self, has_audio: bool) -> tuple[Branch, ...]:
         audio_scale = self.scale if self.audio_scale is None or not has_audio else self.audio_scale
         if audio_scale == self.scale:
-            return (FULL,) if self.scale == 1 else (FULL, self.null)
-        return (FULL, SILENT) if self.scale == 1 else (FULL, SILENT, self.null)
+            return (FULL,) if self.scale == 1 else (FULL, NULL)
+        return (FULL, SILENT) if self.scale == 1 else (FULL, SILENT, NULL)
 
     def combine(self, branches: Sequence[Branch], noise: Sequence[torch.Tensor]) -> torch.Tensor:
         """The guided noise prediction from those of `branches`; all of the channels are guided."""
         by_branch = dict(zip(branches, noise, strict=True))
-        full, silent, null = by_branch[FULL], by_branch.get(SILENT), by_branch.get(self.null)
+        full, silent, null = by_branch[FULL], by_branch.get(SILENT), by_branch.get(NULL)
         if silent is None:
             return full if null is None else null + self.scale * (full - null)
         guided = silent if null is None else null + self.scale * (silent - null)

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="guidance works on tensors: install the [train] extra")
 
-from inference.sampling.guidance import FULL, NULL, SILENT, UNDRIVEN, Guidance  # noqa: E402
+from inference.sampling.guidance import FULL, NULL, SILENT, Guidance  # noqa: E402
 from manifests.errors import UserError  # noqa: E402
 
 
@@ -19,7 +19,6 @@ from manifests.errors import UserError  # noqa: E402
         (Guidance(1.0, 3.0), True, (FULL, SILENT)),
         (Guidance(2.0, 3.0), False, (FULL, NULL)),
         (Guidance(1.0, 3.0), False, (FULL,)),
-        (Guidance(2.0, 3.0, null=UNDRIVEN), True, (FULL, SILENT, UNDRIVEN)),
     ],
 )
 def test_only_the_rows_that_are_needed(guidance: Guidance, has_audio: bool, rows: tuple) -> None:
@@ -35,7 +34,6 @@ def test_composition_in_closed_form() -> None:
             values = [{FULL: full, SILENT: silent, NULL: null}[row] for row in rows]
             assert guidance.combine(rows, values)[0] == pytest.approx(1 + scale * 2 + audio_scale * 2)
     assert Guidance(2.0).combine((FULL, NULL), (full, null))[0] == 9
-    assert Guidance(2.0, null=UNDRIVEN).combine((FULL, UNDRIVEN), (full, null))[0] == 9
 
 
 def test_guidance_acts_in_its_interval_only() -> None:
