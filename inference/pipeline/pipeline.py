@@ -411,10 +411,14 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         return to_uint8(self._codec.decode(latents))
 
     def _fitted(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Models without temporal modules see frames one by one, so nothing overlaps; some take few steps (`settings.most_steps`)."""
-        most = self.settings.most_steps
-        if most is not None:
-            sampling = replace(sampling, num_inference_steps=min(sampling.num_inference_steps, most))
+        """Models without temporal modules see frames one by one, so nothing overlaps; some take few steps, or a guidance of their own."""
+        settings = self.settings
+        if settings.most_steps is not None:
+            sampling = replace(sampling, num_inference_steps=min(sampling.num_inference_steps, settings.most_steps))
+        if settings.most_guidance is not None:
+            sampling = replace(sampling, guidance_scale=min(sampling.guidance_scale, settings.most_guidance))
+        if settings.sound_guidance is not None and sampling.audio_guidance_scale is None:
+            sampling = replace(sampling, audio_guidance_scale=settings.sound_guidance)
         return sampling if self.transformer.sizes.with_temporal else replace(sampling, window_overlap=0, window_shift=0)
 
     def _window(self, num_frames: int) -> int:
