@@ -128,7 +128,7 @@ plan-training: $(VENV)/.train ## what a stage would cost: make plan-training STA
 # The model: --model in ARGS, else what was trained here (runs/), else the one that comes with the package.
 EXAMPLES := inference/studio/examples
 animate: $(VENV)/.train ## make animate [REFERENCE=me.png] [DRIVING=you.mp4] [AUDIO=speech.wav] [OUT=out.mp4] [ARGS="--motion 0.5"]; without files: rendered people
-	$(BIN)/python -m inference animate $(or $(call given,REFERENCE,--reference),--reference $(EXAMPLES)/anna.jpg) \
+	$(BIN)/python -m inference animate $(or $(call given,REFERENCE,--reference),--reference $(EXAMPLES)/portrait_1.jpg) \
 	  $(or $(call given,DRIVING,--driving)$(call given,AUDIO, --audio),--driving $(EXAMPLES)/speaks.mp4) \
 	  --out '$(if $(call given,OUT,),$(OUT),out.mp4)' $(ARGS)
 

@@ -86,8 +86,8 @@ class InferenceConfig:
             without it is of a model that was trained on "frame".
         most_steps: sampling takes no more steps than these, whatever a preset says: for a model that was trained to be sampled in a few,
             which more steps make grainy (`data.timestep_shift`). None is no limit.
-        most_guidance: guidance over all conditions is no stronger than this, whatever a preset says: for a model on which more of it draws the
-            driver's own brows and lids. None is no limit.
+        most_guidance: guidance over all conditions is no stronger than this, whatever a preset says: for a model on which more of it draws
+            the driver's own brows and lids. None is no limit.
         sound_guidance: of sound where `audio_guidance_scale` is not given, for a model that hears weakly. None leaves it with the rest.
         grey_driver: the driver loses its colour. Training sets it where it showed none (`data.augment.grey_share` 1).
     """

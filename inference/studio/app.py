@@ -34,7 +34,7 @@ INSTALL_HINT = "the app needs gradio: pip install -c constraints.txt 'megactor-s
 
 def examples() -> list[list[str]]:
     """[portrait, driver] pairs of rendered people that the packaged model never saw."""
-    pairs = (("anna", "speaks"), ("bo", "looks_round"), ("carla", "speaks"))
+    pairs = (("portrait_1", "speaks"), ("portrait_2", "looks_round"), ("portrait_3", "speaks"))
     return [[str(EXAMPLES / f"{portrait}.jpg"), str(EXAMPLES / f"{driver}.mp4")] for portrait, driver in pairs]
 
 
