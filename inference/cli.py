@@ -98,7 +98,7 @@ def animate(report_file: str | None, **options: Any) -> None:
     load_options = _load_options(options)
     request = Request.from_tree(_without_none(options))
     _check_sources(request)
-    _check_report(report_file)
+    _check_report(report_file, (request.reference, request.driving, request.audio), (request.out, request.save_template))
     from inference.driving.looking import look_at
 
     look_at(request.reference, request.driving, request.audio)
@@ -207,7 +207,7 @@ def live(reference: str, out: str | None, port: int | None, seconds: float | Non
 
     if out is None and port is None:
         raise UserError("nowhere to show it: give --port 0 for a page, or --out for a file")
-    _check_report(report_file)
+    _check_report(report_file, (reference, options["file"]), (out,))
     load_options = _load_options(options)
     report = run_request(LiveRequest.from_options(reference, out, port, seconds, _without_none(options)), load_options, say)
     if report_file:
@@ -254,22 +254,30 @@ def _without_none(options: dict[str, Any]) -> dict[str, Any]:
 
 def _check_sources(request: Any) -> None:
     """What can be said at once, before a model is loaded."""
+    from inference.driving.picture import is_file, is_folder
     from inference.output.video_writer import check_output
 
     for name in ("reference", "driving", "audio"):
         path = getattr(request, name)
         if path and "://" in path:
             raise UserError(f"{path} is a URL: download it first, --{name} takes a local file")
-        is_there = bool(path) and (Path(path).is_file() or (name == "driving" and Path(path).is_dir()))
+        is_there = bool(path) and (is_file(path) or (name == "driving" and is_folder(path)))
         if path and not is_there:
             raise UserError(f"{path}: the file is not there")
     check_output(Path(request.out))
 
 
-def _check_report(path: str | None) -> None:
-    """Hours of work shall not end in a report that cannot be written."""
-    if path is not None and (not Path(path).absolute().parent.is_dir() or Path(path).is_dir()):
+def _check_report(path: str | None, sources: tuple[str | None, ...], outputs: tuple[str | None, ...]) -> None:
+    """Hours of work shall not end in a report that cannot be written, or that replaces a file of the user's."""
+    if path is None:
+        return
+    if not Path(path).absolute().parent.is_dir() or Path(path).is_dir():
         raise UserError(f"--report {path}: " + ("it is a folder" if Path(path).is_dir() else "its folder is not there"))
+    from manifests.atomic import refuse_source
+
+    refuse_source(path, sources)
+    if path in outputs:
+        raise UserError(f"--report {path}: another output has this name")
 
 
 def _write_json(path: Path, tree: dict[str, Any]) -> None:

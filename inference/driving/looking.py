@@ -6,7 +6,7 @@ from pathlib import Path
 
 from curation.contracts import ClipError
 from curation.media import MediaReader
-from inference.driving.picture import is_animated, is_picture, read_picture
+from inference.driving.picture import is_animated, is_folder, is_picture, read_picture
 from inference.driving.reference import read_portrait
 from inference.driving.sound import open_sound
 from inference.driving.template import TEMPLATE_SUFFIX, TemplateFootage
@@ -29,7 +29,7 @@ def look_at(reference: str, driving: str | None, audio: str | None) -> None:
 def _look_at_driver(path: str) -> None:
     if Path(path).suffix == TEMPLATE_SUFFIX:
         TemplateFootage(path)
-    elif Path(path).is_dir():
+    elif is_folder(path):
         if not any(is_picture(file) for file in Path(path).iterdir() if file.is_file() and not file.name.startswith(".")):
             raise UserError(f"{path}: no pictures in this folder")
     elif is_animated(path):

@@ -17,7 +17,7 @@ from inference.driving.contracts import DrivenFrames, Footage
 from inference.driving.driving import Driving, DrivingOptions
 from inference.driving.footage import PicturesFootage, StillFootage, VideoFootage
 from inference.driving.moved_reference import moved_reference
-from inference.driving.picture import is_animated, is_picture
+from inference.driving.picture import is_animated, is_folder, is_picture
 from inference.driving.reference import Reference, find_face, load_reference
 from inference.driving.regions import REGION_CHOICES
 from inference.driving.template import TEMPLATE_SUFFIX, TemplateFootage
@@ -203,9 +203,9 @@ def open_footage(
     """
     if Path(path).suffix == TEMPLATE_SUFFIX:
         return TemplateFootage(path)
-    if Path(path).is_dir() or (Path(path).is_file() and is_animated(path)):
+    if is_folder(path) or is_animated(path):
         return PicturesFootage(path, backend, still_fps)
-    if Path(path).is_file() and is_picture(path):
+    if is_picture(path):
         return StillFootage(path, backend, still_frames, still_fps)
     return VideoFootage(path, backend, progress)
 

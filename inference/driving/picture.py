@@ -19,18 +19,39 @@ _LEAST_MS, _SHOWN_MS = 20.0, 100.0  # of an animated picture's frame
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
+def is_file(path: str | Path) -> bool:
+    """As `Path.is_file`, and False where the path cannot even be looked up: its name is too long, or a folder may not be entered."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """As `Path.is_dir`, and False where the path cannot even be looked up."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
 def refuse_heic(path: str | Path) -> None:
     """Raises UserError for a HEIC photograph, which shares its container with MP4 and would be taken for a video that was cut off."""
-    with Path(path).open("rb") as file:
-        head = file.read(12)
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return  # whoever reads it says why it cannot be
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
         raise UserError(f"{path}: HEIC is not read; save the picture as JPEG or PNG")
 
 
 def is_animated(path: str | Path) -> bool:
-    """Whether the file is a picture of several frames: a GIF, WebP or PNG that moves."""
+    """Whether the path is a file, and a picture of several frames: a GIF, WebP or PNG that moves."""
     from PIL import Image
 
+    if not is_file(path):
+        return False
     Image.init()
     try:
         with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
@@ -65,15 +86,16 @@ def animated_frames(path: str | Path) -> Iterator[tuple[np.ndarray, float]]:
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether the file's first bytes are a picture's.
+    """Whether the path is a file, and its first bytes are a picture's.
 
     Raises:
         UserError: it is a HEIC photograph.
     """
     from PIL import Image
 
+    if not is_file(path):
+        return False
     refuse_heic(path)
-
     Image.init()  # `formats` knows only the readers that are loaded
     try:
         with warnings.catch_warnings(), Image.open(path, formats=_FORMATS):
@@ -92,7 +114,7 @@ def read_picture(path: str | Path) -> np.ndarray:
     """
     from PIL import Image
 
-    if not Path(path).is_file():
+    if not is_file(path):
         raise UserError(f"{path}: the file is not there")
     if Path(path).stat().st_size == 0:
         raise UserError(f"{path}: the file has no bytes")

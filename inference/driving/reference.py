@@ -10,7 +10,7 @@ import numpy as np
 
 from curation.contracts import Clip, ClipError, Frame, LandmarkBackend, MediaInfo
 from curation.face_crop import HEAD_SCALE, clip_square, crop_matrix, transform_points, warp
-from inference.driving.picture import is_picture, read_picture
+from inference.driving.picture import is_file, is_picture, read_picture
 from manifests import UserError
 
 SEVERAL = ("largest", "error")
@@ -116,7 +116,7 @@ def read_portrait(path: str | Path) -> np.ndarray:
     Raises:
         UserError: neither; one line.
     """
-    if is_picture(path) or not Path(path).is_file():
+    if is_picture(path) or not is_file(path):
         return read_picture(path)
     from curation.media import random_frames
 

@@ -15,6 +15,7 @@ import numpy as np
 from curation.live_line import LiveLine
 from inference.driving.amplitude import Amplitude
 from inference.driving.driving import DrivingOptions
+from inference.driving.picture import is_file
 from inference.live.animation import LiveAnimation, LiveSettings
 from inference.live.feed import Feed, FileFeed, StreamFeed
 from inference.live.output import Held
@@ -23,6 +24,7 @@ from inference.live.viewer import Viewer
 from inference.output.video_writer import check_output, open_output
 from inference.studio.loading import LoadOptions, load
 from manifests import UserError
+from manifests.atomic import refuse_source
 from manifests.version import DISTRIBUTION, code_version
 
 SOURCES = ("camera", "url", "file")
@@ -46,6 +48,10 @@ class LiveRequest:
     seconds: float | None = None
     settings: LiveSettings = field(default_factory=LiveSettings)
     options: DrivingOptions = field(default_factory=DrivingOptions)
+
+    def __post_init__(self) -> None:
+        if self.out is not None:
+            refuse_source(self.out, (self.reference, *(named for named in self.source[1:] if isinstance(named, str))))
 
     @classmethod
     def from_options(cls, reference: str, out: str | None, port: int | None, seconds: float | None, options: dict[str, Any]) -> LiveRequest:
@@ -72,7 +78,7 @@ def run_request(request: LiveRequest, options: LoadOptions, say: Callable[[str],
     Raises:
         UserError: one line.
     """
-    if not Path(request.reference).is_file():
+    if not is_file(request.reference):
         raise UserError(f"{request.reference}: the file is not there")
     if request.out is not None:
         check_output(Path(request.out))

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from PIL import Image
 
 from curation.face_crop import crop_matrix, transform_points, warp
 from curation.samples.portrait import load_picture
+from inference.driving.opening import open_footage
 from inference.driving.picture import is_picture, read_picture
-from inference.driving.reference import load_reference
+from inference.driving.reference import load_reference, read_portrait
+from inference.driving.sound import open_sound
 from manifests import UserError
 from tests.inference.driver_footage import PlantedBackend, face_points
 
@@ -127,6 +130,20 @@ def test_files_that_are_no_portrait_are_one_clear_line(tmp_path):
         with pytest.raises(UserError, match=message) as caught:
             read_picture(tmp_path / name)
         assert str(caught.value).startswith(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nothing.png", "folder", "loop.png", "gone.mp4", 300 * "x" + ".png"])
+def test_a_path_without_a_file_is_one_clear_line_wherever_it_is_read(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    path = str(tmp_path / name)
+    as_driver = partial(open_footage, backend=PlantedBackend())
+    for read in (read_portrait, read_picture, open_sound, *((as_driver,) if name != "folder" else ())):
+        with pytest.raises(UserError) as caught:
+            read(path)
+        assert str(caught.value).startswith(path)
         assert "\n" not in str(caught.value)
 
 

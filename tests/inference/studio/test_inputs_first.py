@@ -31,12 +31,19 @@ def files(tmp_path: Path) -> Path:
     ("changed", "message"),
     [
         ({"-r": "text.png"}, "text.png"),
+        ({"-r": "nothing.png"}, "the file is not there"),
+        ({"-r": "folder"}, "the file is not there"),
+        ({"-d": "nothing.mp4"}, "the file is not there"),
+        ({"-d": 300 * "x" + ".mp4"}, "the file is not there"),
         ({"-d": "cut.mp4"}, "cut off before the end"),
         ({"-d": "bad.safetensors"}, "the motion template is damaged"),
         ({"-d": "folder"}, "no pictures in this folder"),
         ({"-a": "bad.wav"}, "bad.wav"),
         ({"--report": "nowhere/report.json"}, "its folder is not there"),
         ({"--report": "folder"}, "it is a folder"),
+        ({"--report": "me.png"}, "is one of the sources"),
+        ({"--report": "you.mp4"}, "is one of the sources"),
+        ({"--report": "out.mp4"}, "another output has this name"),
     ],
 )
 def test_before_the_model(files: Path, changed: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +54,7 @@ def test_before_the_model(files: Path, changed: dict[str, str], message: str, mo
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr(inference.studio.loading, "load", never)
+    before = (files / "me.png").read_bytes()
     named = {"-r": "me.png", "-d": "you.mp4", "-o": "out.mp4"} | changed
     arguments = [part for option, name in named.items() for part in (option, str(files / name))]
     found = CliRunner().invoke(cli, ["animate", *arguments])
@@ -54,3 +62,18 @@ def test_before_the_model(files: Path, changed: dict[str, str], message: str, mo
     assert message in str(found.exception)
     assert "\n" not in str(found.exception)
     assert not (files / "out.mp4").exists()
+    assert (files / "me.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("-o", "you.mp4"), ("-o", "link.mp4"), ("-o", "me.png"), ("--report", "you.mp4"), ("--report", "me.png")]
+)
+def test_live_replaces_no_source(files: Path, option: str, name: str) -> None:
+    pytest.importorskip("torch", reason="the pipeline needs torch: install the [train] extra")
+    (files / "link.mp4").symlink_to(files / "you.mp4")
+    before = {file: (files / file).read_bytes() for file in ("me.png", "you.mp4")}
+    named = {"-r": "me.png", "--file": "you.mp4", "-o": "out.mp4"} | {option: name}
+    found = CliRunner().invoke(cli, ["live", *(part for key, file in named.items() for part in (key, str(files / file)))])
+    assert isinstance(found.exception, UserError), found.exception
+    assert "is one of the sources" in str(found.exception)
+    assert before == {file: (files / file).read_bytes() for file in before}
