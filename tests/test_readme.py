@@ -80,7 +80,7 @@ def cloned(clone: Path) -> Path:
             (clone / ".venv" / part.name).symlink_to(part)
     for stamp in STAMPS:
         (clone / ".venv" / stamp).touch()
-    cv2.imwrite(str(clone / "me.png"), cv2.imread(str(ROOT / EXAMPLES / "anna.jpg")))
+    cv2.imwrite(str(clone / "me.png"), cv2.imread(str(ROOT / EXAMPLES / "portrait_1.jpg")))
     with av.open(str(ROOT / EXAMPLES / "speaks.mp4")) as source, av.open(str(clone / "you.mp4"), "w") as out:
         stream = out.add_stream("libx264", rate=25)
         for i, frame in enumerate(source.decode(video=0)):

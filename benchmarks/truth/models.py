@@ -65,7 +65,7 @@ class Packaged:
 
     def __init__(self, model: str | None, preset_name: str, device: str = "auto"):
         self.name = find_model(model)
-        self.pipe = load(LoadOptions(model=model, device=device))
+        self.pipe = load(LoadOptions(model=model, device=device, overrides=("most_guidance=null",)))
         self.pipe.set_progress_bar_config(disable=True)
         self.sampling = preset(preset_name).sampling
         self._backend = make_backend("facemesh")
@@ -121,7 +121,7 @@ class Packaged:
             )  # fmt: skip
             driving = Driving(footage, portrait, options, settings.size_px)
         shown = portrait if driving is None or driving.reference is None else driving.reference
-        sampling = replace(self.sampling, guidance_scale=guidance, audio_scale=audio_scale)
+        sampling = replace(self.sampling, guidance_scale=guidance, audio_guidance_scale=guidance, audio_scale=audio_scale)
         with self.pipe.prepare(shown, driving, sound if condition.heard else None, sampling, generator=0) as animation:
             frames = np.stack(list(animation.frames()))
         if driving is not None:

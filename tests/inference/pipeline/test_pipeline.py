@@ -1,6 +1,7 @@
 """The pipeline: modes, saving and loading, what goes in and out."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -136,6 +137,19 @@ def test_models_of_earlier_stages_animate_too() -> None:
     assert len(second(make_reference(), audio=make_speech(), **FEW).frames) == 20
     with pytest.raises(UserError, match="stage 1 and has no audio layers"):
         first(make_reference(), make_driving(), make_speech(), **FEW)
+
+
+def test_a_models_own_limits_of_guidance_and_steps() -> None:
+    limited, free = tiny_pipeline(), tiny_pipeline()
+    limited.settings = replace(limited.settings, most_steps=2, most_guidance=1.0, sound_guidance=3.0)
+    asked = {"num_inference_steps": 9, "guidance_scale": 2.0, "generator": 0}
+    alike = {"num_inference_steps": 2, "guidance_scale": 1.0, "audio_guidance_scale": 3.0, "generator": 0}
+    for sources in ((make_driving(9), make_speech()), (make_driving(9), None), (None, make_speech())):
+        assert np.array_equal(limited(make_reference(), *sources, **asked).frames, free(make_reference(), *sources, **alike).frames)
+    own = limited(make_reference(), make_driving(9), make_speech(), **asked, audio_guidance_scale=1.5).frames
+    assert np.array_equal(own, free(make_reference(), make_driving(9), make_speech(), **{**alike, "audio_guidance_scale": 1.5}).frames)
+    with pytest.raises(UserError, match="most_guidance is 31"):
+        replace(limited.settings, most_guidance=31.0)
 
 
 def test_callbacks_follow_diffusers(pipe) -> None:
