@@ -70,12 +70,10 @@ def through_microphone(sound: np.ndarray, faults: SoundFaults, seed: int) -> np.
     """
     if faults == NO_SOUND_FAULTS or not len(sound):
         return sound
-    from scipy.signal import fftconvolve
-
     rng = np.random.default_rng([seed, 0x31D])
     out = sound.astype(np.float64) / 32768
     if faults.reverberation_s:
-        out = out + fftconvolve(out, _echoes(faults, rng))[: len(out)]
+        out = out + _convolved(out, _echoes(faults, rng))
     out = _coloured(out, faults)
     level = float(np.sqrt(np.mean(out**2)))
     if np.isfinite(faults.noise_db) and level:
@@ -92,6 +90,12 @@ def _echoes(faults: SoundFaults, rng: np.random.Generator) -> np.ndarray:
     echoes = rng.standard_normal(n) * 10 ** (-3 * np.arange(n) / n)
     echoes[: round(0.002 * AUDIO_RATE_HZ)] = 0
     return echoes * 10 ** (-faults.direct_db / 20) / max(float(np.sqrt(np.sum(echoes**2))), 1e-12)
+
+
+def _convolved(sound: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """(N,) `sound` through an impulse response, as long as it was."""
+    n = len(sound) + len(response)
+    return np.fft.irfft(np.fft.rfft(sound, n) * np.fft.rfft(response, n), n)[: len(sound)]
 
 
 def _coloured(sound: np.ndarray, faults: SoundFaults) -> np.ndarray:

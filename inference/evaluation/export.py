@@ -155,7 +155,7 @@ class _Cutter:
 
     def _read(self, row: pd.Series, start_ms: int, end_ms: int) -> tuple[list[np.ndarray], np.ndarray | None]:
         """Pictures and sound of a part of the row's clip."""
-        matrix, clip = self._matrix(row), span_of(row.to_dict())
+        matrix, clip = self._matrix(row), span_of({str(name): value for name, value in row.items()})
         to_the_end = clip.end_ms is None and end_ms >= row["duration_ms"]
         part = FileSpan(clip.video_path, clip.start_ms + start_ms, None if to_the_end else clip.start_ms + end_ms)
         with self._reader.read(part, CANONICAL_HZ) as stream:
