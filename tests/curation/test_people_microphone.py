@@ -1,5 +1,7 @@
 """The microphone's layer: nothing by default, nothing delayed, noise and room as asked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,17 +25,18 @@ def test_no_faults_change_nothing() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000))
-def test_lips_and_sound_stay_in_time(person: int) -> None:
-    sound = voice()
-    heard = through_microphone(sound, draw_sound_faults(0, person), person)
+@given(st.integers(0, 10_000), st.booleans())
+def test_lips_and_sound_stay_in_time(person: int, in_a_room: bool) -> None:
+    sound, faults = voice(), draw_sound_faults(0, person)
+    heard = through_microphone(sound, faults if in_a_room else replace(faults, reverberation_s=0.0), person)
     assert heard.dtype == np.int16
     assert heard.shape == sound.shape
     loud = [np.convolve(np.abs(x.astype(float)), np.ones(160) / 160, "same") for x in (sound, heard)]
     loud = [x - x.mean() for x in loud]
     lags = range(-800, 801, 40)  # 50 ms either way
     scores = [np.dot(loud[0][800:-800], np.roll(loud[1], -lag)[800:-800]) for lag in lags]
-    assert abs(lags[int(np.argmax(scores))]) <= 0.02 * AUDIO_RATE_HZ  # half a frame: what a long room smears
+    allowed_s = 0.04 if in_a_room else 0.005  # echoes smear what they follow, by less than a frame
+    assert abs(lags[int(np.argmax(scores))]) <= allowed_s * AUDIO_RATE_HZ
 
 
 def test_each_draw_is_its_seeds_own() -> None:
