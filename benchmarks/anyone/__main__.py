@@ -167,7 +167,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         each("vector", picture.name, lambda picture=picture: bench.identity(bench.open(picture)))
     sounds = speech(bench.corpus)
     for k in range(min(options.speech, 2 * len(sounds)) if bench.pipe.transformer.sizes.with_audio else 0):
-        picture, sound, other = pictures[k % len(pictures)], sounds[k % len(sounds)], sounds[(k + 1 + k // len(sounds)) % len(sounds)]
+        picture, turn = pictures[k % len(pictures)], k + k // len(pictures)  # each round of the pictures with other sounds
+        sound, other = sounds[turn % len(sounds)], sounds[(turn + 1) % len(sounds)]
         each(
             "speech",
             f"{picture.name} x {sound.name}",
