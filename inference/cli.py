@@ -271,8 +271,10 @@ def _check_report(path: str | None, sources: tuple[str | None, ...], outputs: tu
     """Hours of work shall not end in a report that cannot be written, or that replaces a file of the user's."""
     if path is None:
         return
-    if not Path(path).absolute().parent.is_dir() or Path(path).is_dir():
-        raise UserError(f"--report {path}: " + ("it is a folder" if Path(path).is_dir() else "its folder is not there"))
+    if Path(path).is_dir():
+        raise UserError(f"--report {path}: it is a folder, name a file")
+    if not Path(path).absolute().parent.is_dir():
+        raise UserError(f"--report {path}: its folder is not there, make it first")
     from manifests.atomic import refuse_source
 
     refuse_source(path, sources)

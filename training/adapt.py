@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,8 +54,9 @@ def adapt(
         raise UserError(f"{start} learns faces by heart: adapt the packaged one (leave out --model)")
     say(f"{CLIPS} clips of {reference}, {CLIP_S:g} s each, with planted speech and blinks")
     files = puppet_clips(read_picture(reference), clips, CLIPS, CLIP_S)
-    rows = "".join(f"{file.name},{Path(reference).stem}\n" for file in files)
-    put(clips / "clips.csv", f"path,identity\n{rows}".encode())
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([("path", "identity"), *((file.name, Path(reference).stem) for file in files)])
+    put(clips / "clips.csv", table.getvalue().encode())
     curate("folder", str(clips / "clips.csv"), str(curated), load_config("embedded"))
     config = load_training_config("adapt", record.stage, (f"steps={steps}", *overrides))
     train(config, str(curated), str(run), init=str(start), say=say)

@@ -11,7 +11,7 @@ from benchmarks.truth.factors import FACTORS, planted
 from curation.landmarks.sixty_eight import RIGID
 from curation.people.acting import POSE_FIELDS, pose_at, pose_tracks
 from curation.people.clip import voice_of
-from curation.people.motion import SMOOTH, Motion, cosines
+from curation.people.motion import SMOOTH, Motion, cosines, one_blink
 from curation.people.person import Person
 from curation.people.points import anchors, on_surface
 from curation.people.rendered import Studio
@@ -86,9 +86,7 @@ def _blinking(times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(T,) 0..1: blinks as in training, closer together, so that short clips hold several."""
     closed, at = np.zeros(len(times_s)), float(rng.uniform(0.1, 0.5))
     while at < times_s[-1]:
-        since = times_s - at
-        x = np.clip(np.where(since < 0, 1 + since / 0.12, 1 - (since - 0.04) / 0.2), 0, 1)
-        closed = np.maximum(closed, float(rng.uniform(0.5, 1.0)) * x * x * (3 - 2 * x))
+        closed = np.maximum(closed, float(rng.uniform(0.5, 1.0)) * one_blink(times_s - at))
         at += float(rng.uniform(0.4, 1.1))
     return closed
 

@@ -157,8 +157,12 @@ def _blinking(times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     closed = np.zeros(len(times_s))
     at = float(rng.uniform(0.1, 1.6))
     while at < times_s[-1]:
-        since = times_s - at
-        x = np.clip(np.where(since < 0, 1 + since / 0.12, 1 - (since - 0.04) / 0.2), 0, 1)
-        closed = np.maximum(closed, float(rng.uniform(0.8, 1.0)) * x * x * (3 - 2 * x))
+        closed = np.maximum(closed, float(rng.uniform(0.8, 1.0)) * one_blink(times_s - at))
         at += float(rng.uniform(1.0, 4.0))
     return closed
+
+
+def one_blink(since_s: np.ndarray) -> np.ndarray:
+    """How far the lids are closed, 0..1, by the time since they met."""
+    x = np.clip(np.where(since_s < 0, 1 + since_s / 0.12, 1 - (since_s - 0.04) / 0.2), 0, 1)
+    return x * x * (3 - 2 * x)

@@ -63,7 +63,10 @@ def _tell(animation: Animation, preset: str, say: Say) -> None:
     report, portrait = animation.report, animation.sources.portrait
     for note in [*(portrait.notes if portrait else ()), *report.driving.get("notes", ()), *report.warnings]:
         say(f"note: {note}")
+    used = report.settings  # the preset's, within the model's own limits
+    sound = "" if used.audio_guidance_scale is None or "A" not in report.mode else f", of sound {used.audio_guidance_scale:g}"
     say(
         f"{report.mode}: {animation.num_frames} frames at {float(animation.fps):.5g} a second ({animation.duration_s:.2f} s), "
-        f"preset {preset}, {report.settings.num_inference_steps} steps, {report.evaluations} windows to evaluate"
+        f"preset {preset}, {used.num_inference_steps} steps, guidance {used.guidance_scale:g}{sound}, "
+        f"{report.evaluations} windows to evaluate"
     )
