@@ -14,7 +14,7 @@ from inference.evaluation.pairs import Pair, PairList
 from inference.studio.batch import RESULTS, BatchCount, run_batch
 from inference.studio.loading import LoadOptions, find_model
 from manifests import UserError
-from manifests.atomic import atomic_path
+from manifests.atomic import atomic_path, refuse_source
 
 REQUESTS_FILE = "requests.jsonl"
 WINDOW_FRAMES = 16
@@ -41,13 +41,15 @@ def answer(
         workers: 0 = this process, more = Ray actors.
 
     Raises:
-        UserError: an unknown modality, or no pair that has what it needs.
+        UserError: an unknown modality, no pair that has what it needs, or an answer would replace one of the benchmark's files.
     """
     if modality is not None and modality not in MODALITIES:
         raise UserError(f"modality is {modality!r}; it must be one of {', '.join(MODALITIES)}")
     out = Path(out)
     requests, left_out = [], []
     for pair in pairs:
+        files = (pairs.root / file for file in (pair.reference, pair.driver, pair.audio, pair.real) if file)
+        refuse_source(out / f"{pair.pair_id}.mp4", files)
         given = given_to(pair, pairs.root, modality)
         if given is None:
             left_out.append(pair.pair_id)

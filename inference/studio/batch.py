@@ -21,7 +21,7 @@ from curation.wording import duration
 from inference.studio.loading import LoadOptions, find_model, load
 from inference.studio.request import Request
 from manifests import UserError, configuration
-from manifests.atomic import atomic_path
+from manifests.atomic import atomic_path, refuse_source
 from manifests.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def run_task(pipe: MegActorSigmaPipeline, task: Task, out: Path) -> dict[str, An
 def _task(tree: Any, number: int, root: Path, out: Path, defaults: dict[str, Any], model: str) -> Task:
     if not isinstance(tree, dict):
         raise UserError("not a JSON object")
+    files = [str(root / tree[key]) for key in ("real", "driver") if "pair_id" in tree and isinstance(tree.get(key), str) and tree[key]]
     tree = _of_pair(tree) if "pair_id" in tree else {"id": f"{number:05d}", **tree}
     name = tree.pop("id")
     if not isinstance(name, str) or not _ID.fullmatch(name):
@@ -144,6 +145,7 @@ def _task(tree: Any, number: int, root: Path, out: Path, defaults: dict[str, Any
         if isinstance(tree.get(key), str) and tree[key]:
             tree[key] = str(root / tree[key])
     request = Request.from_tree({**tree, "out": str(out / f"{name}.mp4")})
+    refuse_source(request.out, files)  # of a pair also what its method is not given
     text = json.dumps(
         [configuration.to_tree(request), model, [_stamp(tree.get(k)) for k in ("reference", "driving", "audio")]], sort_keys=True
     )

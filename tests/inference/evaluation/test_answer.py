@@ -11,6 +11,7 @@ from inference.evaluation.answer import answer, given_to, parameters_b
 from inference.evaluation.cli import main
 from inference.evaluation.methods import read_method
 from inference.evaluation.pairs import Pair, read_pairs, write_pairs
+from inference.studio.batch import read_tasks
 from inference.studio.loading import LoadOptions
 from manifests import UserError
 from tests.inference.moving_portrait import write_moving_portrait
@@ -97,3 +98,15 @@ def test_mistakes(bench: Path, tmp_path: Path, model: Path) -> None:
     mute = type(read_pairs(bench))(bench, read_pairs(bench).pairs[1:])
     with pytest.raises(UserError, match="no pair gives"):
         answer(mute, "A", tmp_path, options, {})
+
+
+def test_an_answer_replaces_no_file_of_the_benchmark(tmp_path: Path) -> None:
+    for name in ("one.mp4", "voice.wav", "me.png"):
+        (tmp_path / name).write_bytes(b"mine")
+    who = {"identity": "a", "reference_identity": "a", "protocol": "strict"}
+    write_pairs([Pair(pair_id="one", reference="me.png", audio="voice.wav", real="one.mp4", signal="audio", **who)], tmp_path)
+    with pytest.raises(UserError, match="is one of the sources"):
+        answer(read_pairs(tmp_path), None, tmp_path, LoadOptions(), {})
+    with pytest.raises(UserError, match="is one of the sources"):
+        read_tasks(next(tmp_path.glob("pairs*")), tmp_path, {}, "")
+    assert (tmp_path / "one.mp4").read_bytes() == b"mine"
