@@ -81,7 +81,9 @@ def through_camera(rgb: np.ndarray, faults: Faults, moved_px: np.ndarray, rng: n
         out = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     if faults.blur_px > 0.05:
         out = cv2.GaussianBlur(out, (0, 0), faults.blur_px * height / 256)
-    values = (out.astype(np.float32) / 255 * np.asarray(faults.white_balance, np.float32)).clip(0, 1) ** np.float32(faults.gamma)
+    levels = np.arange(256, dtype=np.float32)[:, None] / 255 * np.asarray(faults.white_balance, np.float32)
+    levels = levels.clip(0, 1) ** np.float32(faults.gamma)  # (256, 3): a power a level, not a pixel
+    values = np.stack([levels[out[..., channel], channel] for channel in range(3)], axis=-1)
     if faults.noise:
         spread = faults.noise * np.sqrt(0.5 + values)
         values = values + spread * rng.standard_normal(values.shape, dtype=np.float32)

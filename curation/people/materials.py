@@ -112,9 +112,10 @@ def surface_light(
             nh = max((nx * hx + ny * hy + nz * hz) * inverse, 0.0)
             vh = max((vx * hx + vy * hy + vz * hz) * inverse, 0.0)
             fresnel = 0.04 + 0.96 * (1 - vh) ** 5
-            lobe = (gloss + 2) / 8.0 * nh**gloss
+            power = nh**gloss
+            lobe = (gloss + 2) / 8.0 * power
             if kind == SKIN:
-                lobe = 0.65 * lobe + 0.35 * (4 * gloss + 2) / 8.0 * nh ** (4 * gloss)
+                lobe = 0.65 * lobe + 0.35 * (4 * gloss + 2) / 8.0 * power**4
             s = specular * fresnel * lobe * nl * share * (0.5 + 0.5 * occlusion)
             sr += lamp_rgb[i, 0] * s
             sg += lamp_rgb[i, 1] * s

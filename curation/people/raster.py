@@ -207,3 +207,16 @@ def draw_depth(screen: np.ndarray, triangles: np.ndarray, drawn: np.ndarray, dep
 def empty_buffers(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """nearness, seen and weights of a picture in which nothing is drawn yet."""
     return np.zeros((height, width), np.float32), np.full((height, width), NOTHING, np.int32), np.zeros((height, width, 2), np.float32)
+
+
+@kernel()
+def all_of(seen: np.ndarray, chosen: np.ndarray, out: np.ndarray) -> None:
+    """out (H, W) bool: pixels all of whose samples of seen (s H, s W) show one of the chosen (F,) triangles."""
+    s = seen.shape[0] // out.shape[0]
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            whole = True
+            for sub in range(s * s):
+                t = seen[y * s + sub // s, x * s + sub % s]
+                whole = whole and 0 <= t < len(chosen) and chosen[t]
+            out[y, x] = whole

@@ -16,7 +16,7 @@ from curation.people.mouth import darken_mouth
 from curation.people.occlusion import frame_towards
 from curation.people.person import Person
 from curation.people.pose import Pose
-from curation.people.raster import NOTHING, below_collar_at, draw_depth, draw_strands, draw_triangles
+from curation.people.raster import NOTHING, all_of, below_collar_at, draw_depth, draw_strands, draw_triangles
 from curation.people.scene import Scene
 from curation.people.shading import encode, shade
 from curation.people.strands import Strands
@@ -222,10 +222,9 @@ class Renderer:
 
     def _face(self) -> np.ndarray:
         """(H, W) bool: pixels all of whose samples show bare skin of the face."""
-        seen = self.seen
-        bare = np.append(self.model.face, np.zeros(1, bool))[np.minimum(seen, len(self.model.face))] & (seen >= 0)
-        n = self.size_px
-        return np.asarray(bare.reshape(n, SAMPLES, n, SAMPLES).all(axis=(1, 3)))
+        face = np.empty((self.size_px, self.size_px), bool)
+        all_of(self.seen, self.model.face, face)
+        return face
 
     def _points(self, positions: np.ndarray, centre_x: float, centre_y: float, camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The 68 points (68, 2) float32 in the picture, and which of them are seen (68,)."""
