@@ -12,7 +12,11 @@ from manifests.errors import UserError
 CONFIG = "embedded-weights"
 STAGES = (1, 2)  # frames by themselves: what stage 3 adds is not worth its time at this size yet
 MOST_STEPS = 2
-MOST_GUIDANCE, SOUND_GUIDANCE = 1.0, 4.0  # by eye on people who drive each other; by the lip-sync scorer (docs/weights.md)
+MOST_GUIDANCE, MOUTH_GUIDANCE, SOUND_GUIDANCE = (
+    1.0,
+    2.0,
+    4.0,
+)  # by eye on people who drive each other; by the lip-sync scorer (docs/weights.md)
 DECODER_STEPS = 3000
 CLIP_S, CLIP_SIDE_PX = 2.0, 192  # more people teach more than longer clips, and the model sees 128 px of them
 SAMPLES_PER_S, CLIPS_PER_S = 17.0, 0.25  # of one core beside other work, measured where the packaged weights were made
@@ -89,7 +93,7 @@ def pack(run: str | Path, decoder: str | Path, target: str | Path, trained_on: s
     ForgivingDecoder.from_file(decoder)
     settings, record = read_pipeline_file(source)
     settings = replace(settings, codec=replace(settings.codec, decoder="packaged"), most_steps=MOST_STEPS)
-    settings = replace(settings, most_guidance=MOST_GUIDANCE, sound_guidance=SOUND_GUIDANCE)
+    settings = replace(settings, most_guidance=MOST_GUIDANCE, mouth_guidance=MOUTH_GUIDANCE, sound_guidance=SOUND_GUIDANCE)
     model = MegActorModel.from_pretrained(source / "transformer", torch_dtype=torch.float16)
     save_pipeline(target / "embedded", model, settings, replace(record, trained_on=trained_on))
     shutil.copyfile(decoder, target / "decoder.safetensors")

@@ -65,7 +65,7 @@ class Packaged:
 
     def __init__(self, model: str | None, preset_name: str, device: str = "auto"):
         self.name = find_model(model)
-        self.pipe = load(LoadOptions(model=model, device=device, overrides=("most_guidance=null",)))
+        self.pipe = load(LoadOptions(model=model, device=device, overrides=("most_guidance=null", "mouth_guidance=null")))
         self.pipe.set_progress_bar_config(disable=True)
         self.sampling = preset(preset_name).sampling
         self._backend = make_backend("facemesh")

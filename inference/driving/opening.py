@@ -19,7 +19,7 @@ from inference.driving.footage import PicturesFootage, StillFootage, VideoFootag
 from inference.driving.moved_reference import moved_reference
 from inference.driving.picture import is_animated, is_folder, is_picture
 from inference.driving.reference import Reference, find_face, load_reference
-from inference.driving.regions import REGION_CHOICES
+from inference.driving.regions import REGION_CHOICES, chin_boxes, region_boxes
 from inference.driving.template import TEMPLATE_SUFFIX, TemplateFootage
 from manifests import UserError
 
@@ -101,6 +101,27 @@ class Sources:
         if not isinstance(self.driving, Driving) or self.face_px is None:
             raise ValueError("nobody says where the head lies")
         return moved_reference(self.image, self.face_px, self.driving.points_px[start:stop])
+
+    @property
+    def shows_mouth(self) -> bool:
+        """It is known where the mouth lies on each frame."""
+        return isinstance(self.driving, Driving) or (self.driving is None and self.face_px is not None)
+
+    def mouth_boxes(self, start: int, stop: int) -> np.ndarray:
+        """(stop - start, 4) int64, mouth and chin (`regions.chin_boxes`) of the driver's face on each frame; of the portrait's, where sound
+        alone drives.
+
+        Raises:
+            ValueError: not where `shows_mouth` is False.
+        """
+        size = self.image.shape[0]
+        if isinstance(self.driving, Driving):
+            points = self.driving.points_px[start:stop]
+        elif self.driving is None and self.face_px is not None:
+            points = np.broadcast_to(self.face_px, (stop - start, *self.face_px.shape))
+        else:
+            raise ValueError("nobody says where the mouth lies")
+        return chin_boxes(points, region_boxes(points, size), size)
 
     @property
     def regions(self) -> frozenset[str] | None:

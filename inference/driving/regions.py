@@ -170,6 +170,15 @@ def region_pixels(boxes: RegionBoxes, region: str, height: int, width: int) -> n
     return (in_rows[..., :, None] & in_columns[..., None, :]).any(axis=1)
 
 
+def cell_shares(boxes: np.ndarray, cells: tuple[int, int], cell_px: int) -> np.ndarray:
+    """(F, h, w) float32 in 0…1: how much of each cell, a square of `cell_px`, lies within its frame's rectangle (F, 4)."""
+    x0, y0, x1, y1 = (np.asarray(boxes, np.float32)[:, k, None] / cell_px for k in range(4))
+    rows, columns = (np.arange(count, dtype=np.float32) for count in cells)
+    down = np.clip(np.minimum(y1, rows + 1) - np.maximum(y0, rows), 0, 1)
+    across = np.clip(np.minimum(x1, columns + 1) - np.maximum(x0, columns), 0, 1)
+    return np.asarray(down[:, :, None] * across[:, None, :], np.float32)
+
+
 def cut_patches(frames: np.ndarray, boxes: RegionBoxes, regions: Iterable[str], grey: bool = False) -> np.ndarray:
     """The driven image: a copy of (F, H, W, 3) uint8 frames that is black outside the rectangles of `regions`; `grey` takes its colour.
 

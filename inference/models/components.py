@@ -88,6 +88,8 @@ class InferenceConfig:
             which more steps make grainy (`data.timestep_shift`). None is no limit.
         most_guidance: guidance over all conditions is no stronger than this, whatever a preset says: for a model on which more of it draws
             the driver's own brows and lids. None is no limit.
+        mouth_guidance: in the mouth's region where `mouth_guidance_scale` is not given, for a model that follows mouths weakly. None leaves
+            it with the rest.
         sound_guidance: of sound where `audio_guidance_scale` is not given, for a model that hears weakly. None leaves it with the rest.
         grey_driver: the driver loses its colour. Training sets it where it showed none (`data.augment.grey_share` 1).
     """
@@ -103,6 +105,7 @@ class InferenceConfig:
     patch_rule: str = "frame"
     most_steps: int | None = None
     most_guidance: float | None = None
+    mouth_guidance: float | None = None
     sound_guidance: float | None = None
     grey_driver: bool = False
 
@@ -112,7 +115,7 @@ class InferenceConfig:
             raise UserError(f"size_px is {self.size_px}; it must be a multiple of {side}")
         if self.most_steps is not None and self.most_steps < 1:
             raise UserError(f"most_steps is {self.most_steps}; it must be 1 or more, or null")
-        for name in ("most_guidance", "sound_guidance"):
+        for name in ("most_guidance", "mouth_guidance", "sound_guidance"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 30:
                 raise UserError(f"{name} is {value}; it must lie in 0…30, or be null")

@@ -215,6 +215,7 @@ def clip_conditions(
     window_size: int,
     seed: int,
     moved: FramesOf | None = None,
+    mouth: FramesOf | None = None,
 ) -> ClipConditions:
     """What the sampler asks for, window by window: driven frames as they are decoded, sound on the clip's own clock."""
     frames_of = sound_of = None
@@ -223,4 +224,4 @@ def clip_conditions(
     if waveform is not None:
         states = audio_encoder().encode(torch.from_numpy(waveform))
         sound_of = pad_frames(lambda first, end: audio_windows(states, fps, end - first, first), num_frames)
-    return ClipConditions(padded_length(num_frames, window_size), reference_latents, frames_of, sound_of, seed, moved)
+    return ClipConditions(padded_length(num_frames, window_size), reference_latents, frames_of, sound_of, seed, moved, mouth)

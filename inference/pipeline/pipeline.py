@@ -20,10 +20,12 @@ from curation.contracts import LandmarkBackend
 from inference.driving.amplitude import Amplitude
 from inference.driving.driving import DrivingOptions
 from inference.driving.opening import Driver, ModelPicture, Portrait, Sources, frames_of, open_sources
+from inference.driving.regions import cell_shares
 from inference.driving.sound import SoundSource, driver_sound, open_sound
 from inference.models.audio_encoders import AudioEncoder
 from inference.models.codecs import LatentCodec, VaeCodec
 from inference.models.components import InferenceConfig, TrainingRecord, build_audio_encoder, build_codec
+from inference.models.config import PX_PER_CELL
 from inference.models.megactor import MegActorModel
 from inference.pipeline.animation import Animation, FrameStream, Progress, Report, clip_conditions, to_uint8, to_unit
 from inference.pipeline.folder import find_folder, read_pipeline_file, save_pipeline
@@ -172,6 +174,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
         num_inference_steps: int = 25,
         guidance_scale: float = 2.0,
         audio_guidance_scale: float | None = None,
+        mouth_guidance_scale: float | None = None,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         window_overlap: int = 8,
         window_shift: int = 0,
@@ -192,8 +195,8 @@ class MegActorSigmaPipeline(DiffusionPipeline):
                 long as the sound lasts, for a second without sound.
             motion: amplitude of the driver's in-plane head motion (Eq. 4), a number or an `inference.driving.Amplitude`; 1 is the driver's
                 own.
-            audio_scale, num_inference_steps, guidance_scale, audio_guidance_scale, guidance_interval, window_overlap, window_shift,
-                window_batch, step_cache: see `inference.sampling.settings.SamplingSettings`.
+            audio_scale, num_inference_steps, guidance_scale, audio_guidance_scale, mouth_guidance_scale, guidance_interval, window_overlap,
+                window_shift, window_batch, step_cache: see `inference.sampling.settings.SamplingSettings`.
             generator: seed or torch generator; a clip's noise depends on seed and frame number alone.
             callback_on_step_end: called as `callback(pipe, step, timestep, {"latents": ..., "first_frame": ...})` each time a group of
                 frames has taken a step (one group in clips up to 16 frames); may return a dictionary with other `latents`.
@@ -208,6 +211,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             audio_guidance_scale=audio_guidance_scale,
+            mouth_guidance_scale=mouth_guidance_scale,
             guidance_interval=guidance_interval,
             window_overlap=window_overlap,
             window_shift=window_shift,
@@ -299,6 +303,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             self.encode_images(sources.image[None])[0],
             driven,
             moved=self._moved(sources, num_frames),
+            mouth=None if sampling.mouth_guidance_scale is None else self._mouth(sources, num_frames),
             waveform=sound.waveform(duration_s) if sound is not None and sampling.audio_scale != 0 else None,
             audio_encoder=self._sound_encoder,
             num_frames=num_frames,
@@ -402,6 +407,17 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             return None
         return self._encoded(pad_frames(lambda first, end: to_unit(sources.moved_frames(first, end)), num_frames))
 
+    def _mouth(self, sources: Sources, num_frames: int) -> FramesOf | None:
+        """How much of each latent cell is the mouth's region; None where nobody says where it lies."""
+        if not sources.shows_mouth:
+            return None
+        cells = self.settings.latent_grid
+
+        def shares(first: int, end: int) -> torch.Tensor:
+            return torch.from_numpy(cell_shares(sources.mouth_boxes(first, end), cells, PX_PER_CELL))[:, None]
+
+        return pad_frames(shares, num_frames)
+
     def _encoded(self, frames_of: FramesOf | None) -> FramesOf | None:
         """The latents of frames in 0…1."""
         return None if frames_of is None else lambda first, end: self.encode_images(frames_of(first, end))
@@ -417,6 +433,8 @@ class MegActorSigmaPipeline(DiffusionPipeline):
             sampling = replace(sampling, num_inference_steps=min(sampling.num_inference_steps, settings.most_steps))
         if settings.most_guidance is not None:
             sampling = replace(sampling, guidance_scale=min(sampling.guidance_scale, settings.most_guidance))
+        if settings.mouth_guidance is not None and sampling.mouth_guidance_scale is None:
+            sampling = replace(sampling, mouth_guidance_scale=settings.mouth_guidance)
         if settings.sound_guidance is not None and sampling.audio_guidance_scale is None:
             sampling = replace(sampling, audio_guidance_scale=settings.sound_guidance)
         return sampling if self.transformer.sizes.with_temporal else replace(sampling, window_overlap=0, window_shift=0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ class ClipConditions:
         seed: of the clip's noise.
         moved: (first, end) -> (n, C, h, w) latents of the reference moved to each frame's head, asked for as `driven`; None leaves it where
             it is. Not asked for where the model takes none.
+        mouth: (first, end) -> (n, 1, h, w) in 0…1, how much of each cell is the mouth's region, asked for likewise; None where nobody says.
     """
 
     num_frames: int
@@ -48,6 +49,7 @@ class ClipConditions:
     audio: FramesOf | None
     seed: int
     moved: FramesOf | None = None
+    mouth: FramesOf | None = None
 
 
 @dataclass(eq=False)
@@ -61,6 +63,7 @@ class Segment:
     audio: torch.Tensor | None  # (n, T, Ca)
     scheduler: Any
     copied: torch.Tensor | None = None  # (n, copied_channels, h, w), what the model is shown of the reference
+    mouth: torch.Tensor | None = None  # (n, 1, h, w), where guidance is the mouth's
     level: int = 0  # solver steps taken
     sums: tuple[torch.Tensor, torch.Tensor] | None = (
         None  # over windows: of weighted predictions, (n, C or 2C, h, w) float32; of weights, (n,)
@@ -190,14 +193,16 @@ class Denoiser:
         return UNDRIVEN if branch == NULL and self.model.sizes.copied_channels else branch
 
     def _predict(self, jobs: Sequence[Job]) -> list[torch.Tensor]:
-        """For each job the guided prediction, (F, C or 2C, h, w) float32. All jobs' branches make one batch."""
+        """For each job the guided prediction, (F, C or 2C, h, w) float32. All branches make one batch, those alike one row."""
         rows: list[tuple[Job, Branch]] = []
-        branches_of = []
+        wanted: list[tuple[Job, tuple[Branch, ...], list[int]]] = []
         for job in jobs:
-            has_audio = job.track.clip.audio is not None and self.settings.audio_scale != 0
+            clip = job.track.clip
+            has_audio = clip.audio is not None and self.settings.audio_scale != 0
             branches = self._guidance.branches(job.step, self.num_steps, has_audio)
-            branches_of.append(branches)
-            rows += [(job, self._shown(branch)) for branch in branches]
+            own = [replace(shown, driven=shown.driven and clip.driven is not None) for shown in map(self._shown, branches)]
+            rows += [(job, branch) for branch in dict.fromkeys(own)]
+            wanted.append((job, branches, [rows.index((job, branch)) for branch in own]))
         windows = {id(job): self._window(job) for job in jobs}
         latents = torch.stack([windows[id(job)][0] for job, _ in rows])
         driven = torch.stack([self._driven(windows[id(job)][1], branch, latents) for job, branch in rows])
@@ -215,13 +220,16 @@ class Denoiser:
             copied=_stacked([None if part is None else part * branch.reference for part, (_, branch) in zip(copied, rows, strict=True)]),
             block_cache=self._cache(jobs[0]),
         ).float()
-        channels, predictions, row = self.model.sizes.latent_channels, [], 0
-        for branches in branches_of:
-            own = output[row : row + len(branches)]
-            row += len(branches)
-            noise = self._guidance.combine(branches, own[:, :, :channels].unbind(0))
+        channels, predictions = self.model.sizes.latent_channels, []
+        for job, branches, places in wanted:
+            own = output[places]
+            noise = self._guidance.combine(branches, own[:, :, :channels].unbind(0), self._mouth(job))
             predictions.append(torch.cat([noise, own[0, :, channels:]], dim=1) if self._learned_variance else noise)
         return predictions
+
+    def _mouth(self, job: Job) -> torch.Tensor | None:
+        """(F, 1, h, w) of a window in flight."""
+        return _joined([segment.mouth[inside] for segment, inside, _ in job.track.parts(job.start) if segment.mouth is not None])
 
     def _window(self, job: Job) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
         """Latents as the model sees them, driving features, audio and copied reference of a window; opens its frames at the first step."""
@@ -310,7 +318,8 @@ class Denoiser:
                 audio = clip.audio(first, stop).to(self.device, self.dtype)
             latents = noise * scheduler.init_noise_sigma
             copied = self._copied(clip, first, stop)
-            track.segments.append(Segment(track.index, first, latents, driven, audio, scheduler, copied))
+            mouth = None if clip.mouth is None else clip.mouth(first, stop).to(self.device)
+            track.segments.append(Segment(track.index, first, latents, driven, audio, scheduler, copied, mouth))
             track.num_opened += 1
 
     def _copied(self, clip: ClipConditions, first: int, stop: int) -> torch.Tensor | None:

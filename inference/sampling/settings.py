@@ -21,6 +21,8 @@ class SamplingSettings:
         num_inference_steps: solver steps, 1…1000.
         guidance_scale: over all conditions, 0…30; 1 is none and costs half.
         audio_guidance_scale: for sound alone, 0…30; costs one more row a window. None guides sound together with the rest.
+        mouth_guidance_scale: takes the place of `guidance_scale` in the mouth's region, 0…30; sound is then guided in this region alone.
+            Acts only where driver or portrait say where the mouth lies. None treats all places alike.
         guidance_interval: fractions of the steps between which guidance acts.
         window_overlap: frames that neighbouring windows share.
         window_shift: frames by which windows move from step to step.
@@ -36,6 +38,7 @@ class SamplingSettings:
     num_inference_steps: int = 25
     guidance_scale: float = 2.0
     audio_guidance_scale: float | None = None
+    mouth_guidance_scale: float | None = None
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     window_overlap: int = 8
     window_shift: int = 0
@@ -63,8 +66,8 @@ class SamplingSettings:
 
     @cached_property
     def guidance(self) -> Guidance:
-        """The three knobs of guidance as the sampler takes them."""
-        return Guidance(self.guidance_scale, self.audio_guidance_scale, self.guidance_interval)
+        """The knobs of guidance as the sampler takes them."""
+        return Guidance(self.guidance_scale, self.audio_guidance_scale, self.guidance_interval, self.mouth_guidance_scale)
 
     def to_tree(self) -> dict[str, Any]:
         """Plain values, as YAML and JSON can hold them."""

@@ -64,9 +64,10 @@ def _tell(animation: Animation, preset: str, say: Say) -> None:
     for note in [*(portrait.notes if portrait else ()), *report.driving.get("notes", ()), *report.warnings]:
         say(f"note: {note}")
     used = report.settings  # the preset's, within the model's own limits
+    mouth = "" if used.mouth_guidance_scale is None else f", of the mouth {used.mouth_guidance_scale:g}"
     sound = "" if used.audio_guidance_scale is None or "A" not in report.mode else f", of sound {used.audio_guidance_scale:g}"
     say(
         f"{report.mode}: {animation.num_frames} frames at {float(animation.fps):.5g} a second ({animation.duration_s:.2f} s), "
-        f"preset {preset}, {used.num_inference_steps} steps, guidance {used.guidance_scale:g}{sound}, "
+        f"preset {preset}, {used.num_inference_steps} steps, guidance {used.guidance_scale:g}{mouth}{sound}, "
         f"{report.evaluations} windows to evaluate"
     )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from curation.landmarks.sixty_eight import LEFT_EYE, LIPS, RIGHT_EYE, interocular
 from inference.driving import cut_patches, region_boxes, region_pixels
-from inference.driving.regions import EYE_MARGINS, EYES, MOUTH, REGION_CHOICES, RegionBoxes
+from inference.driving.regions import EYE_MARGINS, EYES, MOUTH, REGION_CHOICES, RegionBoxes, cell_shares
 
 
 def face(centre=(64.0, 64.0), unit=30.0, roll_deg=0.0) -> np.ndarray:
@@ -121,3 +121,12 @@ def test_bad_arguments():
         region_pixels(boxes, "nose", 8, 8)
     with pytest.raises(ValueError, match="2 frames and the boxes of 1"):
         cut_patches(np.zeros((2, 8, 8, 3), np.uint8), boxes, {EYES})
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 40)] * 4), min_size=1, max_size=5))
+def test_a_cells_share_is_that_of_its_pixels(corners):
+    boxes = np.array([[min(a, c), min(b, d), max(a, c), max(b, d)] for a, b, c, d in corners])
+    pixels = np.zeros((len(boxes), 40, 32), np.float32)
+    for frame, (x0, y0, x1, y1) in zip(pixels, boxes, strict=True):
+        frame[y0:y1, x0:x1] = 1
+    np.testing.assert_allclose(cell_shares(boxes, (5, 4), 8), pixels.reshape(-1, 5, 8, 4, 8).mean(axis=(2, 4)), atol=1e-6)

@@ -11,10 +11,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the pipeline needs torch: install the [train] extra")
 pytest.importorskip("diffusers", reason="the pipeline needs diffusers: install the [train] extra")
 
+from inference.driving import Driving, DrivingOptions  # noqa: E402
+from inference.driving.regions import cell_shares, chin_boxes, region_boxes  # noqa: E402
 from inference.pipeline import MegActorSigmaPipeline  # noqa: E402
 from inference.sampling.settings import SamplingSettings  # noqa: E402
 from manifests.errors import UserError  # noqa: E402
 from tests.inference.animation_parts import SIZE_PX, SIZES, make_driving, make_reference, make_speech, tiny_pipeline  # noqa: E402
+from tests.inference.driver_footage import PlantedFootage  # noqa: E402
 
 FEW = {"num_inference_steps": 2, "generator": 3}
 
@@ -150,6 +153,22 @@ def test_a_models_own_limits_of_guidance_and_steps() -> None:
     assert np.array_equal(own, free(make_reference(), make_driving(9), make_speech(), **{**alike, "audio_guidance_scale": 1.5}).frames)
     with pytest.raises(UserError, match="most_guidance is 31"):
         replace(limited.settings, most_guidance=31.0)
+
+
+def test_a_models_own_guidance_of_the_mouth_changes_the_mouths_region_alone() -> None:
+    pipe, plain = tiny_pipeline(stage=2), tiny_pipeline(stage=2)
+    pipe.settings = replace(pipe.settings, mouth_guidance=3.0)
+    one_step = {"num_inference_steps": 1, "guidance_scale": 1.0, "generator": 0, "output_type": "latent"}
+    reference, driving = make_reference(), Driving(PlantedFootage(4), options=DrivingOptions(retarget="none"), size_px=SIZE_PX)
+    found, free = (one(reference, driving, **one_step).frames for one in (pipe, plain))
+    own = plain(reference, driving, **one_step, mouth_guidance_scale=3.0).frames
+    everywhere = plain(reference, driving, **{**one_step, "guidance_scale": 3.0}).frames
+    assert torch.equal(found, own)
+    boxes = chin_boxes(driving.points_px, region_boxes(driving.points_px, driving.size_px), driving.size_px)
+    share = torch.from_numpy(cell_shares(boxes, found.shape[-2:], 8))[:, None]
+    assert 0 < share.mean() < 0.5
+    torch.testing.assert_close(found, free + share * (everywhere - free), rtol=1e-4, atol=1e-4)
+    assert torch.equal(pipe(reference, driving, **one_step, mouth_guidance_scale=1.0).frames, free)  # what is asked for goes before
 
 
 def test_callbacks_follow_diffusers(pipe) -> None:

@@ -19,6 +19,13 @@ from manifests.errors import UserError  # noqa: E402
         (Guidance(1.0, 3.0), True, (FULL, SILENT)),
         (Guidance(2.0, 3.0), False, (FULL, NULL)),
         (Guidance(1.0, 3.0), False, (FULL,)),
+        (Guidance(1.0, mouth_scale=2.0), True, (FULL, NULL)),
+        (Guidance(2.0, mouth_scale=1.0), False, (FULL, NULL)),
+        (Guidance(1.0, mouth_scale=1.0), True, (FULL,)),
+        (Guidance(1.0, 3.0, mouth_scale=1.0), True, (FULL, SILENT)),
+        (Guidance(1.0, 3.0, mouth_scale=2.0), True, (FULL, SILENT, NULL)),
+        (Guidance(1.0, 3.0, mouth_scale=3.0), True, (FULL, NULL)),
+        (Guidance(1.0, 3.0, mouth_scale=2.0), False, (FULL, NULL)),
     ],
 )
 def test_only_the_rows_that_are_needed(guidance: Guidance, has_audio: bool, rows: tuple) -> None:
@@ -36,13 +43,33 @@ def test_composition_in_closed_form() -> None:
     assert Guidance(2.0).combine((FULL, NULL), (full, null))[0] == 9
 
 
+@pytest.mark.parametrize("audio_scale", [None, 0.0, 1.0, 3.0])
+@pytest.mark.parametrize("has_audio", [True, False])
+@pytest.mark.parametrize(("scale", "mouth_scale"), [(1.0, 2.0), (2.0, 1.0), (0.0, 7.5), (1.0, 3.0)])
+def test_the_mouths_region_has_scales_of_its_own(scale: float, mouth_scale: float, audio_scale: float | None, has_audio: bool) -> None:
+    """In the region as if `mouth_scale` were the scale everywhere, elsewhere as if there were no guidance of sound, between them linear."""
+    values = {FULL: 5.0, SILENT: 3.0 if has_audio else 5.0, NULL: 1.0}
+    guidance = Guidance(scale, audio_scale, mouth_scale=mouth_scale)
+    rows = guidance.branches(0, 10, has_audio)
+    share = torch.tensor([0.0, 0.25, 1.0]).reshape(1, 1, 1, 3)
+    found = guidance.combine(rows, [torch.full((1, 2, 1, 3), values[row]) for row in rows], share)
+    elsewhere = 1 + scale * (values[SILENT] - 1) + scale * (5 - values[SILENT])
+    within = 1 + mouth_scale * (values[SILENT] - 1) + (mouth_scale if audio_scale is None else audio_scale) * (5 - values[SILENT])
+    expected = [elsewhere, 0.75 * elsewhere + 0.25 * within, within]
+    assert found[0, 1, 0].tolist() == pytest.approx(expected)
+    nowhere = guidance.combine(rows, [torch.full((1, 2, 1, 3), values[row]) for row in rows])
+    assert nowhere.flatten().tolist() == pytest.approx([elsewhere] * 6)
+
+
 def test_guidance_acts_in_its_interval_only() -> None:
     guidance = Guidance(2.0, interval=(0.25, 0.75))
     assert [len(guidance.branches(step, 8, True)) for step in range(8)] == [1, 1, 2, 2, 2, 2, 1, 1]
     assert all(len(Guidance(2.0).branches(step, 25, False)) == 2 for step in range(25))
 
 
-@pytest.mark.parametrize("wrong", [{"scale": -1.0}, {"scale": float("nan")}, {"audio_scale": 31.0}, {"interval": (0.5, 0.2)}])
+@pytest.mark.parametrize(
+    "wrong", [{"scale": -1.0}, {"scale": float("nan")}, {"audio_scale": 31.0}, {"mouth_scale": -1.0}, {"interval": (1, 0)}]
+)
 def test_scales_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(UserError):
         Guidance(**wrong)
