@@ -18,6 +18,7 @@ KEPT = (
     *((0, u, s - u) for s in range(5) for u in range(s + 1)),
     *((plane, u, s - u) for plane in (1, 2) for s in range(2) for u in range(s + 1)),
 )
+_N_LUMA = sum(plane == 0 for plane, _, _ in KEPT)
 # Fixed scales that give every channel about unit variance, measured on 150 face crops of 128 px; a channel left larger makes samples of a
 # diffusion model blow up there. Frequencies other than 0 have mean 0.
 MEAN = (3.51, *[0.0] * 14, -0.11, 0.0, 0.0, 0.106, 0.0, 0.0)
@@ -76,6 +77,22 @@ class BlockDctCodec:
         blocks = torch.einsum("kpij,...khw->...phiwj", _basis().to(latents), coefficients)
         planes = blocks.flatten(-2).flatten(-3, -2)
         return torch.einsum("cp,...phw->...chw", torch.linalg.inv(_RGB_TO_YCBCR).to(latents), planes)
+
+    def recoloured(self, latents: torch.Tensor, turn: torch.Tensor, tint: torch.Tensor) -> torch.Tensor:
+        """See `inference.models.codecs.RecolouringCodec`: exact, because the transform is linear and alike for Cb and Cr."""
+        coefficients = latents * _column(DEVIATION, latents) + _column(MEAN, latents)
+        brightness, chroma = coefficients[..., :_N_LUMA, :, :], coefficients[..., _N_LUMA:, :, :]
+        planes = chroma.unflatten(-3, (2, -1))  # … 2 coefficients h w
+        planes = torch.einsum("...pq,...qkhw->...pkhw", turn.to(latents), planes)
+        # The mean of a block is its first coefficient over the block's side.
+        planes = planes + BLOCK * tint.to(latents)[..., None, None, None] * _first(planes.shape[-3], planes)
+        turned = torch.cat([brightness, planes.flatten(-4, -3)], dim=-3)
+        return (turned - _column(MEAN, latents)) / _column(DEVIATION, latents)
+
+
+def _first(count: int, like: torch.Tensor) -> torch.Tensor:
+    """(count, 1, 1): 1, then zeros."""
+    return (torch.arange(count, device=like.device) == 0).to(like)[:, None, None]
 
 
 def _basis() -> torch.Tensor:

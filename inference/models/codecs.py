@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -34,6 +34,16 @@ class LatentCodec(Protocol):
     def encode(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor: ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor: ...
+
+
+@runtime_checkable
+class RecolouringCodec(LatentCodec, Protocol):
+    """One whose latents say which part of them is colour."""
+
+    def recoloured(self, latents: torch.Tensor, turn: torch.Tensor, tint: torch.Tensor) -> torch.Tensor:
+        """Latents (…, C, h, w) of the same pictures in other colours: (Cb, Cr), from −0.5 to 0.5, becomes turn (…, 2, 2) · (Cb, Cr) +
+        tint (…, 2)."""
+        ...
 
 
 class VaeCodec:

@@ -89,6 +89,8 @@ class TrainingBatch:
         conditions_dropped: (B,) bool.
         timesteps: (B,) int64.
         noise: (B, F, C, h, w) float32; equals `training.data.draws.sample_noise(seed, stage, sample_index, (F, C, h, w))` of each sample.
+        recolour: (B, 2, 3) float32, `turn` and `tint` of each sample's `Recolour`, for target and reference as latents
+            (`LatentCodec.recoloured`); None where all keep their colours.
         skips: clips that were passed over while making this batch.
         shrinks: `augmentation.shrink` as numbers, noted when the batch leaves for its device: they decide what is computed there, and
             asking the device for them would wait for it.
@@ -117,6 +119,7 @@ class TrainingBatch:
     timesteps: torch.Tensor
     noise: torch.Tensor
     moved_frames: torch.Tensor | None = None
+    recolour: torch.Tensor | None = None
     skips: tuple[Skip, ...] = ()
     shrinks: tuple[int, ...] | None = None
 

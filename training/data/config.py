@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from curation.media.limits import MediaLimits
 from training.data.modality import ModalityConfig
 from training.data.patch_change import AugmentConfig
+from training.data.recolour import RecolourConfig
 
 SPLITS = ("train", "test", "all")
 
@@ -51,6 +52,7 @@ class DataConfig:
     max_skips: int = 32
     modality: ModalityConfig = field(default_factory=ModalityConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    recolour: RecolourConfig = field(default_factory=RecolourConfig)
     media: MediaLimits = field(default_factory=MediaLimits)
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ from training.data.frames import ClipFrames, FrameSource
 from training.data.modality import Conditions, draw_conditions
 from training.data.patch_change import PatchChange, draw_change, moved
 from training.data.patches import scaled_boxes
+from training.data.recolour import SAME, Recolour, draw_recolour
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Sample:
     audio: np.ndarray | None
     moved: np.ndarray | None
     change: PatchChange
+    recolour: Recolour
     timestep: int
     noise: torch.Tensor
 
@@ -70,7 +72,7 @@ class TrainingDataset(Dataset):
 
     Args:
         source: where pictures and sound come from.
-        augment: False leaves the driving patches as they are (validation).
+        augment: False leaves driving patches and colours as they are (validation).
 
     Attributes:
         mask_paths: of Eq. 2, for the batches of its samples.
@@ -134,6 +136,7 @@ class TrainingDataset(Dataset):
         inference, seed, stage = self._inference, self._seed, self._stage
         height, width = inference.latent_grid
         change = draw_change(self._data.augment, draws(seed, stage, sample_index, "augmentation")) if self._augment else PatchChange()
+        recolour = draw_recolour(self._data.recolour, draws(seed, stage, sample_index, "recolour")) if self._augment else SAME
         regions, chin = frames.parts.regions, frames.parts.chin[:, None]
         patches = placed(moved(frames.parts.patches, change), regions, inference.size_px)
         shown = {name for name, shows in ((EYES, conditions.eyes), (MOUTH, conditions.mouth)) if shows}
@@ -165,6 +168,7 @@ class TrainingDataset(Dataset):
             audio=frames.audio,
             moved=frames.moved,
             change=change,
+            recolour=recolour,
             timestep=draw_timestep(self._data.timestep_shift, draws(seed, stage, sample_index, "timestep")),
             noise=sample_noise(seed, stage, sample_index, noise_shape),
         )

@@ -22,6 +22,7 @@ from training.data.config import DataConfig
 from training.data.dataset import NoSample, Sample, TrainingDataset
 from training.data.frames import FrameSource, VideoFrames
 from training.data.latent_cache import CachedFrames, cached_clips
+from training.data.recolour import SAME
 
 
 def open_clips(data: DataConfig, inference: InferenceConfig, manifest: str | os.PathLike | OpenManifest, stage: int) -> ClipTable:
@@ -207,8 +208,16 @@ def collate(drawn: Sequence[Sample | NoSample], mask_paths: str = "one_hop") -> 
         timesteps=torch.tensor([s.timestep for s in samples]),
         noise=torch.stack([s.noise for s in samples]),
         moved_frames=_channels_first(_stacked(moved)) if moved else None,
+        recolour=_recolour(samples),
         skips=tuple(skip for s in samples for skip in s.skips),
     )
+
+
+def _recolour(samples: list[Sample]) -> torch.Tensor | None:
+    if all(s.recolour == SAME for s in samples):
+        return None
+    rows = [[(*row, tint) for row, tint in zip(s.recolour.turn, s.recolour.tint, strict=True)] for s in samples]
+    return torch.tensor(rows, dtype=torch.float32)
 
 
 def _stacked(arrays: list[np.ndarray]) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from inference.models.codecs import LatentCodec
+from inference.models.codecs import LatentCodec, RecolouringCodec
 from inference.models.schedule import DiffusionSchedule
 from manifests.errors import UserError
 from training.data.batch import TrainingBatch
@@ -34,17 +34,17 @@ def model_inputs(batch: TrainingBatch, codec: LatentCodec, with_audio: bool, sch
         with_audio: False in stage 1, whose model has no audio layers.
         schedule: its tables on that device.
     """
-    x0 = _latents(batch.target_latents, batch.target_frames, codec)
+    x0 = _recoloured(_latents(batch.target_latents, batch.target_frames, codec), batch, codec)
     arguments = {
         "latents": schedule.add_noise(x0, batch.noise.to(x0), batch.timesteps),
         "timesteps": batch.timesteps,
         "driven_frames": augment_driven(batch),
-        "reference_latents": _latents(batch.reference_latents, batch.reference_frames, codec),
+        "reference_latents": _recoloured(_latents(batch.reference_latents, batch.reference_frames, codec), batch, codec),
         "reference_present": batch.reference_present,
         "region_mask": batch.region_mask,
     }
     if batch.moved_frames is not None:
-        arguments["moved_latents"] = codec.encode(batch.moved_frames.float() / 255)
+        arguments["moved_latents"] = _recoloured(codec.encode(batch.moved_frames.float() / 255), batch, codec)
     if with_audio:
         if batch.audio is None:
             raise ValueError("a model that hears needs batches with sound")
@@ -90,3 +90,17 @@ def _latents(cached: torch.Tensor | None, frames: torch.Tensor | None, codec: La
     if frames is None:
         raise ValueError("a batch holds pictures or their latents")
     return codec.encode(frames.float() / 255)
+
+
+def _recoloured(latents: torch.Tensor, batch: TrainingBatch, codec: LatentCodec) -> torch.Tensor:
+    """(B, …, C, h, w) in the samples' colours.
+
+    Raises:
+        UserError: a codec that cannot.
+    """
+    if batch.recolour is None:
+        return latents
+    if not isinstance(codec, RecolouringCodec):
+        raise UserError("data.recolour.share is for the block-DCT codec: of the VAE's channels nobody knows which are colour; set it to 0")
+    recolour = batch.recolour.reshape(-1, *[1] * (latents.ndim - 4), 2, 3)
+    return codec.recoloured(latents, recolour[..., :2], recolour[..., 2])
