@@ -14,6 +14,7 @@ from curation.landmarks.lids import LidNetwork
 from curation.landmarks.sixty_eight import interocular
 from curation.media import MediaReader
 from curation.people.truth import PeopleTruth, read_people_truth
+from inference.evaluation.metrics.face import mouth_opening
 from manifests import LandmarkIndex
 
 _UPPER_LIP, _LOWER_LIP = 62, 66
@@ -64,6 +65,7 @@ def _frames(truth: PeopleTruth, points_px: np.ndarray, pictures: list[np.ndarray
             "face_light": truth.face_light[:n],
             "skin_ita_deg": truth.skin_ita_deg[:n],
             "lip_gap": truth.lip_gap_px[:n] / truth.eye_distance_px[:n],
+            "mouth_opening": mouth_opening(planted),
             "lid_gap": truth.lid_gap_px[:n].mean(axis=1) / truth.eye_distance_px[:n],
             "found": np.isfinite(seen).all(axis=(1, 2)),
             "error": np.where(visible.any(axis=1), np.nanmean(np.where(visible, away, np.nan), axis=1), np.nan),
@@ -71,6 +73,7 @@ def _frames(truth: PeopleTruth, points_px: np.ndarray, pictures: list[np.ndarray
             "pitch_read_deg": angles[:, 1],
             "roll_read_deg": angles[:, 2],
             "lip_gap_read": np.linalg.norm(seen[:, _LOWER_LIP] - seen[:, _UPPER_LIP], axis=-1) / eyes,
+            "mouth_opening_read": mouth_opening(seen),
             "lid_gap_read": lids.openings(pictures[:n], seen),
         }
     )
@@ -117,6 +120,7 @@ MEASURES = {
 }
 WHOLE_CLIP_MEASURES = {
     "lip gap r": lambda rows: _correlation(rows, "lip_gap", "lip_gap_read"),
+    "mouth opening r": lambda rows: _correlation(rows, "mouth_opening", "mouth_opening_read"),
     "lid gap r": lambda rows: _correlation(rows, "lid_gap", "lid_gap_read"),
     "lip gap r at equal pose": lambda rows: _at_equal_pose(rows, "lip_gap", "lip_gap_read"),
     "lid gap r at equal pose": lambda rows: _at_equal_pose(rows, "lid_gap", "lid_gap_read"),
