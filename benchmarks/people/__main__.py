@@ -31,6 +31,7 @@ from manifests import UserError
 from manifests.atomic import put
 
 YAW_LIMIT_DEG = 30
+LIPS = ("lip gap r", "mouth opening r")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
