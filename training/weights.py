@@ -11,12 +11,6 @@ from manifests.errors import UserError
 
 CONFIG = "embedded-weights"
 STAGES = (1, 2)  # frames by themselves: what stage 3 adds is not worth its time at this size yet
-MOST_STEPS = 2
-MOST_GUIDANCE, MOUTH_GUIDANCE, SOUND_GUIDANCE = (
-    1.0,
-    2.0,
-    4.0,
-)  # by eye on people who drive each other; by the lip-sync scorer (docs/weights.md)
 DECODER_STEPS = 3000
 CLIP_S, CLIP_SIDE_PX = 2.0, 192  # more people teach more than longer clips, and the model sees 128 px of them
 SAMPLES_PER_S, CLIPS_PER_S = 17.0, 0.25  # of one core beside other work, measured where the packaged weights were made
@@ -85,15 +79,18 @@ def pack(run: str | Path, decoder: str | Path, target: str | Path, trained_on: s
     from inference.models.forgiving_decoder import ForgivingDecoder
     from inference.models.megactor import MegActorModel
     from inference.pipeline.folder import read_pipeline_file, save_pipeline
+    from training.config import load_training_config
     from training.loop.run_folder import PIPELINE
+    from training.run import inference_config
 
     source, target = Path(run) / PIPELINE, Path(target)
     if not Path(decoder).is_file():
         raise UserError(f"no decoder at {decoder}: train one by `python -m training codec`")
     ForgivingDecoder.from_file(decoder)
     settings, record = read_pipeline_file(source)
-    settings = replace(settings, codec=replace(settings.codec, decoder="packaged"), most_steps=MOST_STEPS)
-    settings = replace(settings, most_guidance=MOST_GUIDANCE, mouth_guidance=MOUTH_GUIDANCE, sound_guidance=SOUND_GUIDANCE)
+    shown = inference_config(load_training_config(CONFIG, record.stage))
+    own = {name: getattr(shown, name) for name in ("most_steps", "most_guidance", "mouth_guidance", "sound_guidance")}
+    settings = replace(settings, codec=replace(settings.codec, decoder="packaged"), **own)
     model = MegActorModel.from_pretrained(source / "transformer", torch_dtype=torch.float16)
     save_pipeline(target / "embedded", model, settings, replace(record, trained_on=trained_on))
     shutil.copyfile(decoder, target / "decoder.safetensors")
