@@ -27,6 +27,7 @@ from benchmarks.people.recognition import Recogniser, fetch
 from curation.contracts import ClipError
 from curation.landmarks import make_backend
 from curation.lipsync.curve import clip_curve, read_curve
+from curation.lipsync.features import VIDEO_HZ
 from curation.lipsync.towers import load_towers
 from inference.driving.reference import Reference, load_reference
 from inference.driving.sound import open_sound
@@ -78,7 +79,7 @@ class Bench:
         return [float(x) for x in self.recogniser.embed(reference.crop, reference.crop_points_px)]
 
     def driven(self, portrait: Reference, driver: FirstSeconds, regions: str = "both", sound: bool = False) -> dict[str, dict[str, float]]:
-        """Figures by row."""
+        """Figures by row; with `sound` what the lip-sync scorer says of the model's mouth ("own") and of the driver's ("filmed")."""
         heard = driver.audio.astype(np.float32) / 32768 if sound and driver.audio is not None else None
         made = animated(self.pipe, self.codec, portrait, driver, self.sampling, heard, regions)
         reference = made.driving.portrait
@@ -94,6 +95,8 @@ class Bench:
             }
             if name == "model" and self.options.keep:
                 self._show(f"{driver.name}-{regions}", np.concatenate([made.rows["still"], made.target, frames], axis=2))
+            if heard is not None and name in ("model", "codec"):
+                found["own" if name == "model" else "filmed"] = self.in_sync(reading.points_px, heard, float(driver.fps))
         found["driver"] = {track: float(np.nanstd(values)) for track, values in drivers.tracks.items()}
         return found
 
@@ -106,10 +109,15 @@ class Bench:
             self._show(f"speech-{sound.stem}", frames)
         result: dict[str, Any] = {"found": float(reading.found.mean()), "mouth_std": float(np.nanstd(reading.tracks["mouth"]))}
         for name, waveform in (("own", heard), ("swapped", swapped)):
-            curve, windows = clip_curve(self.towers, reading.points_px, (waveform * 32767).astype(np.int16), float(self.pipe.settings.fps))
-            offset, confidence = read_curve(curve) if windows >= 30 and np.isfinite(curve).all() else (None, float("nan"))
-            result[name] = {"offset": offset, "confidence": float(confidence)}
+            result[name] = self.in_sync(reading.points_px, waveform, float(self.pipe.settings.fps))
         return result
+
+    def in_sync(self, points_px: np.ndarray, waveform: np.ndarray, fps: float) -> dict[str, Any]:
+        """Offset in frames at 25 a second and confidence of (F, 68, 2) landmarks at `fps` against (N,) float32 sound at 16 kHz."""
+        shown = (np.arange(int(len(points_px) * VIDEO_HZ / fps)) * fps / VIDEO_HZ).astype(int)  # the scorer looks 25 times a second
+        curve, windows = clip_curve(self.towers, points_px[shown], (waveform * 32767).astype(np.int16), fps)
+        offset, confidence = read_curve(curve) if windows >= 30 and np.isfinite(curve).all() else (None, float("nan"))
+        return {"offset": offset, "confidence": float(confidence)}
 
     def coded(self, picture: Path) -> dict[str, float]:
         """The codec on a portrait: clean, and after noise on its latents."""

@@ -60,6 +60,10 @@ def test_the_page_says_what_holds() -> None:
     assert found["PSNR of the face over the better control"] == ("1.000", True)
     assert threshold_of_strangers(figures) == pytest.approx(0)
     assert "| **no** |" in page(figures)
+    in_time, out_of_time = {"offset": 0, "confidence": 1.0}, {"offset": 9, "confidence": 1.0}
+    heard = [{**clip, "own": own, "filmed": filmed} for own, filmed in ((in_time, in_time), (out_of_time, in_time), (in_time, out_of_time))]
+    both = {what: (reached, holds) for what, _, reached, holds in bars({f"both/{k}": value for k, value in enumerate(heard)})}
+    assert both["sound and eyes: lip-sync scorer accepts, of 2 clips whose film it accepts"] == ("0.500", False)
     assert not accepts({"offset": None, "confidence": 1.0})
     assert not accepts({"offset": 8, "confidence": 1.0})
     assert accepts({"offset": 0, "confidence": 1.0})
