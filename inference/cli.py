@@ -99,6 +99,7 @@ def animate(report_file: str | None, **options: Any) -> None:
     request = Request.from_tree(_without_none(options))
     _check_sources(request)
     _check_report(report_file, (request.reference, request.driving, request.audio), (request.out, request.save_template))
+    _keep_model(load_options.model, (request.out, request.save_template, report_file))
     from inference.driving.looking import look_at
 
     look_at(request.reference, request.driving, request.audio)
@@ -209,6 +210,7 @@ def live(reference: str, out: str | None, port: int | None, seconds: float | Non
         raise UserError("nowhere to show it: give --port 0 for a page, or --out for a file")
     _check_report(report_file, (reference, options["file"]), (out,))
     load_options = _load_options(options)
+    _keep_model(load_options.model, (out, report_file))
     report = run_request(LiveRequest.from_options(reference, out, port, seconds, _without_none(options)), load_options, say)
     if report_file:
         _write_json(Path(report_file), report.to_tree())
@@ -278,8 +280,19 @@ def _check_report(path: str | None, sources: tuple[str | None, ...], outputs: tu
     from manifests.atomic import refuse_source
 
     refuse_source(path, sources)
-    if path in outputs:
+    if Path(path).resolve() in [Path(output).resolve() for output in outputs if output is not None]:
         raise UserError(f"--report {path}: another output has this name")
+
+
+def _keep_model(model: str | None, outputs: tuple[str | None, ...]) -> None:
+    """Raises UserError where an output would replace a file of the model that makes it."""
+    from inference.studio.loading import files_of
+    from manifests.atomic import refuse_source
+
+    files = files_of(model)
+    for output in outputs:
+        if output is not None:
+            refuse_source(output, files)
 
 
 def _write_json(path: Path, tree: dict[str, Any]) -> None:

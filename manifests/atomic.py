@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.errors import UserError
+from manifests.leftovers import sweep, temporary_name
 from manifests.places import is_url, one_line, place
 
 # Here an upload, in one part or many, appears under its name when its last byte has arrived, and not before.
@@ -19,17 +20,22 @@ _WHOLE_UPLOADS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oc
 
 
 def refuse_source(output: Any, sources: Iterable[Any]) -> None:
-    """Raises UserError where an output is one of the files that it is made from, under whatever name: links, letter case and `..` count.
-    URLs are compared as they are written."""
+    """Raises UserError where an output is one of the files that it is made from, or a folder that holds one and would be replaced, under
+    whatever name: links, letter case and `..` count. URLs are compared as they are written."""
     for source in sources:
         if source is None or not str(source):
             continue
         same = str(output) == str(source)
+        within = False
         if not same and not is_url(output) and not is_url(source):
             with suppress(OSError, ValueError):
                 same = Path(output).samefile(source)
+                holders = {*Path(source).absolute().parents, *Path(source).resolve(strict=True).parents}
+                within = not same and any(Path(output).samefile(folder) for folder in holders)
         if same:
             raise UserError(f"{output}: is one of the sources ({source}), which would be lost: choose another name")
+        if within:
+            raise UserError(f"{output}: holds one of the sources ({source}), which would be lost: choose another name")
 
 
 @contextmanager
@@ -37,8 +43,9 @@ def atomic_path(path: Any) -> Iterator[Path]:
     """A local temporary file to write to, which becomes `path` when the block ends without an error.
 
     On a disk: written beside `path`, flushed, renamed. The temporary name starts with a dot and ends in `.tmp`: readers pass over it, and a
-    killed writer leaves nothing else behind. Elsewhere (any fsspec URL): written to the temporary directory, then uploaded. Object stores
-    show an upload only when it is complete; on other file systems it goes to a temporary name and is moved.
+    killed writer leaves nothing else behind (`manifests.leftovers.sweep` removes it). Elsewhere (any fsspec URL): written to the temporary
+    directory, then uploaded. Object stores show an upload only when it is complete; on other file systems it goes to a temporary name and
+    is moved.
 
     Raises:
         UserError: the directory is missing, not writable or full; the store cannot be reached or refuses.
@@ -50,7 +57,7 @@ def atomic_path(path: Any) -> Iterator[Path]:
             _upload(temporary, path)
         return
     target = place(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(temporary_name(target.name))
     try:
         mode = _mode_of_new_files(temporary)
         yield temporary
@@ -93,7 +100,9 @@ def replace_folder(target: Path, marker: str) -> Iterator[Path]:
     if target.is_dir() and any(target.iterdir()) and not (target / marker).is_file():
         raise UserError(f"{target} holds other things (no {marker}); choose an empty or new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    sweep(target.parent)
+    work = target.with_name(temporary_name(target.name))
+    work.mkdir()
     try:
         folder = work / "new"
         folder.mkdir()

@@ -27,6 +27,7 @@ from inference.driving.picture import MAX_PIXELS
 from inference.driving.regions import patch_boxes, region_boxes
 from manifests import UserError
 from manifests.atomic import atomic_path
+from manifests.leftovers import sweep
 
 TEMPLATE_SUFFIX = ".safetensors"
 FORMAT = "megactor-sigma motion template 1"
@@ -67,6 +68,7 @@ def save_template(footage: Footage, path: str | Path, lossless: bool = False, wi
     if with_audio and footage.audio is not None:
         tensors["audio"] = np.asarray(footage.audio, np.int16)
     metadata = {"format": FORMAT, "fps": str(footage.fps), "width_px": str(footage.width_px), "height_px": str(footage.height_px)}
+    sweep(Path(path).absolute().parent)
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ def pairs(manifest: str, protocol: str, out: str, where: str, size_px: int, clip
     """Cut a benchmark from the test split of MANIFEST (a run's directory)."""
     from inference.evaluation.export import export_pairs
 
+    _keep_apart(out, [manifest])
     written = export_pairs(
         manifest,
         protocol,
@@ -102,6 +105,7 @@ def run(
     from inference.evaluation.metrics.registry import settings_for
     from inference.evaluation.run import evaluate
 
+    _keep_apart(out, [real, *predictions])
     settings = Settings(metrics=metrics or None, metric_settings=settings_for(device, models_dir), **form)
     check_settings(settings.size_px, settings.longest_ms)
     found = find_pairs(
@@ -168,6 +172,14 @@ def answer(
 def report(evaluation: str, resamples: int) -> None:
     """Write the tables and the HTML report of EVALUATION again, from its rows."""
     _write(Path(evaluation), resamples)
+
+
+def _keep_apart(out: str, sources: Sequence[str]) -> None:
+    """Raises UserError where the tables and the report would lie among, and replace, what they are made from."""
+    for source in sources:
+        with suppress(OSError):
+            if Path(out).samefile(source):
+                raise UserError(f"--out {out}: is one of the sources ({source}): choose another directory")
 
 
 def _evaluations(paths: tuple[str, ...]) -> list[Path]:

@@ -20,6 +20,7 @@ from inference.evaluation.on_ray import judge_on_ray
 from inference.evaluation.pairs import Pair, PairList
 from manifests import UserError
 from manifests.atomic import atomic_path
+from manifests.leftovers import sweep
 
 RUN_FILE, ROWS_DIR = "run.json", "rows"
 
@@ -65,6 +66,8 @@ def evaluate(
             raise UserError(f"{folder.method.name} has no video for any of {len(ids)} pairs; it needs <pair_id>.mp4, e.g. {ids[0]}.mp4")
     out = Path(out)
     (out / RUN_FILE).unlink(missing_ok=True)  # rows are about to change: no table from half of them
+    for left_by_a_kill in (out, *(out / ROWS_DIR).glob("*/")):
+        sweep(left_by_a_kill)
     tasks = _tasks(pairs, folders, out)
     rows, unavailable = _judged(tasks, settings, out, say)
     evaluation = Evaluation(out, {name: folder.method for name, folder in folders.items()}, rows, unavailable)

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import re
 import shutil
-import tempfile
 import wave
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +20,7 @@ import numpy as np
 from inference.driving.contracts import Sound
 from manifests import UserError
 from manifests.atomic import atomic_path
+from manifests.leftovers import sweep, temporary_name
 from manifests.version import DISTRIBUTION, code_version
 
 if TYPE_CHECKING:
@@ -65,6 +62,7 @@ def open_output(
 
     path = Path(path)
     check_output(path)
+    sweep(path.absolute().parent)
     duration_s = float(num_frames / fps)
     suffix = path.suffix.lower()
     with ExitStack() as stack:
@@ -234,8 +232,8 @@ class PngWriter:
 
     def __init__(self, path: Path, fps: Fraction, duration_s: float, sound: Sound | None, metadata: dict[str, Any] | None):
         self._path, self._count = path.absolute(), 0
-        _sweep(self._path)
-        self._work = Path(tempfile.mkdtemp(prefix=f".{path.name}.{_host()}.{os.getpid()}.", suffix=".tmp", dir=self._path.parent))
+        self._work = self._path.with_name(temporary_name(path.name))
+        self._work.mkdir()
         self._folder = self._work / "new"
         self._folder.mkdir()
         self._sound, self._duration_s = sound, duration_s
@@ -259,30 +257,6 @@ class PngWriter:
 
     def abandon(self) -> None:
         shutil.rmtree(self._work, ignore_errors=True)
-
-
-def _sweep(path: Path) -> None:
-    """Removes what writers of the same folder left that were killed on this machine."""
-    named = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(_host())}\.([0-9]{{1,9}})\.\w+\.tmp")
-    for left in path.parent.iterdir():
-        found = named.fullmatch(left.name)
-        if found and not _is_alive(int(found[1])):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _host() -> str:
-    """This machine within a file's name: process ids are its own, and the folder may be shared."""
-    return re.sub(r"\W+", "-", platform.node())[:40] or "here"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's
-    return True
 
 
 def _write_wav(path: Path, sound: Sound, duration_s: float) -> None:

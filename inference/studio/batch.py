@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from curation.contracts import ClipError
 from curation.job.tally import Tally
 from curation.wording import duration
-from inference.studio.loading import LoadOptions, find_model, load
+from inference.studio.loading import LoadOptions, files_of, find_model, load
 from inference.studio.request import Request
 from manifests import UserError, configuration
 from manifests.atomic import atomic_path, refuse_source
 from manifests.json_text import parse_json
+from manifests.leftovers import sweep
 
 if TYPE_CHECKING:
     from inference.pipeline import MegActorSigmaPipeline
@@ -87,7 +88,9 @@ def run_batch(
     file, out = Path(file), Path(out)
     options = LoadOptions(**{**asdict(options), "model": find_model(options.model)})
     tasks = read_tasks(file, out, defaults, _model_digest(options))
+    _keep_sources(file, out, tasks, files_of(options.model))
     (out / ROWS).mkdir(parents=True, exist_ok=True)
+    sweep(out / ROWS)  # `open_output` sweeps `out`
     to_do = [task for task in tasks if not _is_done(out, task)]
     kept = len(tasks) - len(to_do)
     say(f"{len(tasks)} animations, {kept} done before")
@@ -192,6 +195,34 @@ def _read_row(out: Path, task: Task) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return row if isinstance(row, dict) else None
+
+
+def _keep_sources(file: Path, out: Path, tasks: Sequence[Task], model: Sequence[Path]) -> None:
+    """Raises UserError where a result would replace the list, the model, or a file that another line is made from. What an earlier run made
+    here may be made again, also where other lines take it."""
+    refuse_source(out / RESULTS, [file])
+    sources = {key: path for task in tasks for path in _files(task.request) if (key := _inode(path)) is not None}
+    sources |= {key: str(path) for path in model if (key := _inode(path)) is not None}
+    for task in tasks:
+        for output in (task.request.out, task.request.save_template):
+            if output is None or (output == task.request.out and _row_file(out, task.id).is_file()):
+                continue
+            if (key := _inode(output)) is not None and key in sources:
+                raise UserError(
+                    f"{task.id}: {output} is one of the sources ({sources[key]}), which would be lost: choose another id or --out"
+                )
+
+
+def _files(request: Request) -> list[str]:
+    return [path for path in (request.reference, request.driving, request.audio) if path]
+
+
+def _inode(path: str | Path) -> tuple[int, int] | None:
+    try:
+        state = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return state.st_dev, state.st_ino
 
 
 def _is_done(out: Path, task: Task) -> bool:

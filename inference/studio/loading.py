@@ -59,6 +59,15 @@ def find_model(model: str | None) -> str:
     )
 
 
+def files_of(model: str | None) -> list[Path]:
+    """The files of the model that `load` would take, where it is a folder on this machine; none where there is no model."""
+    try:
+        folder = Path(find_model(model))
+    except UserError:
+        return []
+    return [file for file in sorted(folder.rglob("*")) if file.is_file()] if (folder / PIPELINE_FILE).is_file() else []
+
+
 def settings_of(options: LoadOptions) -> InferenceConfig:
     """The settings of the model that `load` would take, without its weights; the embedded profile's while nothing has been trained here.
 

@@ -8,6 +8,8 @@ import threading
 from collections import deque
 from pathlib import Path
 
+from manifests.leftovers import sweep, temporary_name
+
 KEPT = 8  # results that a page may still show, of all sessions together
 
 
@@ -21,7 +23,10 @@ class Results:
     """
 
     def __init__(self, kept: int = KEPT):
-        self.folder = Path(tempfile.mkdtemp(prefix="megactor-app-"))
+        folders = Path(tempfile.gettempdir())
+        sweep(folders)  # of apps that were killed
+        self.folder = folders / temporary_name("megactor-app-files")[1:]  # a page is shown nothing whose name begins with a dot
+        self.folder.mkdir(mode=0o700)
         self._lock = threading.Lock()
         self._kept, self._folders = kept, deque[Path]()
 

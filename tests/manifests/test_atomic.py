@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from manifests.atomic import atomic_path, flush_tree, put, replace_folder
+from manifests.leftovers import sweep, temporary_name
 from manifests.version import code_version
 
 
@@ -86,3 +88,40 @@ def test_files_get_the_umasks_mode(tmp_path) -> None:
         (folder / "within").touch(mode=0o600)
     assert ours.stat().st_mode == (tmp_path / "folder" / "within").stat().st_mode == plain.stat().st_mode
     assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "ours", "plain"]
+
+
+def killed_pid() -> int:
+    """Of a process that ran."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path) -> None:
+    dead, mine = killed_pid(), temporary_name("a.mp4")
+    gone = mine.replace(f".{os.getpid()}.", f".{dead}.")
+    host = mine.split(".")[-4]
+    (tmp_path / gone).write_bytes(b"half a file")
+    (tmp_path / gone.replace("a.mp4", "folder")).mkdir()
+    (tmp_path / gone.replace("a.mp4", "folder") / "000000.png").write_bytes(b"half a file")
+    kept = [
+        mine,  # being written
+        gone.replace(f".{host}.", ".0badcafe."),  # of another machine in a shared folder
+        gone.removesuffix(".tmp"),
+        gone + ".mp4",
+        f".a.mp4.{dead}.tmp",
+        "a.mp4",
+        ".tmp",
+    ]
+    for name in kept:
+        (tmp_path / name).write_bytes(b"somebody's")
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    sweep(tmp_path / "absent")
+
+
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path) -> None:
+    for name in ("x" * 250, "\u4eba" * 80 + ".mp4"):
+        put(tmp_path / name, b"1")
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()

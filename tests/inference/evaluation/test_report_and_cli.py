@@ -175,6 +175,22 @@ def test_mistakes_end_in_one_line_and_exit_code_2(arguments: list[str], message:
     assert text.count("\n") == 1
 
 
+def test_tables_do_not_lie_among_what_they_are_made_from(tmp_path: Path, capsys) -> None:
+    for name in ("ours", "real"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for arguments in (
+        ["run", str(tmp_path / "ours"), "--real", str(tmp_path / "real"), "--out", str(tmp_path / "ours")],
+        ["run", str(tmp_path / "ours"), "--real", str(tmp_path / "real"), "--out", str(tmp_path / "link")],
+        ["pairs", str(tmp_path / "real"), "--out", str(tmp_path / "ours" / ".." / "real")],
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "is one of the sources" in said(capsys)
+    assert not list((tmp_path / "real").iterdir())
+
+
 def test_a_bad_query_is_named(run_directory: Path, tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit):
         main(["pairs", str(run_directory), "--out", str(tmp_path), "--where", "no such column > 3"])

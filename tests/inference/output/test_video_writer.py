@@ -212,21 +212,23 @@ def test_a_gif_has_no_delay_that_browsers_stretch(fps: Fraction, tmp_path: Path)
     assert sum(delays) == pytest.approx(1000 * 24 / float(fps), abs=20)
 
 
-def test_what_a_killed_writer_of_pictures_left_is_swept(tmp_path):
+@pytest.mark.parametrize(("out", "next_out"), [("frames", "frames"), ("o.mp4", "o.mp4"), ("o.gif", "o.gif"), ("o.mp4", "frames")])
+def test_what_a_killed_writer_left_is_swept(tmp_path, out, next_out):
     """Not what a living one writes at the same time, nor anything else that begins alike."""
     write = (
         "import os, signal, sys; from fractions import Fraction; import numpy as np\n"
         "from inference.output.video_writer import open_output\n"
-        "with open_output(sys.argv[1], Fraction(25), 2) as writer:\n"
-        "    writer.write(np.zeros((8, 8, 3), np.uint8))\n"
+        "with open_output(sys.argv[1], Fraction(25), 101) as writer:\n"
+        "    for _ in range(100):\n"
+        "        writer.write(np.zeros((8, 8, 3), np.uint8))\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    assert subprocess.run([sys.executable, "-c", write, str(tmp_path / "frames")], check=False).returncode == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", write, str(tmp_path / out)], check=False).returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     living = left.with_name(re.sub(r"\.[0-9]+\.(?=\w+\.tmp)", f".{os.getpid()}.", left.name))
     other = tmp_path / ".frames.mine.tmp"
     for folder in (living, other):
         folder.mkdir()
-    with open_output(tmp_path / "frames", Fraction(25), 1) as writer:
+    with open_output(tmp_path / next_out, Fraction(25), 1) as writer:
         writer.write(np.zeros((8, 8, 3), np.uint8))
-    assert set(tmp_path.iterdir()) == {tmp_path / "frames", living, other}
+    assert set(tmp_path.iterdir()) == {tmp_path / next_out, living, other}

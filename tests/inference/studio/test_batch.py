@@ -152,3 +152,26 @@ def test_ray_actors_make_the_same(place: Path) -> None:
     count = batch.run_batch(file, place / "out", LoadOptions(model=str(place / "model"), device="cpu"), FAST, workers=1)
     assert (count.done, count.failed) == (0, 2)
     assert all("no face" in row["error"] for row in results(place))
+
+
+def test_no_line_replaces_the_list_or_what_another_line_is_made_from(place: Path) -> None:
+    (place / "out").mkdir()
+    (place / "you.mp4").rename(place / "out" / "a.mp4")
+    before = (place / "out" / "a.mp4").read_bytes()
+    lines = ({"id": "a", "reference": "me.png", "audio": "out/b.wav"}, {"id": "b", "reference": "me.png", "driving": "out/a.mp4"})
+    with pytest.raises(UserError, match=r"a: .*a\.mp4 is one of the sources"):
+        run(place, write_list(place, *lines))
+    (place / "kept.safetensors").hardlink_to(place / "model" / "transformer" / "diffusion_pytorch_model.safetensors")
+    keeps = {"id": "c", "reference": "me.png", "driving": "out/a.mp4", "save_template": "kept.safetensors"}
+    with pytest.raises(UserError, match=r"kept\.safetensors is one of the sources"):
+        run(place, write_list(place, keeps))
+    write_list(place, {"id": "c", "reference": "me.png", "driving": "a.mp4"}).rename(place / "out" / "results.jsonl")
+    with pytest.raises(UserError, match=r"results.jsonl: is one of the sources"):
+        run(place, place / "out" / "results.jsonl")
+    assert (place / "out" / "a.mp4").read_bytes() == before
+
+
+def test_a_line_may_take_what_another_made(place: Path) -> None:
+    lines = ({"id": "a", "reference": "me.png", "driving": "you.mp4"}, {"id": "b", "reference": "me.png", "driving": "out/a.mp4"})
+    assert run(place, write_list(place, *lines)).done == 2
+    assert run(place, write_list(place, *lines), seed=1).done == 2

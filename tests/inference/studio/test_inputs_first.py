@@ -24,6 +24,11 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "bad.safetensors").write_bytes(b"\x10" * 64)
     (tmp_path / "bad.wav").write_bytes(b"RIFF....WAVE")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "frames").mkdir()  # as an animation writes it
+    for name in ("provenance.json", "sound.wav"):
+        (tmp_path / "frames" / name).write_text("{}")
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "frames" / "000000.png")
+    (tmp_path / "linked").symlink_to("frames")
     return tmp_path
 
 
@@ -44,6 +49,11 @@ def files(tmp_path: Path) -> Path:
         ({"--report": "me.png"}, "is one of the sources"),
         ({"--report": "you.mp4"}, "is one of the sources"),
         ({"--report": "out.mp4"}, "another output has this name"),
+        ({"--report": "folder/../out.mp4"}, "another output has this name"),
+        ({"-d": "frames/000000.png", "-o": "frames"}, "holds one of the sources"),
+        ({"-a": "frames/sound.wav", "-o": "frames"}, "holds one of the sources"),
+        ({"-d": "frames", "-o": "frames"}, "is one of the sources"),
+        ({"-d": "linked/000000.png", "-o": "frames"}, "holds one of the sources"),
     ],
 )
 def test_before_the_model(files: Path, changed: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +87,18 @@ def test_live_replaces_no_source(files: Path, option: str, name: str) -> None:
     assert isinstance(found.exception, UserError), found.exception
     assert "is one of the sources" in str(found.exception)
     assert before == {file: (files / file).read_bytes() for file in before}
+
+
+@pytest.mark.parametrize("option", ["--report", "--save-template"])
+def test_the_model_that_animates_is_no_output(files: Path, option: str) -> None:
+    pytest.importorskip("torch", reason="the pipeline needs torch: install the [train] extra")
+    pytest.importorskip("diffusers", reason="the pipeline needs diffusers: install the [train] extra")
+    (files / "model" / "transformer").mkdir(parents=True)
+    weights = files / "model" / "transformer" / "diffusion_pytorch_model.safetensors"
+    for file in (files / "model" / "pipeline.json", weights):
+        file.write_text("{}")
+    named = {"-r": "me.png", "-d": "you.mp4", "-o": "out.mp4", "--model": "model", option: "model/transformer/" + weights.name}
+    found = CliRunner().invoke(cli, ["animate", *(part for key, name in named.items() for part in (key, str(files / name)))])
+    assert isinstance(found.exception, UserError)
+    assert "is one of the sources" in str(found.exception)
+    assert weights.read_text() == "{}"
