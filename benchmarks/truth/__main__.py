@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 from benchmarks.people.recognition import fetch
+from benchmarks.truth.drivers import held_out
 from benchmarks.truth.measure import PARTS, measure
+from benchmarks.truth.models import Cast
 from benchmarks.truth.page import page
 from benchmarks.truth.summary import summary
 from inference.evaluation.statistics import FEWEST_IDENTITIES
@@ -42,7 +44,7 @@ def main() -> int:
         network = None if options.no_identity else options.network or fetch(options.out)
         parts = tuple(options.part or PARTS)
         done = measure(
-            options.model, options.out, options.people, options.seconds, parts=parts, preset=options.preset, network=network,
+            options.model, options.out, Cast(held_out(options.people, options.seconds)), options.seconds, parts=parts, preset=options.preset, network=network,
             device=options.device,
         )  # fmt: skip
         found = summary(done.kept.values)

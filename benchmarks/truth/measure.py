@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from benchmarks.anyone.footage import FirstSeconds
 from benchmarks.kept import Kept, digest_of_weights
 from benchmarks.people.recognition import Recogniser
 from benchmarks.truth.conditions import CONDITIONS
-from benchmarks.truth.drivers import Someone, held_out
+from benchmarks.truth.drivers import Someone
 from benchmarks.truth.factors import FactorReader, Seen
-from benchmarks.truth.models import Copying, Packaged
+from benchmarks.truth.models import Cast, Copying, Packaged
 from benchmarks.truth.response import Moments
 from curation.contracts import ClipError
 from curation.face_crop import warp
@@ -51,16 +51,16 @@ class Measure:
     """Figures of one model.
 
     Args:
-        people: who is shown; each is driven by the next.
+        cast: who is shown; each is driven by the next.
         network: of face recognition; None leaves identity out.
+        conditions: of `CONDITIONS`; those that the model cannot be given are left out.
     """
 
-    def __init__(self, model: Packaged, people: list[Someone], kept: Kept, network: Path | None):
-        self.model, self.people, self.kept = model, people, kept
+    def __init__(self, model: Packaged, cast: Cast, kept: Kept, network: Path | None = None, conditions: Sequence[str] = tuple(CONDITIONS)):
+        self.model, self.cast, self.people, self.kept = model, cast, cast.people, kept
+        self.conditions = [name for name in conditions if self.model.hears or not CONDITIONS[name].heard]
         self._reader = FactorReader()
         self._recogniser = Recogniser(network) if network else None
-        self._footage: dict[int, FirstSeconds] = {}
-        self._portrait: dict[int, Reference] = {}
 
     def run(self, parts: tuple[str, ...], guidances: tuple[float, ...] = GUIDANCES) -> None:
         """In the order of what a killed run would miss most."""
@@ -80,11 +80,6 @@ class Measure:
                     self._each(motion_name(motion, number), lambda m=motion, k=number: self.answers("both", k, motion=m))
                 for scale in AUDIO_SCALES if self.model.hears else ():
                     self._each(audio_name(scale, number), lambda s=scale, k=number: self.answers("sound", k, audio_scale=s))
-
-    @property
-    def conditions(self) -> list[str]:
-        """Those that the model can be given."""
-        return [name for name, condition in CONDITIONS.items() if self.model.hears or not condition.heard]
 
     def reads(self, someone: Someone) -> dict[str, Any]:
         """What landmarks read of a driver whose truth is known, cut to the size of the model's answers."""
@@ -115,15 +110,11 @@ class Measure:
 
     def footage(self, someone: Someone) -> FirstSeconds:
         """Of a person's act."""
-        if someone.number not in self._footage:
-            self._footage[someone.number] = self.model.footage(someone)
-        return self._footage[someone.number]
+        return self.cast.footage(someone)
 
     def portrait(self, number: int) -> Reference:
         """Of a person."""
-        if number not in self._portrait:
-            self._portrait[number] = self.model.portrait(self.people[number])
-        return self._portrait[number]
+        return self.cast.portrait(number, self.model.pipe.settings)
 
     def _figures(self, signals: np.ndarray, seen: Seen) -> dict[str, Any]:
         found = np.isfinite(seen.tracks).all(axis=1)
@@ -153,25 +144,27 @@ class Measure:
 
 
 def measure(
-    model: str | None, out: Path, count: int, seconds: float, *, parts: tuple[str, ...] = PARTS, preset: str = "fast",
-    network: Path | None = None, device: str = "auto", guidances: tuple[float, ...] = GUIDANCES,
+    model: str | None, out: Path, cast: Cast, seconds: float, *, parts: tuple[str, ...] = PARTS, preset: str = "fast",
+    network: Path | None = None, device: str = "auto", guidances: tuple[float, ...] = GUIDANCES, conditions: Sequence[str] = tuple(CONDITIONS),
 ) -> Measure:  # fmt: skip
     """Measures a model; `out`/figures.json keeps the figures by name.
 
+    Args:
+        seconds: of the acts of `cast`.
+
     Raises:
-        UserError: no model, too few people, or figures of other settings lie in `out`.
+        UserError: no model, or figures of other settings lie in `out`.
     """
-    people = held_out(count, seconds)
     answering = Packaged(model, preset, device)
     record = answering.pipe.record
     about = {
         "model": Path(answering.name).name,
         "weights": digest_of_weights(Path(answering.name)),
         "stage": record.stage, "step": record.step, "trained_on": record.trained_on or "",
-        "preset": preset, "seconds": seconds, "people": count,
+        "preset": preset, "seconds": seconds, "people": len(cast.people),
     }  # fmt: skip
     kept = Kept(out / "figures.json")
     kept.belong_to(about)
-    done = Measure(answering, people, kept, network)
+    done = Measure(answering, cast, kept, network, conditions)
     done.run(parts, guidances)
     return done

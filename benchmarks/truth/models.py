@@ -18,6 +18,7 @@ from curation.people.settings import FPS
 from inference.driving.amplitude import Amplitude
 from inference.driving.driving import Driving, DrivingOptions
 from inference.driving.reference import Reference, load_reference
+from inference.models.components import InferenceConfig
 from inference.studio.loading import LoadOptions, find_model, load
 from inference.studio.presets import preset
 
@@ -55,6 +56,39 @@ class Copying:
         return portrait.frames(self.pose(condition, portrait, driver))
 
 
+class Cast:
+    """Who is shown, as models are given them: found by landmarks, the truth is not looked at. Made once, for any number of models.
+
+    Args:
+        people: of `held_out`; each is driven by the next.
+    """
+
+    def __init__(self, people: list[Someone]):
+        self.people = people
+        self._backend = make_backend("facemesh")
+        self._footage: dict[int, FirstSeconds] = {}
+        self._portraits: dict[tuple[int, int, float], Reference] = {}
+
+    def portrait(self, number: int, settings: InferenceConfig) -> Reference:
+        """Of a person, cut to the face as a model's settings say."""
+        key = (number, settings.size_px, settings.crop_scale)
+        if key not in self._portraits:
+            self._portraits[key] = load_reference(self.people[number].portrait, self._backend, settings.size_px, settings.crop_scale)
+        return self._portraits[key]
+
+    def footage(self, someone: Someone) -> FirstSeconds:
+        """Of a person's act."""
+        if someone.number not in self._footage:
+            rgb = list(someone.performance)
+            info = MediaInfo(rgb[0].shape[1], rgb[0].shape[0], float(FPS), len(rgb), 1000 * len(rgb) / FPS, "", False, None)
+            tracker = self._backend.track(Clip("truth", someone.take.name, "", ""), info)
+            for k, frame in enumerate(rgb):
+                tracker.on_frame(Frame(k, 1000 * k / FPS, frame))
+            faces = tracker.finish()
+            self._footage[someone.number] = FirstSeconds(someone.take.name, Fraction(FPS), rgb, faces.points_px, faces.n_faces, None)
+        return self._footage[someone.number]
+
+
 class Packaged:
     """A trained pipeline.
 
@@ -68,26 +102,11 @@ class Packaged:
         self.pipe = load(LoadOptions(model=model, device=device, overrides=("most_guidance=null", "mouth_guidance=null")))
         self.pipe.set_progress_bar_config(disable=True)
         self.sampling = preset(preset_name).sampling
-        self._backend = make_backend("facemesh")
 
     @property
     def hears(self) -> bool:
         """The model has layers for sound."""
         return bool(self.pipe.transformer.sizes.with_audio)
-
-    def portrait(self, someone: Someone) -> Reference:
-        """As for any user: found by landmarks, cut to the face."""
-        return load_reference(someone.portrait, self._backend, self.pipe.settings.size_px, self.pipe.settings.crop_scale)
-
-    def footage(self, someone: Someone) -> FirstSeconds:
-        """As for any user: the face is found on every frame, the truth is not looked at."""
-        rgb = list(someone.performance)
-        info = MediaInfo(rgb[0].shape[1], rgb[0].shape[0], float(FPS), len(rgb), 1000 * len(rgb) / FPS, "", False, None)
-        tracker = self._backend.track(Clip("truth", someone.take.name, "", ""), info)
-        for k, frame in enumerate(rgb):
-            tracker.on_frame(Frame(k, 1000 * k / FPS, frame))
-        faces = tracker.finish()
-        return FirstSeconds(someone.take.name, Fraction(FPS), rgb, faces.points_px, faces.n_faces, None)
 
     def own_crop(self, footage: FirstSeconds) -> tuple[np.ndarray, np.ndarray]:
         """A driver cut as the model sees people: (T, S, S, 3) uint8, and (68, 2) the points of its first frame there."""

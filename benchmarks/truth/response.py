@@ -129,8 +129,11 @@ class Responses:
 
     def r(self, factor: str, signal: str) -> Interval:
         """Partial correlation."""
-        values = [clip.partial(_row(factor), SIGNALS.index(signal)) for clip in self._clips]
-        return over_people(values, self.people, (-1, 1))
+        return over_people(self.rs(factor, signal), self.people, (-1, 1))
+
+    def rs(self, factor: str, signal: str) -> np.ndarray:
+        """(N,) partial correlations."""
+        return np.array([clip.partial(_row(factor), SIGNALS.index(signal)) for clip in self._clips])
 
     def own_response(self, factor: str, own: str) -> float:
         """Mean response to one deviation of its own signal."""
@@ -139,8 +142,12 @@ class Responses:
 
     def leak(self, factor: str, signal: str, own_response: float) -> Interval:
         """Response to one deviation of a signal, in % of `own_response`; with its sign, so that chance does not add up over people."""
+        return over_people(self.leaks(factor, signal, own_response), self.people)
+
+    def leaks(self, factor: str, signal: str, own_response: float) -> np.ndarray:
+        """(N,) of each clip, as `leak`."""
         k = SIGNALS.index(signal)
-        return over_people(100 * self.slopes[:, _row(factor), k] * self.spreads[k] / own_response, self.people)
+        return np.asarray(100 * self.slopes[:, _row(factor), k] * self.spreads[k] / own_response)
 
     def spread(self, factor: str) -> np.ndarray:
         """(N,) standard deviation over time."""

@@ -33,6 +33,8 @@ class ModalityConfig:
             dropout, its section 3.3 that it samples as stage 2; here stage 3 keeps the shares, and visual samples show eyes and mouth.
         masked_stages: the stages in which a visual sample without a mouth patch gets Eq. 2's attention mask and the masked loss. The paper
             speaks of stage 1; the visual samples of stage 2 are the same case.
+        mask_visual_attention: those samples get Eq. 2's attention mask.
+        mask_visual_loss: those samples get the masked loss.
         mask_mixed_attention: mixed samples of these stages get Eq. 2's attention mask too: the mouth then hears the sound and does not see
             the eyes. Off, because at inference there is no mask.
         mask_mixed_loss: mixed samples of these stages get the masked loss too. Off: sound must teach the mouth.
@@ -52,6 +54,8 @@ class ModalityConfig:
     mixed_share: float = 0.7
     stage3_face_dropout: bool = False
     masked_stages: tuple[int, ...] = (1, 2)
+    mask_visual_attention: bool = True
+    mask_visual_loss: bool = True
     mask_mixed_attention: bool = False
     mask_mixed_loss: bool = False
     mask_paths: str = "one_hop"
@@ -165,8 +169,8 @@ def _conditions(config: ModalityConfig, stage: int, kind: int, eyes: bool, mouth
         audio=kind != VISUAL and driven,
         reference=lost not in ("all", "reference"),
         all_dropped=lost == "all",
-        mask_attention=maskable and (kind == VISUAL or config.mask_mixed_attention),
-        mask_loss=maskable and (kind == VISUAL or config.mask_mixed_loss),
+        mask_attention=maskable and (config.mask_visual_attention if kind == VISUAL else config.mask_mixed_attention),
+        mask_loss=maskable and (config.mask_visual_loss if kind == VISUAL else config.mask_mixed_loss),
     )
 
 

@@ -1,0 +1,65 @@
+"""The rows of the ablations: what of the paper's recipe each leaves out or changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+# The paper's: a third of eyes, mouth and both; 10, 20 and 70 % of the modalities. A row sets what is different.
+PAPER = {
+    "eyes_share": 0.3333333, "mouth_share": 0.3333333, "both_share": 0.3333334,
+    "visual_share": 0.1, "audio_share": 0.2, "mixed_share": 0.7,
+}  # fmt: skip
+NO_DROPOUT = {"eyes_share": 0.0, "mouth_share": 0.0, "both_share": 1.0}
+NO_MASKS: dict[str, object] = {"masked_stages": []}
+VIDEO = {"visual_share": 1.0, "audio_share": 0.0, "mixed_share": 0.0}
+START = "start"
+"""The row of the weights that all continue, before they do."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    Attributes:
+        modality: of `training.data.modality.ModalityConfig`, over `PAPER`.
+        others: dotted settings of the training.
+        against: the row that its differences are from.
+        other_model: the model itself is another: it cannot continue given weights.
+    """
+
+    what: str
+    modality: dict[str, object]
+    others: tuple[str, ...] = ()
+    against: str = "full"
+    other_model: bool = False
+
+    def overrides(self) -> tuple[str, ...]:
+        """Dotted settings of both stages."""
+        modality = PAPER | self.modality
+        return (*(f"data.modality.{name}={json.dumps(value)}" for name, value in modality.items()), *self.others)
+
+
+RECIPES = {
+    "full": Recipe("the paper's recipe: face dropout, Eq. 2, masked loss, 10/20/70", {}),
+    "no-cures": Recipe("without face dropout, Eq. 2 and the masked loss", NO_DROPOUT | NO_MASKS),
+    "video": Recipe("video alone, as in stage 1, with all cures", VIDEO),
+    "video-no-masks": Recipe("video alone, without Eq. 2 and the masked loss", VIDEO | NO_MASKS, against="video"),
+    "mixed-attention": Recipe(
+        "Eq. 2 in the attention of mixed samples too, their mouth still in the loss", {"mask_mixed_attention": True}
+    ),
+    "video-no-eq2": Recipe("video alone, without Eq. 2; masked loss kept", VIDEO | {"mask_visual_attention": False}, against="video"),
+    "video-no-loss-mask": Recipe("video alone, without the masked loss; Eq. 2 kept", VIDEO | {"mask_visual_loss": False}, against="video"),
+    "video-no-dropout": Recipe("video alone, without face dropout: eyes and mouth always together", VIDEO | NO_DROPOUT, against="video"),
+    "no-dropout": Recipe("without face dropout: video shows eyes and mouth together", NO_DROPOUT),
+    "no-masks": Recipe("without Eq. 2 and the masked loss", NO_MASKS),
+    "all-paths": Recipe(
+        "mixed samples masked as in mixed-attention, and the eyes hidden from all that the mouth may read, not one hop",
+        {"mask_mixed_attention": True, "mask_paths": "all"},
+    ),
+    "33-33-33": Recipe("a third of each modality", {"visual_share": 0.3333333, "audio_share": 0.3333333, "mixed_share": 0.3333334}),
+    "80-10-10": Recipe("80 % video", {"visual_share": 0.8, "audio_share": 0.1, "mixed_share": 0.1}),
+    "no-eq2": Recipe("without Eq. 2; masked loss kept", {"mask_visual_attention": False}),
+    "no-loss-mask": Recipe("without the masked loss; Eq. 2 kept", {"mask_visual_loss": False}),
+    "tight-patches": Recipe("patches are the box of each frame", {}, ("inference_overrides=[most_steps=2, patch_rule=frame]",)),
+    "audio-norm": Recipe("normalised sound", {}, ("inference_overrides=[most_steps=2, model.audio_norm=true]",), other_model=True),
+}  # fmt: skip
