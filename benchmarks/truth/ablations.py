@@ -20,6 +20,7 @@ from benchmarks.truth.conditions import CONDITIONS
 from benchmarks.truth.drivers import held_out
 from benchmarks.truth.measure import measure
 from benchmarks.truth.models import Cast
+from benchmarks.truth.page import ABLATIONS, write_page
 from benchmarks.truth.recipes import RECIPES, START
 from benchmarks.truth.rows import table
 from manifests import UserError
@@ -28,7 +29,8 @@ from manifests.atomic import put
 CONFIG = "embedded-weights"
 STAGES = (1, 2)
 CLIP_S, CLIP_SIDE_PX = 2.0, 192  # of the people in training, as of those that the packaged weights saw
-DOCS_FILE = Path(__file__).resolve().parents[2] / "docs" / "truth_ablations.json"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SHOWN = ("video-no-masks", "video")  # in the picture: a leak and its cure
 SAMPLES_PER_S, CLIPS_PER_S, ANSWER_S = 15.0, 0.15, 6.0  # of one core beside other work; the last of a person, condition and model
 
 
@@ -92,6 +94,11 @@ def data_of(plan: Plan, out: Path) -> Path:
     return curated
 
 
+def trained(out: Path, recipe: str, seed: int) -> Path:
+    """The run of a recipe's last stage."""
+    return out / "models" / f"{recipe}-{seed}" / f"s{STAGES[-1]}"
+
+
 def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -> Path:
     """A run's folder; continues what a kill left. Recipes that cut their frames alike share a cache of latents.
 
@@ -115,7 +122,7 @@ def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -
             config = replace(config, data=replace(config.data, latent_cache=cache))
         train(config, str(manifest), str(folder / f"s{stage}"), init=before)
         before = str(folder / f"s{stage}")
-    return folder / f"s{STAGES[-1]}"
+    return trained(out, recipe, seed)
 
 
 def run(plan: Plan, out: Path, recipes: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
@@ -170,12 +177,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--conditions", nargs="+", choices=list(CONDITIONS), default=list(CONDITIONS), help="to measure in; both is needed")
     parser.add_argument("--plan", action="store_true", help="print the rows and the hours on one core, and end")
     parser.add_argument("--report", action="store_true", help="train and measure nothing: of what OUT holds already")
-    parser.add_argument("--docs", action="store_true", help="write docs/truth_ablations.json, which `make truth ARGS=--docs` shows")
+    parser.add_argument("--docs", action="store_true", help="write docs/truth_ablations.json and its picture, and docs/truth.md anew")
     options = parser.parse_args(arguments)
     try:
+        steps = options.steps or ([400] if options.init else [1000, 2000])
         plan = Plan(
-            options.init, tuple(options.steps or ([400] if options.init else [1000, 2000])), options.lr, options.people, options.correlation,
-            options.tested, options.seconds, options.batch_size, tuple(options.conditions),
+            options.init, tuple(steps), options.lr, options.people, options.correlation, options.tested, options.seconds,
+            options.batch_size, tuple(options.conditions),
         )  # fmt: skip
         models = len(options.recipes) * len(options.seeds)
         print(f"{models} models, {sum(plan.steps):,} steps each: about {plan.hours(models):.1f} hours on one core", flush=True)
@@ -192,7 +200,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.docs:
-        put(DOCS_FILE, (json.dumps(found, indent=1) + "\n").encode())
+        from benchmarks.truth.pictures import save_leak
+
+        put(DOCS / ABLATIONS, (json.dumps(found, indent=1) + "\n").encode())
+        models = {name: trained(options.out, name, found["rows"][name]["seeds"][0]) for name in SHOWN if name in found["rows"]}
+        if len(models) == len(SHOWN):
+            save_leak(models, Cast(held_out(plan.tested, plan.seconds)), DOCS / "images" / "truth_ablations.jpg")
+        write_page(DOCS)
     return 0
 
 

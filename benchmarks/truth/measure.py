@@ -145,7 +145,8 @@ class Measure:
 
 def measure(
     model: str | None, out: Path, cast: Cast, seconds: float, *, parts: tuple[str, ...] = PARTS, preset: str = "fast",
-    network: Path | None = None, device: str = "auto", guidances: tuple[float, ...] = GUIDANCES, conditions: Sequence[str] = tuple(CONDITIONS),
+    network: Path | None = None, device: str = "auto", guidances: tuple[float, ...] = GUIDANCES,
+    conditions: Sequence[str] = tuple(CONDITIONS),
 ) -> Measure:  # fmt: skip
     """Measures a model; `out`/figures.json keeps the figures by name.
 

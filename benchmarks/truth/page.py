@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from benchmarks.truth.conditions import READ_FACTORS
 from benchmarks.truth.factors import SIGNALS
 from benchmarks.truth.measure import AUDIO_SCALES, GUIDANCES, MOTIONS
+from benchmarks.truth.sections import ablation_lines, shown, table3_lines
+from manifests import UserError
+from manifests.atomic import put
 
 Figure = dict[str, Any]
+SUMMARY, ABLATIONS, TABLE3_FILE = "truth.json", "truth_ablations.json", "truth_table3.json"
 # What must hold of the full recipe (r of a factor with its own signal, by where that comes from), and how much may leak.
 LEAST_R = {"lips": 0.9, "lids": 0.9, "sound": 0.7}
 MOST_LEAK_PERCENT = 5.0
@@ -60,23 +66,25 @@ all: what it reads is the model's blur and the network's noise; a driver's face 
 | condition | towards the driver |
 |---|---|
 """
-_ABLATIONS = """
-## Ablations
-
-Same steps and seeds; people in training whose lids and brows follow the mouth, tested on independent motion.
-"""
 _FEW = "- {people} people are few: intervals are wide, and a leak of a few % cannot be told from none."
 _NO_ABLATIONS = """\
 - The ablations (the correlated world, face dropout, Eq. 2, the masked loss, shares of stage 2, patches, sound): the recipe
-  is `python -m benchmarks.truth.ablations`, and has not been run beyond a smoke test."""
+  is `make truth-ablations`, and has not been run."""
+_NO_TABLE = '- Table 3 (A, V, A+V by the evaluation\'s own figures): `make truth ARGS="--part table3"`.'
 _NEVER = """\
-- Eq. 2 and the masked loss apart from each other (one setting switches both), drivers re-rendered as another person, stage 3.
-- Table 3 (A, V, A+V by distances of distributions and lip-sync confidence): not part of this command.
+- Drivers re-rendered as another person: the renderer gives the perfect swap (another person's seed in the same scene with the
+  same motion), as one more kind of variant beside `swap` and `stylise` (`training/offline/variants.py`); not built.
+- Stage 3, and rows trained from nothing.
 - Yaw and pitch: the model moves a portrait in the picture's plane, and the drivers face the camera."""
 
 
-def page(summary: dict[str, Any], ablations: dict[str, Any] | None = None) -> str:
-    """Markdown."""
+def page(summary: dict[str, Any], ablations: dict[str, Any] | None = None, table3: dict[str, Any] | None = None) -> str:
+    """Markdown.
+
+    Args:
+        ablations: docs/truth_ablations.json, of `benchmarks.truth.rows.table`.
+        table3: docs/truth_table3.json, of `benchmarks.truth.table3.figures`.
+    """
     about = summary["about"]
     facts = about | {"trained_on": about["trained_on"] or "what was not recorded", "found": 100 * summary["reader"]["found"]}
     lines = _INTRODUCTION.format(**facts).splitlines()
@@ -99,8 +107,28 @@ def page(summary: dict[str, Any], ablations: dict[str, Any] | None = None) -> st
         pairs = {tuple(pair) for pair in condition["leaks"]}
         for factor, row in condition["response, % of the own"].items():
             lines.append(f"| {factor} | {' | '.join(_response(row[signal], (factor, signal) in pairs) for signal in SIGNALS)} |")
-    lines += _identity(summary) + _amplitude(summary["amplitude"]) + _ablations(ablations) + _unmeasured(summary, ablations)
+    lines += _identity(summary) + _amplitude(summary["amplitude"])
+    lines += (ablation_lines(ablations) if ablations else []) + (table3_lines(table3) if table3 else [])
+    lines += _unmeasured(summary, ablations, table3)
     return "\n".join(lines) + "\n"
+
+
+def committed(docs: Path, name: str) -> dict[str, Any] | None:
+    """A JSON file of `docs`; None where it is not there."""
+    file = docs / name
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def write_page(docs: Path) -> None:
+    """docs/truth.md from the JSON files beside it.
+
+    Raises:
+        UserError: there is no docs/truth.json.
+    """
+    found = committed(docs, SUMMARY)
+    if found is None:
+        raise UserError(f"{docs / SUMMARY} is missing: `make truth ARGS=--docs` writes it")
+    put(docs / "truth.md", page(found, committed(docs, ABLATIONS), committed(docs, TABLE3_FILE)).encode())
 
 
 def bars(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -119,14 +147,6 @@ def bars(summary: dict[str, Any]) -> list[tuple[str, str, str, str]]:
                 holds = verdict(leak, most=MOST_LEAK_PERCENT)
                 found.append((f"{name}: {signal} leak into {factor}, %", f"≤ {MOST_LEAK_PERCENT:g}", shown(leak, 1), holds))
     return found
-
-
-def shown(figure: Figure, digits: int = 2) -> str:
-    """Mean and interval; the mean alone where there are too few people for an interval."""
-    if figure["mean"] is None:
-        return "–"
-    text = f"{figure['mean']:.{digits}f}"
-    return text if figure["low"] is None else f"{text} ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
 
 
 def verdict(figure: Figure, least: float | None = None, most: float | None = None) -> str:
@@ -187,18 +207,7 @@ def _amplitude(amplitude: dict[str, Any]) -> list[str]:
     return lines if len(lines) > 2 else [*lines, "", 'Not measured yet: `make truth ARGS="--part amplitude"`.']
 
 
-def _ablations(ablations: dict[str, Any] | None) -> list[str]:
-    if not ablations:
-        return []
-    first = next(iter(ablations.values()))["figures"]
-    lines = [*_ABLATIONS.splitlines(), "", f"| recipe | seeds | {' | '.join(first)} |", f"|---|---|{'---|' * len(first)}"]
-    for name, row in ablations.items():
-        cells = [shown(figure) for figure in row["figures"].values()]
-        lines.append(f"| {name}: {row['what']} | {row['seeds']} | {' | '.join(cells)} |")
-    return lines
-
-
-def _unmeasured(summary: dict[str, Any], ablations: dict[str, Any] | None) -> list[str]:
+def _unmeasured(summary: dict[str, Any], ablations: dict[str, Any] | None, table3: dict[str, Any] | None) -> list[str]:
     people, conditions, amplitude = summary["about"]["people"], summary["conditions"], summary["amplitude"]
     told = [_FEW.format(people=people)] if people < ENOUGH_PEOPLE else []
     missing = [f"guidance {scale:g}" for scale in GUIDANCES if not any(name.endswith(f"guidance {scale:g}") for name in conditions)]
@@ -206,4 +215,5 @@ def _unmeasured(summary: dict[str, Any], ablations: dict[str, Any] | None) -> li
     missing += [f"`motion` {motion:g}" for motion in MOTIONS if f"{motion:g}" not in amplitude["motion"]]
     told += [f"- {', '.join(missing)}: left out of this run."] if missing else []
     told += [] if ablations else [_NO_ABLATIONS]
+    told += [] if table3 else [_NO_TABLE]
     return ["", "## What was not measured", "", *told, _NEVER]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,15 @@ import numpy as np
 from benchmarks.truth.conditions import CONDITIONS
 from benchmarks.truth.factors import SIGNALS
 from benchmarks.truth.measure import Measure
+from benchmarks.truth.models import Cast, Packaged
 
 ROWS = ("both", "eyes", "sound+eyes")
 _COLUMNS = 8
 
 
-def telling_frames(signals: np.ndarray, count: int = _COLUMNS) -> list[int]:
-    """Frames, in order, in which lids or lips of (T, 10) signals are furthest from their mean, some apart from each other."""
-    tracks = signals[:, [SIGNALS.index("lids"), SIGNALS.index("lips")]]
+def telling_frames(signals: np.ndarray, count: int = _COLUMNS, factors: Sequence[str] = ("lids", "lips")) -> list[int]:
+    """Frames, in order, in which factors of (T, 10) signals are furthest from their mean, some apart from each other."""
+    tracks = signals[:, [SIGNALS.index(name) for name in factors]]
     far = np.abs((tracks - tracks.mean(0)) / (tracks.std(0) + 1e-9)).max(1)
     chosen: list[int] = []
     apart = max(1, len(signals) // (2 * count))
@@ -45,3 +47,24 @@ def save_strip(measure: Measure, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(strip(measure)).save(path, quality=88)
+
+
+def save_leak(models: Mapping[str, Path], cast: Cast, path: Path, preset: str = "fast", number: int = 0) -> None:
+    """As JPEG: the driver where its lids and brows are furthest from their mean, then a row a model that is shown the eyes alone.
+
+    Args:
+        models: runs or pipelines, by name.
+        number: of the portrait.
+    """
+    from PIL import Image
+
+    driver = cast.people[(number + 1) % len(cast.people)]
+    frames, footage = telling_frames(driver.signals, factors=("lids", "brows")), cast.footage(driver)
+    rows: list[np.ndarray] = []
+    for folder in models.values():
+        model = Packaged(str(folder), preset)
+        rows = rows or [model.own_crop(footage)[0][frames]]
+        answer, _ = model.answer(CONDITIONS["eyes"], cast.portrait(number, model.pipe.settings), footage, driver.act.sound)
+        rows.append(answer[frames])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)).save(path, quality=88)

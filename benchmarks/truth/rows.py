@@ -32,8 +32,8 @@ Values = dict[tuple[int, int], float]
 def table(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     """`about` and `rows`: of every finished model in `folder`/RECIPE-SEED.
 
-    A row's `figures` are means over clips with intervals over people; its `differences` those of the same people and seeds from the row that
-    its recipe is held against.
+    A row's `figures` are means over clips with intervals over people; its `differences` those of the same people and seeds from the row
+    that its recipe is held against.
     """
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for done in sorted(folder.glob("*/done")):

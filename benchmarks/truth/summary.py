@@ -46,10 +46,14 @@ def _responses(figures: dict[str, Any], names: list[str], calibration: Calibrati
     return Responses(list(clips.values()), list(clips), calibration) if len(clips) >= _FEWEST else None
 
 
+def number(value: float) -> float | None:
+    """For JSON: to a thousandth; None for NaN."""
+    return None if np.isnan(value) else round(float(value), 3)
+
+
 def plain(interval: Interval) -> dict[str, float | int | None]:
-    """For JSON; None for NaN."""
-    bounds = {name: None if np.isnan(getattr(interval, name)) else round(getattr(interval, name), 3) for name in ("mean", "low", "high")}
-    return {**bounds, "people": interval.n_identities}
+    """For JSON."""
+    return {**{name: number(getattr(interval, name)) for name in ("mean", "low", "high")}, "people": interval.n_identities}
 
 
 def _reader(figures: dict[str, Any], calibration: Calibration, people: range) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from benchmarks.truth.conditions import CONDITIONS, READ_FACTORS, leaks
 from benchmarks.truth.drivers import Someone, held_out
 from benchmarks.truth.factors import READ, SIGNALS
 from benchmarks.truth.models import Copying
-from benchmarks.truth.page import page, verdict
+from benchmarks.truth.page import page, verdict, write_page
 from benchmarks.truth.response import Calibration, Moments, Responses
 from benchmarks.truth.summary import summary
 from manifests import UserError
@@ -102,7 +102,7 @@ def test_a_face_that_stands_still_follows_nothing_and_too_few_frames_say_nothing
     assert again.covariance == pytest.approx(kept.covariance, rel=1e-4, abs=1e-6)
 
 
-def test_page_of_figures() -> None:
+def test_page_of_figures(tmp_path) -> None:
     rng = np.random.default_rng(2)
     clips = {}
     for k in range(6):
@@ -121,6 +121,11 @@ def test_page_of_figures() -> None:
     assert "| eyes, guidance 1: lids leak into lips, % | ≤ 5 |" in text
     assert "not been run" in text
     assert "- guidance 2, `audio_scale` 0," in text
+    (tmp_path / "truth.json").write_text(json.dumps(found))
+    write_page(tmp_path)
+    assert (tmp_path / "truth.md").read_text() == text
+    with pytest.raises(UserError, match="make truth"):
+        write_page(tmp_path / "nowhere")
     with pytest.raises(UserError, match="too few drivers"):
         summary({"about": about})
 
@@ -130,15 +135,3 @@ def test_too_few_people_or_seconds_are_one_line() -> None:
         held_out(1, 3.0)
     with pytest.raises(UserError, match="--seconds"):
         held_out(4, 1.0)
-
-
-def test_every_ablation_is_a_configuration_that_training_takes() -> None:
-    from benchmarks.truth.ablations import CONFIG, RECIPES
-    from training.config import load_training_config
-
-    configs = {name: load_training_config(CONFIG, 2, recipe.overrides()) for name, recipe in RECIPES.items()}
-    assert configs["full"].data.modality.mixed_share == 0.7
-    assert configs["no-cures"].data.modality.both_share == 1
-    assert configs["no-cures"].data.modality.masked_stages == ()
-    assert configs["tight-patches"].inference_overrides == ("most_steps=2", "patch_rule=frame")
-    assert len({repr(config) for config in configs.values()}) == len(RECIPES)

@@ -110,6 +110,22 @@ def test_attention_and_loss_are_masked_apart() -> None:
     assert mixed() == {(False, False)}
     assert mixed(mask_mixed_attention=True) == {(True, False)}
     assert mixed(mask_mixed_loss=True) == {(False, True)}
+
+
+def test_equation_2_and_the_masked_loss_of_video_are_switched_apart() -> None:
+    def eyes_alone(**settings):
+        drawn = (draw_conditions(ModalityConfig(**settings), 0, 2, index) for index in range(4000))
+        return {(c.mask_attention, c.mask_loss) for c in drawn if c.modality == VISUAL and c.eyes and not c.mouth}
+
+    assert eyes_alone() == {(True, True)}
+    assert eyes_alone(mask_visual_attention=False) == {(False, True)}
+    assert eyes_alone(mask_visual_loss=False) == {(True, False)}
+    assert eyes_alone(masked_stages=()) == {(False, False)}
+    old = load_training_config("embedded", 2, ("data.modality.masked_stages=[1]",)).data.modality  # a file from before the two settings
+    assert (old.mask_visual_attention, old.mask_visual_loss, old.masked_stages) == (True, True, (1,))
+
+
+def test_the_old_name_says_what_it_is_called_now() -> None:
     with pytest.raises(UserError, match=r"'data.modality.mask_mixed'; it is now mask_mixed_attention \(Eq. 2\) and mask_mixed_loss"):
         load_training_config("embedded", 2, ("data.modality.mask_mixed=true",))
 
