@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -100,8 +101,10 @@ def complete(table: pa.Table, names: Sequence[str] | None = None) -> pa.Table:
 def require_columns(names: Collection[str], what: str) -> None:
     """
     Raises:
-        UserError: names that a manifest cannot do without are missing.
+        UserError: names that a manifest cannot do without are missing, or one is there twice.
     """
+    if twice := [name for name, n in Counter(names).items() if n > 1]:
+        raise UserError(f"{what} has the column {twice[0]!r} twice: rename or drop one")
     missing = [name for name in NEEDED_COLUMNS if name not in names]
     if not missing:
         return
@@ -171,7 +174,7 @@ def _typed(values: Any, column: Column) -> pa.Array | pa.ChunkedArray:
     """Values as the column's type; NaN is null; a fraction in a column of integers is an error, not rounded."""
     try:
         if isinstance(values, pa.ChunkedArray | pa.Array):
-            array = values
+            array = _castable(values, column)
         elif isinstance(values, pd.Series) or pa.types.is_integer(column.type):
             array = pa.array(values, from_pandas=True)
         else:
@@ -183,6 +186,18 @@ def _typed(values: Any, column: Column) -> pa.Array | pa.ChunkedArray:
         raise UserError(f"manifest column {column.name!r} takes {column.type}: {one_line(error)}") from error
     if pa.types.is_floating(column.type):
         return pc.if_else(pc.is_nan(array), pa.scalar(None, column.type), array)
+    return array
+
+
+def _castable(array: pa.Array | pa.ChunkedArray, column: Column) -> pa.Array | pa.ChunkedArray:
+    """A column that another tool made, where a plain cast would say something else: NaN among integers, lengths of time, views of lists."""
+    kind = array.type
+    if pa.types.is_floating(kind) and pa.types.is_integer(column.type):
+        return pc.if_else(pc.is_nan(array), pa.scalar(None, kind), array)
+    if pa.types.is_duration(kind) and column.unit == "ms":
+        return array.cast(pa.duration("ms")).cast(pa.int64())
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):  # Arrow 26 casts them to lists whose last offset is missing
+        return pa.array(array.to_pylist(), column.type)
     return array
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -86,6 +89,112 @@ def test_a_manifest_survives_other_tools(written, tmp_path, tool):
     assert list(manifests.load(out, ["n_frames", "clip_id"]).columns) == ["n_frames", "clip_id"]
     manifests.write(manifests.load(out), tmp_path / "again.parquet", manifests.run_config(out))
     same(manifests.load(tmp_path / "again.parquet"), manifests.load(written))
+
+
+def replaced(table: pa.Table, name: str, values) -> pa.Table:
+    array = values if isinstance(values, pa.Array | pa.ChunkedArray) else table[name].cast(values)
+    return table.set_column(table.schema.get_field_index(name), name, array)
+
+
+def texts_as(kind: pa.DataType):
+    def change(table: pa.Table) -> pa.Table:
+        for field in table.schema:
+            table = replaced(table, field.name, kind) if pa.types.is_string(field.type) else table
+        return table
+
+    return change
+
+
+def lists_as(kind: pa.DataType):
+    return lambda table: replaced(table, "reject_reasons", pa.array(table["reject_reasons"].to_pylist(), kind))
+
+
+def numbers_as(**kinds: pa.DataType):
+    def change(table: pa.Table) -> pa.Table:
+        for name, kind in kinds.items():
+            table = replaced(table, name, kind)
+        return table
+
+    return change
+
+
+def with_values(name: str, values: list, kind: pa.DataType | None = None):
+    return lambda table: replaced(table, name, pa.array(values, kind))
+
+
+FOREIGN = {
+    # Polars: views of text, categories; DuckDB: wide and decimal numbers, lists by view; `datasets`: large types; CSV readers: doubles
+    "texts by view": texts_as(pa.string_view()),
+    "large texts": texts_as(pa.large_string()),
+    "categories": texts_as(pa.dictionary(pa.uint32(), pa.large_string())),
+    "categories of one byte": texts_as(pa.dictionary(pa.int8(), pa.string())),
+    "texts as bytes": numbers_as(clip_id=pa.large_binary(), source_key=pa.binary()),
+    "lists of views": numbers_as(reject_reasons=pa.list_(pa.string_view())),
+    "large lists": numbers_as(reject_reasons=pa.large_list(pa.large_string())),
+    "lists by view": lists_as(pa.list_view(pa.string())),
+    "large lists by view": lists_as(pa.large_list_view(pa.large_string())),
+    "lists of categories": lists_as(pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+    "unsigned": numbers_as(start_ms=pa.uint64(), end_ms=pa.uint64(), n_frames=pa.uint8()),
+    "narrow": numbers_as(start_ms=pa.int8(), end_ms=pa.int16(), n_frames=pa.int8(), head_rotation_deg=pa.float16()),
+    "doubles": numbers_as(start_ms=pa.float64(), end_ms=pa.float64(), n_frames=pa.float32(), head_rotation_deg=pa.float64()),
+    "decimals": with_values("end_ms", [None, Decimal("2000.00"), Decimal("2000.00")], pa.decimal128(38, 2)),
+    "not a number": with_values("end_ms", [float("nan"), 2000.0, 2000.0]),
+    "numbers as text": numbers_as(start_ms=pa.string()),
+    "lengths of time": with_values("end_ms", [None, 2_000_000, 2_000_000], pa.duration("us")),
+    "flags as bytes": with_values("accepted", [0, 1, 1], pa.uint8()),
+    "flags as text": with_values("accepted", ["False", "True", "True"]),
+    "no verdict": lambda table: table.drop_columns(["accepted", "reject_reasons"]),
+    "nothing known": with_values("error_kind", [None] * 3, pa.null()),
+    "other order": lambda table: table.select(table.column_names[::-1]).take([2, 0, 1]),
+    "nothing optional": lambda table: table.select(
+        [*manifests.NEEDED_COLUMNS, "n_frames", "end_ms", "head_rotation_deg", "accepted", "reject_reasons"]
+    ),
+    "never null": lambda table: table.cast(
+        pa.schema([pa.field(f.name, f.type, nullable=f.name not in manifests.NEEDED_COLUMNS) for f in table.schema])
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_every_type_that_others_give_a_column_is_read(written, tmp_path, kind):
+    """In memory and as a file of several row groups, without anything that tells pandas' types."""
+    table = FOREIGN[kind](pq.read_table(written).replace_schema_metadata(None))
+    wanted = manifests.load(written)
+    if kind == "no verdict":
+        wanted = manifests.load(wanted.drop(columns=["accepted", "reject_reasons"]))
+    pq.write_table(table, tmp_path / "other.parquet", row_group_size=2)
+    same(manifests.load(tmp_path / "other.parquet"), wanted)
+    same(manifests.load(table), wanted)
+    problems = manifests.validate(tmp_path / "other.parquet")
+    assert problems == [] or (kind == "no verdict" and problems[0].startswith("rejected without a reason: apply a preset"))
+
+
+def test_columns_of_ones_own_may_have_any_type(written, tmp_path):
+    table = pq.read_table(written).replace_schema_metadata(None)
+    own = {
+        "seen": pa.array([datetime(2026, 1, 1)] * 3, pa.timestamp("us", "UTC")),
+        "took": pa.array([1, 2, None], pa.duration("ns")),
+        "point": pa.array([[1.0, 2.0]] * 3, pa.list_(pa.float32(), 2)),
+        "nested": pa.array([{"a": 1}] * 3),
+        "small": pa.array([1, None, 3], pa.uint8()),
+        "price": pa.array([Decimal("1.5")] * 3),
+    }
+    for name, values in own.items():
+        table = table.append_column(name, values)
+    pq.write_table(table, tmp_path / "other.parquet")
+    loaded = manifests.load(tmp_path / "other.parquet")
+    same(loaded, manifests.load(written))
+    assert set(own) <= set(loaded.columns)
+    manifests.write(loaded, tmp_path / "again.parquet")
+    assert manifests.load(tmp_path / "again.parquet")["seen"].tolist() == loaded["seen"].tolist()
+
+
+def test_a_column_that_is_there_twice_is_named(written, tmp_path):
+    table = pq.read_table(written).replace_schema_metadata(None)
+    pq.write_table(table.append_column("clip_id", table["clip_id"]), tmp_path / "twice.parquet")
+    for given in (table.append_column("clip_id", table["clip_id"]), tmp_path / "twice.parquet"):
+        with pytest.raises(manifests.UserError, match="has the column 'clip_id' twice"):
+            manifests.load(given)
 
 
 def test_frames_and_tables_in_memory_are_manifests(written):
