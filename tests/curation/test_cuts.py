@@ -109,6 +109,32 @@ def test_a_soft_cut_is_found(seed):
     assert count([lit(f, gain, 30) for f in a + b]) == 1
 
 
+def jerks(seed: int) -> list[np.ndarray]:
+    """A head that moves evenly while the camera repeats a frame now and then, and then jumps: as webcams record it."""
+    rng = np.random.default_rng(seed)
+    wall, head = scenes(1, seed=seed)[0], scenes(1, seed=seed + 90)[0][:150, :120]
+    frames, x = [], 0
+    for i in range(40):
+        x += {5: 0, 6: 14}.get(i % 10, 3)
+        picture = wall.copy()
+        picture[60:210, x : x + 120] = head
+        frames.append((picture.astype(np.int16) + rng.integers(-2, 3, picture.shape)).clip(0, 255).astype(np.uint8)[::2, ::2])
+    return frames
+
+
+def test_jerks_of_a_head_are_no_cuts():
+    films = [jerks(seed) for seed in range(6)]
+    assert sum(count(film, hard_difference=0.0) for film in films) > 0  # they stand out from their neighbours three times and more
+    assert [count(film) for film in films] == [0] * 6
+
+
+@pytest.mark.parametrize("repeats", [2, 3, 5])
+def test_frames_that_are_shown_again_say_nothing_of_how_much_moves(repeats):
+    """Footage of 12 or 8 frames a second on the grid of 25: its pictures differ more from each other, and stand beside repeated ones."""
+    assert count([frame for frame in scenes(16, pan_px=8) for _ in range(repeats)]) == 0
+    assert count([frame for frame in scenes(8, 8) for _ in range(repeats)]) == 1
+
+
 MEDIA = Path(__file__).resolve().parents[2].parent / "shared" / "cases" / "curation" / "media"
 
 
