@@ -95,11 +95,12 @@ def make_plan(
     probed = _spread(clips, N_PROBED)
     durations_s, unreadable = _durations(probed)
     say(f"{len(clips)} clips listed, {len(probed)} probed; now scoring {n_measured} of them")
-    media_s, wall_s, shares, rows = _measure(_spread([clip for clip in probed if clip.clip_id in durations_s], n_measured), config)
+    measured = _spread([clip for clip in probed if clip.clip_id in durations_s], n_measured)
+    media_s, wall_s, shares, rows, loading_s = _measure(measured, config)
     known_s = sum(durations_s.values())
     workers = config.workers or os.cpu_count() or 1
     executor = choose(config.job.executor, config.workers, len(clips), config.job.ray_from_clips)
-    start_s = RAY_START_S if executor == "ray" else 0.0
+    start_s = loading_s + (RAY_START_S if executor == "ray" else 0.0)
     return Plan(
         n_clips=len(clips),
         n_files=len(sizes),
@@ -147,20 +148,26 @@ def _durations(clips: Sequence[Clip]) -> tuple[dict[str, float], int]:
     return found, unreadable
 
 
-def _measure(clips: Sequence[Clip], config: CurationConfig) -> tuple[float, float, dict[str, float], list[dict[str, Any]]]:
-    """Seconds of video, seconds of wall time, share of each stage, and the rows, of the clips that could be scored."""
-    media_s = wall_s = 0.0
+def _measure(clips: Sequence[Clip], config: CurationConfig) -> tuple[float, float, dict[str, float], list[dict[str, Any]], float]:
+    """Seconds of video, seconds of wall time, share of each stage, and the rows, of the clips that could be scored; seconds that a worker
+    takes to load what it needs."""
+    media_s = wall_s = loading_s = 0.0
+    first = min(clips, key=lambda clip: (clip.end_ms or LONG_MS) - clip.start_ms) if len(clips) > 1 else None
     rows = []
     cost: Counter[str] = Counter()
+    started = time.perf_counter()
     with ClipScorer(config, "plan") as scorer:
-        if len(clips) > 1:  # what starts once a worker, not once a clip, is not counted
-            scorer.score(min(clips, key=lambda clip: (clip.end_ms or LONG_MS) - clip.start_ms))
+        if first is not None:  # what starts once a worker is not counted as if each clip took it
+            scorer.score(first)
+            loading_s = time.perf_counter() - started
         for clip in clips:
             began = time.perf_counter()
             row = scorer.score(clip).row
+            if clip is first:
+                loading_s = max(0.0, loading_s - (time.perf_counter() - began))
             if row["status"] == "scored":
                 wall_s += time.perf_counter() - began
                 media_s += row["duration_ms"] / 1000
                 rows.append(row | {"wall_ms": (time.perf_counter() - began) * 1000})
                 cost.update({stage: row.get(name) or 0.0 for stage, name in STAGES.items()})
-    return media_s, wall_s, {stage: value / cost.total() for stage, value in cost.most_common()} if cost.total() else {}, rows
+    return media_s, wall_s, {stage: value / cost.total() for stage, value in cost.most_common()} if cost.total() else {}, rows, loading_s

@@ -96,7 +96,7 @@ class Cuts(Scorer):
         for i in np.flatnonzero(steady >= self.min_difference).tolist():
             beside = [steady[k] for step in (-1, 1) for k in self._neighbours(i, step)]
             usual = max(sum(beside) / len(beside), _QUIET) if beside else _QUIET
-            ratio = self.adaptive_ratio * max(1.0, self.hard_difference / steady[i])
+            ratio = self.adaptive_ratio * max(1.0, self.hard_difference / max(steady[i], _QUIET))
             far_enough = not cuts or self._times_ms[i] - self._times_ms[cuts[-1]] >= self.min_scene_ms
             if (i in self._inserted or steady[i] >= ratio * usual) and far_enough:
                 cuts.append(i)
