@@ -78,11 +78,11 @@ _NEVER = """\
 - Yaw and pitch: the model moves a portrait in the picture's plane, and the drivers face the camera."""
 
 
-def page(summary: dict[str, Any], ablations: dict[str, Any] | None = None, table3: dict[str, Any] | None = None) -> str:
+def page(summary: dict[str, Any], ablations: list[dict[str, Any]] | None = None, table3: dict[str, Any] | None = None) -> str:
     """Markdown.
 
     Args:
-        ablations: docs/truth_ablations.json, of `benchmarks.truth.rows.table`.
+        ablations: docs/truth_ablations.json, a `benchmarks.truth.rows.table` a plan.
         table3: docs/truth_table3.json, of `benchmarks.truth.table3.figures`.
     """
     about = summary["about"]
@@ -113,7 +113,7 @@ def page(summary: dict[str, Any], ablations: dict[str, Any] | None = None, table
     return "\n".join(lines) + "\n"
 
 
-def committed(docs: Path, name: str) -> dict[str, Any] | None:
+def committed(docs: Path, name: str) -> Any:
     """A JSON file of `docs`; None where it is not there."""
     file = docs / name
     return json.loads(file.read_text()) if file.is_file() else None
@@ -207,7 +207,7 @@ def _amplitude(amplitude: dict[str, Any]) -> list[str]:
     return lines if len(lines) > 2 else [*lines, "", 'Not measured yet: `make truth ARGS="--part amplitude"`.']
 
 
-def _unmeasured(summary: dict[str, Any], ablations: dict[str, Any] | None, table3: dict[str, Any] | None) -> list[str]:
+def _unmeasured(summary: dict[str, Any], ablations: list[dict[str, Any]] | None, table3: dict[str, Any] | None) -> list[str]:
     people, conditions, amplitude = summary["about"]["people"], summary["conditions"], summary["amplitude"]
     told = [_FEW.format(people=people)] if people < ENOUGH_PEOPLE else []
     missing = [f"guidance {scale:g}" for scale in GUIDANCES if not any(name.endswith(f"guidance {scale:g}") for name in conditions)]

@@ -12,6 +12,7 @@ PAPER = {
 }  # fmt: skip
 NO_DROPOUT = {"eyes_share": 0.0, "mouth_share": 0.0, "both_share": 1.0}
 NO_MASKS: dict[str, object] = {"masked_stages": []}
+MOSTLY_EYES = {"eyes_share": 0.8, "mouth_share": 0.0, "both_share": 0.2}
 VIDEO = {"visual_share": 1.0, "audio_share": 0.0, "mixed_share": 0.0}
 START = "start"
 """The row of the weights that all continue, before they do."""
@@ -60,6 +61,8 @@ RECIPES = {
     "80-10-10": Recipe("80 % video", {"visual_share": 0.8, "audio_share": 0.1, "mixed_share": 0.1}),
     "no-eq2": Recipe("without Eq. 2; masked loss kept", {"mask_visual_attention": False}),
     "no-loss-mask": Recipe("without the masked loss; Eq. 2 kept", {"mask_visual_loss": False}),
+    "eyes": Recipe("video alone, the eyes alone in four samples of five, with all cures", VIDEO | MOSTLY_EYES),
+    "eyes-no-masks": Recipe("the same, without Eq. 2 and the masked loss", VIDEO | MOSTLY_EYES | NO_MASKS, against="eyes"),
     "tight-patches": Recipe("patches are the box of each frame", {}, ("inference_overrides=[most_steps=2, patch_rule=frame]",)),
     "audio-norm": Recipe("normalised sound", {}, ("inference_overrides=[most_steps=2, model.audio_norm=true]",), other_model=True),
 }  # fmt: skip

@@ -9,20 +9,23 @@ Figure = dict[str, Any]
 _ABLATIONS = """
 ## Ablations: which cure stops a leak that the data teach
 
-`make truth-ablations`{given}. In training, lids and brows of {people} rendered people follow the mouth with correlation
-{correlation:g} (2 s of each), and so could tell a model what the mouth does; the test is on {tested} others whose factors are
-independent ({seconds:g} s each, guidance 1). {start} {steps} steps of {batch_size}{lr}, the same samples, noise and seeds in
-every row. All in [truth_ablations.json](truth_ablations.json).
+In training, lids and brows of rendered people follow the mouth, and so could tell a model what the mouth does; the test is on
+others whose factors are independent, with guidance 1. All rows of a table have the same steps, samples, noise and seeds. All in
+[truth_ablations.json](truth_ablations.json).
 
-Leaks as above, in % of the row's own response with eyes and mouth shown: lips that open as the lids close read negative (the
-lid gap falls), lips that open as the brows rise positive. Intervals are over people, and say nothing about other seeds where a
-row has one.
+Leaks as above, in % of the row's own response with eyes and mouth shown: lips that open as the lids close, as in training, read
+negative (the lid gap falls); lips that open as the brows rise read positive. Intervals are over people, and say nothing about
+other seeds where a row has one.
+"""
+_TABLE = """
+`make truth-ablations ARGS="{given}"`: {people} people of 2 s to train on (correlation {correlation:g}), {tested} others of {seconds:g} s
+to test on. {start} {steps} steps of {batch_size}{lr}.
 """
 _PICTURE = """
-![driver, without the masks, with all cures](images/truth_ablations.jpg)
+![driver, without the cures, with them](images/truth_ablations.jpg)
 
-Rows: the driver where its lids and brows are furthest from their mean; what `video-no-masks` makes of the portrait from the
-eyes alone; what `video` makes. Portrait and driver are the first of the set, not chosen.
+Rows: the driver where its lids and brows are furthest from their mean; what `{0}` makes of the portrait from the eyes alone; what
+`{1}` makes. Portrait and driver are the first of the set, not chosen.
 """
 _DIFFERENCES = """
 Differences from the row that each is held against, of the same people and seeds; **bold**: the interval excludes 0.
@@ -37,18 +40,26 @@ def shown(figure: Figure, digits: int = 2) -> str:
     return text if figure["low"] is None else f"{text} ({figure['low']:.{digits}f} to {figure['high']:.{digits}f})"
 
 
-def ablation_lines(found: dict[str, Any]) -> list[str]:
-    """Of `benchmarks.truth.rows.table`."""
+def ablation_lines(tables: list[dict[str, Any]]) -> list[str]:
+    """Of several `benchmarks.truth.rows.table`, each of another plan."""
+    return [*_ABLATIONS.splitlines(), *(line for one in tables for line in _table(one))]
+
+
+def _table(found: dict[str, Any]) -> list[str]:
     about, rows = found["about"], found["rows"]
+    steps = [f"{steps:,}" for steps in about["steps"]]
+    given = ["--init", about["init"]] if about["init"] else []
+    given += ["--steps", *map(str, about["steps"]), "--batch-size", str(about["batch_size"])]
+    given += ["--lr", f"{about['lr']:g}"] if about["lr"] else []
     facts = about | {
-        "given": f' ARGS="--init {about["init"]} …"' if about["init"] else "",
+        "given": " ".join([*given, "…"]),
         "start": f"Every row continues the weights `{about['init']}` in stage 2:" if about["init"] else "Every row starts from nothing:",
-        "steps": " + ".join(f"{steps:,}" for steps in about["steps"]),
+        "steps": " + ".join(steps),
         "lr": f" at a peak learning rate of {about['lr']:g}" if about["lr"] else "",
     }
     columns = list(dict.fromkeys(column for row in rows.values() for column in row["figures"]))
     rule = f"|---|---|{'---|' * len(columns)}"
-    lines = [*_ABLATIONS.format(**facts).splitlines(), "", f"| recipe | seeds | {' | '.join(columns)} |", rule]
+    lines = [*_TABLE.format(**facts).splitlines(), "", f"| recipe | seeds | {' | '.join(columns)} |", rule]
     for name, row in rows.items():
         cells = [shown(row["figures"][column], _digits(column)) if column in row["figures"] else "–" for column in columns]
         lines.append(f"| `{name}`: {row['what']} | {len(row['seeds']) or '–'} | {' | '.join(cells)} |")
@@ -59,9 +70,7 @@ def ablation_lines(found: dict[str, Any]) -> list[str]:
             less = row["differences"]
             cells = [_difference(less[column], _digits(column)) if column in less else "–" for column in columns]
             lines.append(f"| `{name}` | `{row['against']}` | {' | '.join(cells)} |")
-    if {"video", "video-no-masks"} <= rows.keys():
-        lines += _PICTURE.splitlines()
-    return lines
+    return lines + (_PICTURE.format(*found["picture"]).splitlines() if "picture" in found else [])
 
 
 def _digits(column: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numba", reason="people are rendered by numba: install the [people] extra")
 pytest.importorskip("torch", reason="the benchmark needs torch: install the [train] extra")
 
-from benchmarks.truth.ablations import CONFIG, Plan, about_of, main, run
+from benchmarks.truth.ablations import CONFIG, Plan, _to_docs, about_of, main, run
 from benchmarks.truth.measure import response_name
 from benchmarks.truth.recipes import RECIPES, START
 from benchmarks.truth.response import Moments
@@ -77,16 +77,18 @@ def test_columns_of_conditions_that_were_not_measured_are_left_out(found) -> Non
 
 
 def test_page_of_the_ablations_is_what_the_json_says(found) -> None:
-    lines = ablation_lines(json.loads(json.dumps(found)))
+    from_nothing = {**found, "about": about_of(plan(init=None, steps=(10, 20), lr=None)), "picture": ["no-cures", "full"]}
+    lines = ablation_lines(json.loads(json.dumps([found, from_nothing])))
     text = "\n".join(lines)
-    assert "correlation\n0.8" in text
-    assert "250 steps of 8 at a peak learning rate of 0.001" in text
+    assert "--init embedded --steps 250 --batch-size 8 --lr 0.001 …" in text
+    assert "(correlation 0.8)" in text
+    assert "250 steps of 8 at a peak learning rate of 0.001." in text
+    assert "10 + 20 steps of 8.\n" in text
     assert f"| `{START}`" in text
     difference = next(line for line in lines if line.startswith("| `no-cures` | `full` |"))
     assert "**-1" in difference
-    assert "truth_ablations.jpg" not in text  # the two rows of the picture are not there
-    from_nothing = "\n".join(ablation_lines({**found, "about": about_of(plan(init=None, steps=(10, 20), lr=None))}))
-    assert "10 + 20 steps of 8, the same" in from_nothing
+    assert text.count("truth_ablations.jpg") == 1
+    assert "what `no-cures` makes of the portrait" in text
 
 
 def test_every_ablation_is_a_configuration_that_training_takes() -> None:
@@ -119,3 +121,13 @@ def test_a_folder_keeps_to_its_plan(tmp_path, capsys) -> None:
     assert main([*arguments, "5"]) == 0
     assert main([*arguments, "6"]) == 2
     assert "choose another folder" in capsys.readouterr().err
+
+
+def test_docs_keep_one_table_a_plan(found, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("benchmarks.truth.ablations.DOCS", tmp_path)
+    monkeypatch.setattr("benchmarks.truth.ablations.write_page", lambda docs: None)
+    other = {**found, "about": about_of(plan(steps=(99,)))}
+    for one in (found, other, found):
+        _to_docs(one, tmp_path, plan())
+    kept = json.loads((tmp_path / "truth_ablations.json").read_text())
+    assert [one["about"]["steps"] for one in kept] == [[99], [250]]
