@@ -23,8 +23,10 @@ from benchmarks.truth.models import Cast
 from benchmarks.truth.page import ABLATIONS, committed, write_page
 from benchmarks.truth.recipes import RECIPES, START
 from benchmarks.truth.rows import table
+from curation.command_line import INTERRUPTED
 from manifests import UserError
 from manifests.atomic import put
+from training.loop.faults import StoppedError
 
 CONFIG = "embedded-weights"
 STAGES = (1, 2)
@@ -212,6 +214,9 @@ def main(arguments: list[str] | None = None) -> int:
             found = table(options.out / "truth", about_of(plan))
         else:
             found = run(plan, options.out, options.recipes, options.seeds)
+    except StoppedError as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        return INTERRUPTED if stopped.interrupted else 1
     except (UserError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

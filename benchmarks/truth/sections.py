@@ -63,6 +63,7 @@ def _table(found: dict[str, Any]) -> list[str]:
     for name, row in rows.items():
         cells = [shown(row["figures"][column], _digits(column)) if column in row["figures"] else "–" for column in columns]
         lines.append(f"| `{name}`: {row['what']} | {len(row['seeds']) or '–'} | {' | '.join(cells)} |")
+    lines += ["", _learnt(found)]
     held = {name: row for name, row in rows.items() if row.get("differences")}
     if held:
         lines += [*_DIFFERENCES.splitlines(), "", f"| recipe | from | {' | '.join(columns)} |", rule]
@@ -73,14 +74,34 @@ def _table(found: dict[str, Any]) -> list[str]:
     return lines + (_PICTURE.format(*found["picture"]).splitlines() if "picture" in found else [])
 
 
+def _learnt(found: dict[str, Any]) -> str:
+    """Whether any row leaks at all: where none does, no cure can show that it cures."""
+    samples = sum(found["about"]["steps"]) * found["about"]["batch_size"]
+    leaks = [
+        f"`{name}`, {column.removesuffix(', %')}: {shown(figure, 1)} %"
+        for name, row in found["rows"].items()
+        for column, figure in row["figures"].items()
+        if column.endswith("%") and _sure(figure)
+    ]
+    if leaks:
+        return f"Leaks whose interval excludes 0: {'; '.join(leaks)}."
+    return (
+        f"No leak of this table has an interval that excludes 0: in {samples:,} samples no row learnt what the data teach, and so\n"
+        "there was nothing for a cure to stop. These rows say nothing for or against the cures."
+    )
+
+
+def _sure(figure: Figure) -> bool:
+    return figure["low"] is not None and (figure["low"] > 0 or figure["high"] < 0)
+
+
 def _digits(column: str) -> int:
     return 1 if column.endswith("%") else 2
 
 
 def _difference(figure: Figure, digits: int) -> str:
     text = shown(figure, digits)
-    sure = figure["low"] is not None and (figure["low"] > 0 or figure["high"] < 0)
-    return f"**{text}**" if sure else text
+    return f"**{text}**" if _sure(figure) else text
 
 
 _TABLE3 = """

@@ -123,6 +123,15 @@ def test_a_folder_keeps_to_its_plan(tmp_path, capsys) -> None:
     assert "choose another folder" in capsys.readouterr().err
 
 
+def test_a_table_without_a_leak_says_that_it_says_nothing(found) -> None:
+    found["rows"] = {"full": found["rows"]["full"]}
+    assert "no row learnt" in "\n".join(ablation_lines([found]))
+    found["rows"]["full"]["figures"][LEAK] = {"mean": -30.0, "low": -40.0, "high": -20.0, "people": PEOPLE}
+    text = "\n".join(ablation_lines([found]))
+    assert "no row learnt" not in text
+    assert "Leaks whose interval excludes 0: `full`, eyes alone: lids leak into lips: -30.0 (-40.0 to -20.0) %." in text
+
+
 def test_docs_keep_one_table_a_plan(found, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("benchmarks.truth.ablations.DOCS", tmp_path)
     monkeypatch.setattr("benchmarks.truth.ablations.write_page", lambda docs: None)
