@@ -25,10 +25,17 @@ OTHER_NAMES = {
     "start": "start_ms", "begin": "start_ms", "from": "start_ms", "end": "end_ms", "stop": "end_ms", "to": "end_ms",
     "x0": "face_x0_px", "xmin": "face_x0_px", "y0": "face_y0_px", "ymin": "face_y0_px",
     "x1": "face_x1_px", "xmax": "face_x1_px", "y1": "face_y1_px", "ymax": "face_y1_px",
+    "begin_ms": "start_ms", "from_ms": "start_ms", "t0": "start_ms", "t_start": "start_ms", "clip_start": "start_ms",
+    "stop_ms": "end_ms", "to_ms": "end_ms", "t1": "end_ms", "t_end": "end_ms", "clip_end": "end_ms",
+    "starttime": "start_ms", "endtime": "end_ms",
+    "left": "face_x0_px", "top": "face_y0_px", "right": "face_x1_px", "bottom": "face_y1_px",
+    "x_min": "face_x0_px", "y_min": "face_y0_px", "x_max": "face_x1_px", "y_max": "face_y1_px", "x2": "face_x1_px", "y2": "face_y1_px",
 }  # fmt: skip
+FROM_ONE = {"x1": "face_x0_px", "y1": "face_y0_px"}  # in tables that count corners from 1 and have an x2
 NEAR = 0.75  # likeness from which a column is taken for a misspelt one: `strat_ms`, `endms`, `start`
 MIN_BOX_PX = 2.0  # a smaller box was written in shares of the picture
 MAX_CELL_BYTES = 1 << 20
+_EXCEL_MARK = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # spreadsheets name their delimiter in a line before the header
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 _KNOWN_ELSEWHERE = frozenset(column.name for column in COLUMNS)
 
@@ -59,7 +66,11 @@ class FolderIndex:
         """
         csv.field_size_limit(MAX_CELL_BYTES)
         with self.file.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
-            header = lines.readline()
+            n_before, header = 0, lines.readline()
+            while header and (not header.strip() or _EXCEL_MARK.fullmatch(header.strip())):
+                n_before, header = n_before + 1, lines.readline()
+            if "\0" in header:
+                raise UserError(f"{self.file} is no text in UTF-8 (UTF-16, or a spreadsheet's own file): save it as CSV, UTF-8")
             delimiter = max(",;\t", key=header.count)
             names = self._columns(next(csv.reader([header], delimiter=delimiter), []))
             reader = csv.reader(lines, delimiter=delimiter)
@@ -67,21 +78,24 @@ class FolderIndex:
                 try:
                     cells = next(reader, None)
                 except csv.Error as error:
-                    self.malformed.append(f"{self.file.name}:{reader.line_num + 1}: {error}")
+                    self.malformed.append(f"{self.file.name}:{reader.line_num + n_before + 1}: {error}")
                     continue
                 if cells is None:
                     return
                 if not cells:
                     continue
                 self.n_named += 1
+                where = f"{self.file.name}:{reader.line_num + n_before + 1}"
+                while len(cells) > len(names) and not cells[-1].strip():
+                    cells.pop()
                 try:
                     if len(cells) > len(names):
                         raise ValueError(f"{len(cells)} cells, but the header names {len(names)} columns")
                     span = self._span({name: cell for name, cell in zip(names, cells, strict=False) if name})
                 except ValueError as error:
-                    self.malformed.append(f"{self.file.name}:{reader.line_num + 1}: {error}")
+                    self.malformed.append(f"{where}: {error}")
                     continue
-                yield {**span, "where": f"{self.file.name}:{reader.line_num + 1}"}
+                yield {**span, "where": where}
 
     def _columns(self, header: list[str]) -> list[str]:
         """The header's names, empty for those that are not read."""
@@ -92,7 +106,8 @@ class FolderIndex:
             if names.count(name) > 1:
                 raise UserError(f"{self.file} has the column {name!r} twice: rename one")
         others = [name for name, known in zip(written, names, strict=True) if name and not known]
-        wrong = {name: meant for name in others if (meant := _meant(name)) and meant not in names}
+        counts_from_one = any(name.lower() == "x2" for name in others)
+        wrong = {name: meant for name in others if (meant := _meant(name, counts_from_one)) and meant not in names}
         meant_path = next((name for name in others if OTHER_NAMES.get(name.lower()) == "path" or wrong.get(name) == "path"), None)
         if "path" not in names:
             hint = f"; rename {meant_path!r}" if meant_path else ""
@@ -164,9 +179,11 @@ def _face_box(text: dict[str, str]) -> Box | None:
     return found
 
 
-def _meant(name: str) -> str | None:
+def _meant(name: str, counts_from_one: bool) -> str | None:
     """The column that an unknown one is probably meant to be; names of the manifest's own columns mean something else."""
     plain = name.lower()
+    if counts_from_one and plain in FROM_ONE:
+        return FROM_ONE[plain]
     if plain in _KNOWN_ELSEWHERE and plain not in OTHER_NAMES:
         return None
     squeezed = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")

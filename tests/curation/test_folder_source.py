@@ -154,11 +154,42 @@ def test_headers_that_mean_the_columns(tmp_path, header):
         ("xmin", "face_x0_px"),
         ("face_x0", "face_x0_px"),
         ("face_y1px", "face_y1_px"),
+        ("begin_ms", "start_ms"),
+        ("stop_ms", "end_ms"),
+        ("startTime", "start_ms"),
+        ("t_end", "end_ms"),
+        ("x1", "face_x1_px"),
+        ("left", "face_x0_px"),
     ],
 )
 def test_a_misspelt_column_is_an_error_that_names_the_right_one(tmp_path, column, meant):
     with pytest.raises(UserError, match=f"{re.escape(repr(column))}.*did you mean '{meant}'"):
         indexed(tmp_path, f"path,{column}\na.mp4,7\n")
+
+
+def test_corners_that_are_counted_from_one_are_named_as_such(tmp_path):
+    with pytest.raises(UserError) as told:
+        indexed(tmp_path, "path,x1,y1,x2,y2\na.mp4,1,2,300,400\n")
+    for column, meant in (("x1", "face_x0_px"), ("y1", "face_y0_px"), ("x2", "face_x1_px"), ("y2", "face_y1_px")):
+        assert f"{column!r} (did you mean {meant!r}?)" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "mark", "surplus"), [("sep=;\n", ";", ""), ('"sep=,"\n', ",", ""), ("\n\n", ",", ""), ("", ",", ",,"), ("", ",", " ,")]
+)
+def test_what_spreadsheets_add_is_passed_over(tmp_path, before, mark, surplus):
+    text = f"{before}path{mark}start_ms{mark}end_ms\na.mp4{mark}2000{mark}4000{surplus}\nb.mp4{mark}x{mark}1\n"
+    clips, report = indexed(tmp_path, text)
+    assert [(clip.source_key, clip.start_ms, clip.end_ms) for clip in clips] == [("a.mp4", 2000, 4000)]
+    (line,) = report.malformed
+    assert line.startswith(f"index.csv:{3 + before.count(chr(10))}: start_ms is 'x'")
+
+
+def test_a_table_that_is_no_text_in_utf_8_says_so(tmp_path):
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "index.csv").write_bytes("path,start_ms\na.mp4,0\n".encode("utf-16"))
+    with pytest.raises(UserError, match="no text in UTF-8"):
+        list(Folder(str(tmp_path / "index.csv")).clips())
 
 
 def test_columns_of_ones_own_are_named_and_not_read(tmp_path):
