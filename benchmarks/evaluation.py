@@ -211,6 +211,9 @@ METRIC_KINDS: dict[str, tuple[tuple[float, float], float | None]] = {  # bounds;
     "normal": ((-math.inf, math.inf), 0.0),
     "error, exponential": ((0.0, math.inf), 1.0),
     "error, log-normal": ((0.0, math.inf), math.exp(0.17)),
+    "LPIPS, log-normal": ((0.0, math.inf), math.exp(0.0425)),
+    "Sync-D, above 0": ((0.0, math.inf), 8.0),
+    "SSIM, Beta(30, 3)": ((-1.0, 1.0), 30 / 33),
     "share, Beta(9, 1)": ((0.0, 1.0), 0.9),
     "share, Beta(0.5, 0.5)": ((0.0, 1.0), 0.5),
     "correlation, about 0.78": ((-1.0, 1.0), None),
@@ -218,20 +221,26 @@ METRIC_KINDS: dict[str, tuple[tuple[float, float], float | None]] = {  # bounds;
 }
 
 
+COUNTS = (6, 10, 20, 40)  # identities
+
+
 def coverage(n_runs: int) -> None:
     """Prints how often 95 % intervals hold the true mean of metrics of several kinds; 1 to 5 clips an identity."""
     error = 100 * (0.95 * 0.05 / n_runs) ** 0.5
     print(f"95 % intervals, {n_runs} runs each: how often they hold the true mean (standard error {error:.1f} points)")
-    counts = (6, 10, 20, 40)
-    print(f"{'metric':24}" + "".join(f"{n:>7}" for n in counts))
-    for kind, (bounds, known) in METRIC_KINDS.items():
-        truth = float(_of_kind(np.random.default_rng(9), 400_000, kind)[0].mean()) if known is None else known
-        held = []
-        for n in counts:
-            rng = np.random.default_rng(n)
-            intervals = [mean_interval(*_of_kind(rng, n, kind), bounds=bounds, resamples=400, seed=run) for run in range(n_runs)]
-            held.append(100 * np.mean([one.low <= truth <= one.high for one in intervals]))
-        print(f"{kind:24}" + "".join(f"{share:6.1f}%" for share in held), flush=True)
+    print(f"{'metric':24}" + "".join(f"{n:>7}" for n in COUNTS))
+    for kind in METRIC_KINDS:
+        print(f"{kind:24}" + "".join(f"{100 * coverage_of(kind, n, n_runs):6.1f}%" for n in COUNTS), flush=True)
+
+
+def coverage_of(kind: str, n_identities: int, n_runs: int) -> float:
+    """Share of `n_runs` simulated evaluations whose 95 % interval holds the true mean."""
+    bounds, truth = METRIC_KINDS[kind]
+    if truth is None:
+        truth = float(_of_kind(np.random.default_rng(9), 400_000, kind)[0].mean())
+    rng = np.random.default_rng(n_identities)
+    intervals = (mean_interval(*_of_kind(rng, n_identities, kind), bounds=bounds, resamples=400, seed=run) for run in range(n_runs))
+    return sum(one.low <= truth <= one.high for one in intervals) / n_runs
 
 
 def _of_kind(rng: np.random.Generator, n_identities: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -244,8 +253,12 @@ def _of_kind(rng: np.random.Generator, n_identities: int, kind: str) -> tuple[np
         return rng.exponential(1, n_identities)[who] * rng.gamma(4, 0.25, len(who)), who
     if kind == "error, log-normal":
         return np.exp(0.5 * rng.standard_normal(n_identities)[who] + noise), who
-    if kind.startswith("share"):
-        shape = (9, 1) if "9" in kind else (0.5, 0.5)
+    if kind == "LPIPS, log-normal":
+        return np.exp(0.25 * rng.standard_normal(n_identities)[who] + noise / 2), who
+    if kind == "Sync-D, above 0":
+        return 8 + rng.gamma(2, 0.7, n_identities)[who] - 1.4 + 2 * noise, who
+    if "Beta" in kind:
+        shape = (30, 3) if "30" in kind else (9, 1) if "9" in kind else (0.5, 0.5)
         share = rng.beta(*shape, n_identities)[who]
         return rng.beta(20 * share + 1e-9, 20 * (1 - share) + 1e-9), who
     middle, spread = (1.2, 0.5) if "0.78" in kind else (2.0, 0.6)

@@ -75,7 +75,10 @@ def animated_frames(path: str | Path) -> Iterator[tuple[np.ndarray, float]]:
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_FORMATS) as image:
                 _require_size(path, image)
-                for frame in ImageSequence.Iterator(image):
+                apart = bool(image.info.get("default_image"))  # an APNG's picture for programs that show no animation: none of its frames
+                for index, frame in enumerate(ImageSequence.Iterator(image)):
+                    if apart and index == 0:
+                        continue
                     frame.load()  # WebP says only then how long a frame lasts
                     duration_ms = float(frame.info.get("duration") or 0)
                     yield to_rgb(frame.copy()), duration_ms if duration_ms >= _LEAST_MS else _SHOWN_MS

@@ -118,7 +118,7 @@ def read_pairs(path: str | Path) -> PairList:
     file = Path(path)
     file = file / PAIRS_FILE if file.is_dir() else file
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read as a pair list: {getattr(error, 'strerror', None) or error}") from error
     pairs: dict[str, Pair] = {}

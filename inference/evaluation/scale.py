@@ -49,6 +49,14 @@ class Scale:
             return self.low + math.exp(min(_LARGEST, scaled))
         return self.high - math.exp(min(_LARGEST, -scaled)) if math.isfinite(self.high) else scaled
 
+    def nearness(self, value: float) -> float:
+        """How near a value is to a bound for the range: 1 at the low one, -1 at the high one, 0 in the middle three quarters; of a single
+        bound always 1 or -1, without any 0."""
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            off = 1 - 2 * (value - self.low) / (self.high - self.low)
+            return math.copysign(max(0.0, (abs(off) - _MIDDLE) / (1 - _MIDDLE)), off)
+        return float(math.isfinite(self.low)) - float(math.isfinite(self.high))
+
     @property
     def _is_bounded(self) -> bool:
         return math.isfinite(self.low) or math.isfinite(self.high)
@@ -57,6 +65,7 @@ class Scale:
         return np.zeros_like(values) if self._is_bounded else values
 
 
+_MIDDLE = 0.75  # of the range
 _LARGEST = 700.0  # exp of more is beyond float64
 
 

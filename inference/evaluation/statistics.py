@@ -19,7 +19,10 @@ RESAMPLES = 10_000
 LEVEL = 0.05
 FEWEST_IDENTITIES = 6  # of an interval and of a claim: with fewer the sign-flip test cannot go below LEVEL (2 / 2**5 > 0.05)
 EXACT_UP_TO_CLUSTERS = 13  # 2**13 = 8192 sign patterns are counted out, more are sampled
-_HELD = (0.95, 1.4)  # a bootstrap's quantile over Student's; by `benchmarks.evaluation --bias`, at 6 to 40 identities
+# By simulation (`benchmarks.evaluation --coverage`), so that 6 to 40 identities hold the truth as often as they say:
+_LEAST, _PER_SKEWNESS = 0.9, 0.9  # a bootstrap's quantile over Student's is held between the first and 1 + the second times the skewness
+_AWAY, _TOWARDS = 0.6, 0.15  # wider by the first away from a near bound, where few identities may lie far off; narrower towards it
+_UNLIKE = 0.5  # of both is left out for each unit of skewness that the scale leaves towards the bound
 _CHUNK = 2_000  # resamples at a time: bounds the memory at many identities
 
 
@@ -73,8 +76,10 @@ def mean_interval(
     """Mean over clips and its interval by the studentised cluster bootstrap: whole identities are drawn with replacement.
 
     The mean is studentised on the scale of the metric's range (`Scale`), by the jackknife over identities, so that no bound leaves the
-    range and skewed metrics are covered as often as others. The bootstrap's quantiles go wild with few identities: they are held between
-    0.95 and 1.4 times Student's, with as many degrees of freedom as there would be identities with equally many clips (Kish) less one.
+    range and skewed metrics are covered as often as others. The bootstrap's quantiles go wild with few identities: they are held near
+    Student's, with as many degrees of freedom as there would be identities with equally many clips (Kish) less one; the farther away the
+    more skewed the identities are. Six of them may hold none of the few that lie far from a bound which the others are near: the interval
+    reaches farther on that side.
 
     Args:
         values: (N,) one score a clip; NaN is left out (count failures apart, see `coverage` in the table).
@@ -207,8 +212,38 @@ def _bounds(clusters: _Clusters, scale: Scale, confidence: float, resamples: int
     centre, half = float(scale.to(mean)[0]), _scaled_error(clusters, scale)
     low, high = np.quantile(_bootstrap_t(clusters, scale, resamples, rng), [(1 - confidence) / 2, (1 + confidence) / 2])
     student = _student_quantile((1 + confidence) / 2, clusters.effective - 1)
-    below, above = (float(np.clip(side, _HELD[0] * student, _HELD[1] * student)) for side in (high, -low))
+    skewness = _skewness(clusters.sums - mean[0] * clusters.sizes)
+    near = _nearness(clusters, scale, half)
+    below = student * _held(high / student, -skewness) * _reach(-near)
+    above = student * _held(-low / student, skewness) * _reach(near)
     return scale.back(centre - below * half), scale.back(centre + above * half)
+
+
+def _held(ratio: float, skewness: float) -> float:
+    """A bootstrap's quantile over Student's on the side to which the identities have that skewness."""
+    return float(np.clip(ratio, _LEAST, 1 + _PER_SKEWNESS * max(0.0, skewness)))
+
+
+def _reach(near: float) -> float:
+    """Factor of the interval's half on the side away from the bound (`near` above 0) or towards it (below 0)."""
+    return 1 + (_AWAY if near > 0 else _TOWARDS) * near
+
+
+def _nearness(clusters: _Clusters, scale: Scale, half: float) -> float:
+    """How much the interval depends on a bound, -1..1: above 0 the low one, below 0 the high one, 0 where both are far or all identities
+    are alike on the scale."""
+    near = scale.nearness(clusters.mean) * min(1.0, half * math.sqrt(len(clusters.sums)))
+    means = clusters.sums / clusters.sizes
+    if near == 0 or not ((means > scale.low) & (means < scale.high)).all():
+        return near
+    scaled = scale.to(means)
+    towards = -math.copysign(1, near) * _skewness(scaled - np.average(scaled, weights=clusters.sizes))
+    return near * float(np.clip(1 - _UNLIKE * towards, 0, 1))
+
+
+def _skewness(deviations: np.ndarray) -> float:
+    spread = float((deviations**2).mean())
+    return float((deviations**3).mean()) / spread**1.5 if spread else 0.0
 
 
 def _scaled_error(clusters: _Clusters, scale: Scale) -> float:

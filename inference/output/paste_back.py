@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FEATHER = 0.12  # of the crop's side: width of the rim over which the portrait fades into the animation
 _EDGE_PX = 2.0  # the same where the crop reaches beyond the picture: resampling mixes in the black from there
+_STRIP_PX = 128
 
 
 class PasteBack:
@@ -57,7 +58,9 @@ class PasteBack:
         pasted = warp(rgb, self._shown, max(1, height, width))[:height, :width]
         whole = self._picture.copy()
         place = whole[self._y0 : self._y1, self._x0 : self._x1]
-        place[:] = np.round(place + self._weight * (pasted.astype(np.float32) - place))
+        for top in range(0, height, _STRIP_PX):  # floating point takes eight times the memory of a large portrait
+            rows = slice(top, top + _STRIP_PX)
+            place[rows] = np.round(place[rows] + self._weight[rows] * (pasted[rows].astype(np.float32) - place[rows]))
         return whole
 
     def _weights(self, feather: float, columns: slice, rows: slice) -> np.ndarray:

@@ -57,7 +57,7 @@ def read_tasks(file: Path, out: Path, defaults: dict[str, Any], model: str) -> l
         UserError: the file is not there; a line is no JSON object, has an unknown or wrong key, or an id twice. The message names the line.
     """
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # `splitlines` would also split at what JSON allows within a string
+        lines = file.read_text(encoding="utf-8-sig").split("\n")  # `splitlines` would also split at what JSON allows within a string
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
     tasks: dict[str, Task] = {}

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from inference.evaluation.canonical import CanonicalClip
+from manifests.errors import UserError
 
 Better = Literal["lower", "higher", "as real"]
 AT_LEAST_0, CORRELATION, SHARE = (0.0, math.inf), (-1.0, 1.0), (0.0, 1.0)  # bounds of a column
@@ -18,6 +19,17 @@ AT_LEAST_0, CORRELATION, SHARE = (0.0, math.inf), (-1.0, 1.0), (0.0, 1.0)  # bou
 
 class UnavailableError(Exception):
     """A metric that cannot run here; its columns stay empty. The message is the reason, and says what to do."""
+
+
+def require_numbers(metric: str, values: np.ndarray) -> np.ndarray:
+    """The values, all of which are numbers.
+
+    Raises:
+        UserError: one is not; left out, it would turn into a better or an empty column without a word.
+    """
+    if not np.isfinite(values).all():
+        raise UserError(f"{metric}: its network gives numbers that are none (NaN or infinite): its weights are damaged, fetch them again")
+    return values
 
 
 @dataclass(frozen=True)

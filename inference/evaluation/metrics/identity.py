@@ -7,7 +7,7 @@ import numpy as np
 from curation.face_crop import warp
 from curation.landmarks.arcface import ARCFACE_PX, alignment
 from curation.onnx_session import open_session
-from inference.evaluation.metrics.base import CORRELATION, ClipMetric, Judged, MetricColumn, UnavailableError
+from inference.evaluation.metrics.base import CORRELATION, ClipMetric, Judged, MetricColumn, UnavailableError, require_numbers
 from inference.evaluation.metrics.weights import found
 from manifests.errors import UserError
 
@@ -63,4 +63,4 @@ class Csim(ClipMetric):
         faces = np.stack([warp(frame, alignment(points), ARCFACE_PX) for frame, points in zip(frames, points_px, strict=True)])
         blobs = ((faces.astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
         vectors = np.concatenate([self._session.run(None, {self._input: blob[None]})[0] for blob in blobs])
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return require_numbers(self.name, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from inference.evaluation.metrics.base import AT_LEAST_0, ClipMetric, Judged, MetricColumn, UnavailableError
+from inference.evaluation.metrics.base import AT_LEAST_0, ClipMetric, Judged, MetricColumn, UnavailableError, require_numbers
 from inference.evaluation.metrics.weights import checked_device, found, state_dict, wrong_layout
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Lpips(ClipMetric):
         if not pair.is_real or len(pair.answer) < 2:
             return {}
         ours, real = pair.answer.frames[1 :: self._every], pair.target.frames[1 : len(pair.answer) : self._every]
-        return {self.name: float(distances(self._network, ours, real, self._device, self._batch).mean())}
+        of_frames = require_numbers(self.name, distances(self._network, ours, real, self._device, self._batch))
+        return {self.name: float(of_frames.mean())}
 
 
 class LpipsAlex(Lpips):

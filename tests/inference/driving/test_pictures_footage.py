@@ -34,6 +34,13 @@ def test_animated_pictures_of_one_rate_keep_it(tmp_path, suffix: str) -> None:
     assert greys(tmp_path / f"a.{suffix}") == ([0, 1, 2, 3, 4], 25)
 
 
+def test_the_picture_that_stands_for_an_animation_is_none_of_its_frames(tmp_path) -> None:
+    """An APNG may hold one for programs that show no animation."""
+    apart, *frames = pictures(5)
+    apart.save(tmp_path / "a.png", save_all=True, append_images=frames, duration=40, loop=0, default_image=True)
+    assert greys(tmp_path / "a.png") == ([1, 2, 3, 4], 25)
+
+
 def test_others_are_shown_as_long_as_they_say(tmp_path) -> None:
     first, *rest = pictures(3)
     first.save(tmp_path / "a.gif", save_all=True, append_images=rest, duration=[80, 200, 40], loop=0)

@@ -17,6 +17,7 @@ from inference.evaluation.frechet import frechet_distance  # noqa: E402
 from inference.evaluation.metrics.base import Judged, UnavailableError  # noqa: E402
 from inference.evaluation.metrics.fvd import FvdI3d, FvdVideoMae, i3d_input, videomae_input, windows  # noqa: E402
 from inference.evaluation.metrics.identity import Csim  # noqa: E402
+from manifests import UserError  # noqa: E402
 
 
 class Scripted(torch.nn.Module):
@@ -135,3 +136,6 @@ def test_csim_of_a_known_network(models: Path, tmp_path: Path) -> None:
     assert same["csim"] > near["csim"] > far["csim"]
     assert far["csim_p5"] <= far["csim"] + 1e-6
     assert metric.score(Judged(made_clip(points), made_clip(points))) == {}
+    metric._session.run = lambda *_: [np.full((1, 3), np.nan, np.float32)]
+    with pytest.raises(UserError, match="csim: its network gives numbers that are none"):
+        metric.score(Judged(made_clip(points, frames=tints[0]), made_clip(points), reference=reference))

@@ -15,6 +15,7 @@ from inference.evaluation.frechet import frechet_distance  # noqa: E402
 from inference.evaluation.metrics.base import Judged, UnavailableError  # noqa: E402
 from inference.evaluation.metrics.fid import Fid  # noqa: E402
 from inference.evaluation.metrics.lpips_distance import LpipsAlex, LpipsVgg, distances  # noqa: E402
+from manifests import UserError  # noqa: E402
 
 NAMES = {
     "alexnet-owt-7be5be79.pth": "lpips-alexnet",
@@ -149,3 +150,12 @@ def test_distances_do_not_depend_on_the_batch(models: Path) -> None:
     assert distances(network, ours.frames, real.frames, batch=1) == pytest.approx(
         distances(network, ours.frames, real.frames, batch=6), abs=1e-6
     )
+
+
+def test_one_tensor_that_is_no_numbers_ends_it_instead_of_an_empty_column(models: Path) -> None:
+    ours, real = clips()
+    metric = LpipsAlex(models_dir=str(models))
+    with torch.no_grad():
+        list(metric._network.net.parameters())[-1][0] = float("nan")
+    with pytest.raises(UserError, match="lpips_alex: its network gives numbers that are none"):
+        metric.score(Judged(ours, real))

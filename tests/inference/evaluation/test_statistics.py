@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks.evaluation import METRIC_KINDS, coverage_of
 from inference.evaluation.scale import Scale
 from inference.evaluation.statistics import (
     FEWEST_IDENTITIES,
@@ -68,6 +69,13 @@ def test_intervals_of_skewed_and_bounded_metrics_cover_as_often_and_stay_in_rang
     assert 0.93 <= hits / n_runs <= 0.97
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n_identities", [6, 10, 20, 40])
+@pytest.mark.parametrize("kind", METRIC_KINDS)
+def test_intervals_of_every_kind_of_metric_cover_as_often_as_they_say(kind: str, n_identities: int) -> None:
+    assert 0.93 <= coverage_of(kind, n_identities, 1000) <= 0.97
+
+
 @pytest.mark.parametrize("n_identities", [6, 10])
 def test_intervals_of_few_identities_cover_the_true_mean_as_often_as_they_say(n_identities: int) -> None:
     rng, n_runs = np.random.default_rng(1), 600
@@ -102,6 +110,23 @@ def test_a_scale_leads_back_and_its_slope_is_its_derivative(share: float, bounds
     scale, step = Scale(*bounds), 1e-6 * min(share, 1 - share) * (high - low)
     assert scale.back(float(scale.to(value)[0])) == pytest.approx(value[0], rel=1e-9, abs=1e-9)
     assert (scale.to(value + step) - scale.to(value - step))[0] / (2 * step) == pytest.approx(scale.slope(value)[0], rel=1e-4)
+
+
+def test_nearness_to_a_bound() -> None:
+    assert Scale(0.0, math.inf).nearness(5.0) == 1
+    assert Scale(-math.inf, 3.0).nearness(2.0) == -1
+    assert Scale().nearness(2.0) == 0
+    between = Scale(-1.0, 1.0)
+    assert [between.nearness(value) for value in (-1.0, -0.75, 0.0, 0.75, 1.0)] == [1, 0, 0, 0, -1]
+    assert 0 > between.nearness(0.8) > between.nearness(0.9)
+
+
+def test_an_interval_reaches_farther_from_a_bound_that_most_are_near() -> None:
+    """Six correlations of which one is lower: on the scale of the log odds as far below the mean as the reach says, and less above."""
+    values = np.tanh([2.0, 2.1, 1.9, 2.2, 2.3, 1.0])
+    interval, scale = mean_interval(values, range(6), bounds=(-1.0, 1.0)), Scale(-1.0, 1.0)
+    low, middle, high = (float(scale.to(np.array([v]))[0]) for v in (interval.low, interval.mean, interval.high))
+    assert middle - low > 1.5 * (high - middle) > 0
 
 
 def test_clips_taken_for_independent_would_cover_far_less() -> None:

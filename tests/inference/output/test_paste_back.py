@@ -57,6 +57,17 @@ def test_work_is_bounded_by_the_portrait_not_by_the_crop():
     assert result.shape == (120, 160, 3)
 
 
+def test_a_large_portrait_takes_the_memory_of_a_few_pictures():
+    """All of it in floating point would take a dozen."""
+    reference = portrait(1500, 1200, (750, 600, 30_000), 64)
+    paste = PasteBack(reference)
+    tracemalloc.start()
+    paste(np.full((64, 64, 3), 255, np.uint8))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * reference.rgb.nbytes
+
+
 @pytest.mark.parametrize("square", [(80, 60, 90), (20, 20, 90), (80.3, 61.7, 64)])
 def test_the_portraits_own_crop_pasted_back_is_the_portrait(square):
     reference = portrait(160, 120, square, 128)

@@ -106,6 +106,13 @@ def test_lists_break_at_line_feeds_alone(sources: Path) -> None:
     assert tasks[0].request.driving == str(sources / "you\u2028\u2029\u0085.mp4")
 
 
+def test_lists_may_begin_with_a_byte_order_mark(sources: Path) -> None:
+    """As editors on Windows write them."""
+    line = json.dumps({"id": "a", "reference": "me.png", "driving": "you.mp4"})
+    (sources / "list.jsonl").write_text(line + "\r\n", encoding="utf-8-sig")
+    assert [task.id for task in read_tasks(sources / "list.jsonl", sources / "out", {}, "")] == ["a"]
+
+
 def test_a_lists_templates_lie_beside_it(sources: Path) -> None:
     line = {"id": "a", "reference": "me.png", "driving": "you.mp4", "save_template": "kept.safetensors"}
     (sources / "list.jsonl").write_text(json.dumps(line))
