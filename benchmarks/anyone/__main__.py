@@ -152,6 +152,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "stage": record.stage,
         "step": record.step,
         "trained_on": record.trained_on,
+        **{name: getattr(bench.pipe.settings, name) for name in ("most_steps", "most_guidance", "mouth_guidance", "sound_guidance")},
     }
     kept.belong_to(about | {"weights": digest_of_weights(Path(find_model(options.model)))})
     clips = single_face_clips(bench.corpus)
