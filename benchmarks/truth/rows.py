@@ -33,7 +33,7 @@ def table(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     """`about` and `rows`: of every finished model in `folder`/RECIPE-SEED.
 
     A row's `figures` are means over clips with intervals over people; its `differences` those of the same people and seeds from the row
-    that its recipe is held against.
+    that its recipe is held against, or, where that is itself or not there yet, from the weights that all continue.
     """
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for done in sorted(folder.glob("*/done")):
@@ -45,20 +45,24 @@ def table(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
         if name not in found:
             continue
         recipe = RECIPES.get(name)
-        base = values.get(recipe.against) if recipe and recipe.against != name else None
+        against = recipe.against if recipe and recipe.against != name and recipe.against in found else START
+        base = values.get(against) if recipe else None
         rows[name] = {
             "what": recipe.what if recipe else "the weights that every row continues, before it does",
             "seeds": sorted(found[name]) if recipe else [],
             "figures": {column: _interval(ours, column) for column, ours in values[name].items() if ours},
         }
-        if base and recipe:
-            rows[name]["against"] = recipe.against
-            rows[name]["differences"] = {
-                column: _interval({key: value - base[column][key] for key, value in ours.items() if key in base[column]})
-                for column, ours in values[name].items()
-                if ours.keys() & base[column].keys()
-            }
+        if base:
+            rows[name]["against"] = against
+            less = {column: _less(ours, base[column], against == START) for column, ours in values[name].items()}
+            rows[name]["differences"] = {column: _interval(one) for column, one in less.items() if one}
     return {"about": about, "rows": rows}
+
+
+def _less(ours: Values, base: Values, one_for_all: bool) -> Values:
+    """Differences by seed and person. `one_for_all`: the base has one model, whatever the seed."""
+    bases = {key: (0, key[1]) if one_for_all else key for key in ours}
+    return {key: value - base[bases[key]] for key, value in ours.items() if bases[key] in base}
 
 
 def of_column(seeds: dict[int, dict[str, Any]], people: int, condition: str, factor: str, signal: str, is_leak: bool) -> Values:

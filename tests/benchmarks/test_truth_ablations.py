@@ -61,7 +61,10 @@ def test_differences_by_person_see_what_means_do_not(found) -> None:
     assert list(rows) == [START, "full", "no-cures"]
     assert rows["full"]["seeds"] == [0, 1]
     assert rows["full"]["figures"][LEAK]["people"] == PEOPLE
-    assert "differences" not in rows["full"]
+    assert "differences" not in rows[START]
+    assert rows["full"]["against"] == START  # the row that others are held against is held against what it began as
+    assert rows["full"]["differences"][LEAK]["mean"] == pytest.approx(0, abs=0.1)  # of both seeds, from the one start
+    assert rows["full"]["differences"][LEAK]["people"] == PEOPLE
     mean = rows["no-cures"]["figures"][LEAK]
     assert mean["low"] < 0 < mean["high"]
     less = rows["no-cures"]["differences"][LEAK]
