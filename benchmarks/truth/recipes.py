@@ -62,7 +62,10 @@ RECIPES = {
     "no-eq2": Recipe("without Eq. 2; masked loss kept", {"mask_visual_attention": False}),
     "no-loss-mask": Recipe("without the masked loss; Eq. 2 kept", {"mask_visual_loss": False}),
     "eyes": Recipe("video alone, the eyes alone in four samples of five, with all cures", VIDEO | MOSTLY_EYES),
-    "eyes-no-masks": Recipe("video alone, the eyes alone in four samples of five, without Eq. 2 and the masked loss", VIDEO | MOSTLY_EYES | NO_MASKS, against="eyes"),
+    "eyes-no-masks": Recipe(
+        "video alone, the eyes alone in four samples of five, without Eq. 2 and the masked loss", VIDEO | MOSTLY_EYES | NO_MASKS,
+        against="eyes",
+    ),
     "tight-patches": Recipe("patches are the box of each frame", {}, ("inference_overrides=[most_steps=2, patch_rule=frame]",)),
     "audio-norm": Recipe("normalised sound", {}, ("inference_overrides=[most_steps=2, model.audio_norm=true]",), other_model=True),
 }  # fmt: skip
