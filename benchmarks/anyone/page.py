@@ -97,7 +97,7 @@ def bars(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         bar(f"clips whose likeness is above {limit:.2f} (99 % of strangers stay below)", "≥ 0.95", above, above >= 0.95)
     both = _of(figures, "both")
     if both:
-        heard = [clip for clip in both if accepts(clip["filmed"])] if all("filmed" in clip for clip in both) else []
+        heard = [clip for clip in both if "filmed" in clip and accepts(clip["filmed"])]  # a silent film was driven by its eyes alone
         if heard:
             own = np.mean([accepts(clip["own"]) for clip in heard])
             bar(f"sound and eyes: lip-sync scorer accepts, of {len(heard)} clips whose film it accepts", "≥ 0.7", own, own >= 0.7)
