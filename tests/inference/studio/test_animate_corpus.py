@@ -110,6 +110,7 @@ DRAWN: set[str] = set()
 
 @pytest.mark.corpus
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # a hundred clips, decoded whole
 def test_every_clip_drives_for_as_long_as_it_is_with_its_sound_in_place(corpus: Path, tmp_path: Path) -> None:
     """The face is planted: reading, timing, sampling and writing are what is tried here."""
     pipe = tiny_pipeline(landmarks=PlantedBackend())
