@@ -54,9 +54,7 @@ def measure(out: Path, settings: PeopleSettings, workers: int, weights: Path) ->
         "frames": by_group(within, {**PERSON_GROUPS, **FRAME_GROUPS}, MEASURES),
         "clips": whole,
         "medians": medians,
-        "lips by beard": by_group(
-            within, {"beard": ("beard", None)}, {name: WHOLE_CLIP_MEASURES[name] for name in ("lip gap r", "mouth opening r")}
-        ),
+        "lips by beard": by_group(within, {"beard": ("beard", None)}, {name: WHOLE_CLIP_MEASURES[name] for name in LIPS}),
         "lip sync": summary(sync, rules["lip_sync_low"], rules["out_of_sync"]),
         "lip sync by group": by_group(sync, PERSON_GROUPS, SYNC_MEASURES),
         "survival": survival(people, curated),
