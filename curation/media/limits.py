@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MediaLimits:
-    """Bounds of the decoding child. Time that the caller spends on the frames never counts against a deadline.
+    """Bounds of the decoding child. Time that the caller spends on the frames never counts against a deadline, nor time in which other
+    programs keep the child from a processor (where the system says so: Linux).
 
     Attributes:
         start_s: for the child process to come up.

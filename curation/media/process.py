@@ -11,7 +11,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import weakref
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,7 @@ class DecodeChild:
         self._channel = ours
         self._end = weakref.finalize(self, _end, self._process, ours, (self._lifeline, self._errors), os.getpid())
         try:
-            self.receive(limits.start_s)
+            self.receive(self.countdown(limits.start_s))
         except (TimeoutError, ChildDiedError) as error:
             self.kill()
             if (self._process.returncode or 0) < 0 and isinstance(error, ChildDiedError):
@@ -88,12 +90,22 @@ class DecodeChild:
         except OSError as error:
             raise ChildDiedError(self._how_it_died()) from error
 
-    def receive(self, timeout_s: float) -> tuple[dict[str, Any], bytearray]:
-        """Raises TimeoutError, ChildDiedError."""
+    def receive(self, left_s: Callable[[], float]) -> tuple[dict[str, Any], bytearray]:
+        """Raises TimeoutError once `left_s` gives 0 or less, ChildDiedError."""
         try:
-            return wire.receive(self._channel, timeout_s)
+            return wire.receive(self._channel, left_s)
         except EOFError as error:
             raise ChildDiedError(self._how_it_died()) from error
+
+    def clock_s(self) -> float:
+        """Seconds that run while the child works, waits or hangs, and stand still while it is kept from a processor by other programs: on a
+        busy machine a decoder that gets on is not stuck. Where the system does not say, all seconds count."""
+        return time.monotonic() - _kept_waiting_s(self.pid)
+
+    def countdown(self, limit_s: float) -> Callable[[], float]:
+        """How much of `limit_s` is left by the child's clock, from now on."""
+        end_s = self.clock_s() + limit_s
+        return lambda: end_s - self.clock_s()
 
     def kill(self) -> None:
         """Ends the child at once; so does losing the object. May be called again."""
@@ -107,6 +119,14 @@ class DecodeChild:
         tail = os.pread(self._errors, 1 << 20, 0).decode(errors="replace").strip().splitlines()[-1:]
         how = f"the decoder died with {signal.Signals(-code).name}" if code < 0 else f"the decoder ended with exit code {code}"
         return ": ".join([how, *tail])
+
+
+def _kept_waiting_s(pid: int) -> float:
+    """How long a process was ready to run while others ran; 0 where the system does not say (Linux alone does)."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _end(process: subprocess.Popen, channel: socket.socket, descriptors: tuple[int, ...], owner_pid: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,8 +162,8 @@ class MediaReader:
         while True:
             child = self._require_current(patience)
             try:
-                with patience as timeout_s:
-                    reply, payload = child.receive(timeout_s)
+                with patience.waiting_for(child) as left_s:
+                    reply, payload = child.receive(left_s)
             except TimeoutError as error:
                 self.close()
                 raise ClipError("timeout", patience.verdict()) from error
@@ -269,8 +269,8 @@ class ClipStream:
 
 
 class _Patience:
-    """How long to wait for the child: each answer has its limit, and all of them together have the clip's. Used as a context around each
-    wait, so that the caller's own work does not count."""
+    """How long to wait for the child: each answer has its limit, and all of them together have the clip's. Only what passes on the child's
+    clock during `waiting_for` counts: neither the caller's own work nor that of other programs."""
 
     def __init__(self, limits: MediaLimits):
         self._limits = limits
@@ -281,12 +281,14 @@ class _Patience:
         """The clip lasts so long."""
         self._budget_s = self._limits.deadline_base_s + self._limits.deadline_per_media_s * media_s
 
-    def __enter__(self) -> float:
-        self._began = time.monotonic()
-        return max(0.001, min(self._limits.stall_s, self._budget_s - self._waited_s))
-
-    def __exit__(self, *_: object) -> None:
-        self._waited_s += time.monotonic() - self._began
+    @contextmanager
+    def waiting_for(self, child: DecodeChild) -> Iterator[Callable[[], float]]:
+        """Gives how many seconds are left for the answer."""
+        began_s = child.clock_s()
+        try:
+            yield child.countdown(max(0.001, min(self._limits.stall_s, self._budget_s - self._waited_s)))
+        finally:
+            self._waited_s += child.clock_s() - began_s
 
     def verdict(self) -> str:
         """Which limit was passed, for a person."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import time
+from collections.abc import Callable
 from typing import Any
 
 _HEADER = struct.Struct("<II")
@@ -21,30 +21,36 @@ def send(channel: socket.socket, message: dict[str, Any], payload: bytes | memor
         channel.sendall(payload)
 
 
-def receive(channel: socket.socket, timeout_s: float | None = None) -> tuple[dict[str, Any], bytearray]:
-    """Raises TimeoutError when the message is not complete in time, EOFError when the other side is gone or talks nonsense."""
-    give_up_at = None if timeout_s is None else time.monotonic() + timeout_s
-    n_text, n_payload = _HEADER.unpack(_receive_exactly(channel, _HEADER.size, give_up_at))
+def receive(channel: socket.socket, left_s: Callable[[], float] | None = None) -> tuple[dict[str, Any], bytearray]:
+    """The next message; `left_s` says how long its rest may still take, and is asked again when that has passed.
+
+    Raises:
+        TimeoutError: no time is left.
+        EOFError: the other side is gone or talks nonsense.
+    """
+    n_text, n_payload = _HEADER.unpack(_receive_exactly(channel, _HEADER.size, left_s))
     if n_text > _MAX_TEXT_BYTES or n_payload > _MAX_PAYLOAD_BYTES:
         raise EOFError(f"a message of {n_text} + {n_payload} bytes")
     try:
-        message = json.loads(_receive_exactly(channel, n_text, give_up_at))
+        message = json.loads(_receive_exactly(channel, n_text, left_s))
     except ValueError as error:
         raise EOFError("a message that is no JSON") from error
-    return message, _receive_exactly(channel, n_payload, give_up_at)
+    return message, _receive_exactly(channel, n_payload, left_s)
 
 
-def _receive_exactly(channel: socket.socket, n_bytes: int, give_up_at: float | None) -> bytearray:
+def _receive_exactly(channel: socket.socket, n_bytes: int, left_s: Callable[[], float] | None) -> bytearray:
     data = bytearray(n_bytes)
     view = memoryview(data)
     while len(view):
-        if give_up_at is not None:
-            left_s = give_up_at - time.monotonic()
-            if left_s <= 0:
+        if left_s is not None:
+            wait_s = left_s()
+            if wait_s <= 0:
                 raise TimeoutError
-            channel.settimeout(left_s)
+            channel.settimeout(wait_s)
         try:
             n = channel.recv_into(view)
+        except TimeoutError:
+            continue
         except ConnectionError as error:
             raise EOFError(str(error)) from error
         if n == 0:

@@ -172,7 +172,7 @@ class FileSound:
         packets, bad, heard_s, next_s, spent_s = 0, 0, 0.0, None, 0.0
         demuxed = container.demux(stream)
         while True:
-            began = time.monotonic()
+            began = time.thread_time()
             packet = next(demuxed, None)
             if packet is None:
                 break
@@ -183,7 +183,7 @@ class FileSound:
                 bad += 1
                 continue
             finally:
-                spent_s += time.monotonic() - began  # the caller's own time between two blocks does not count
+                spent_s += time.thread_time() - began  # neither the caller's own time between two blocks nor other programs' counts
             for frame in frames:
                 time_s = frame.time if frame.time is not None else next_s or 0.0
                 origin_s = time_s if origin_s is None else origin_s
