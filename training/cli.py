@@ -160,7 +160,12 @@ def adapt(reference: str, out: str, model: str | None, steps: int, overrides: tu
 
 
 @cli.command()
-@click.option("--kind", type=click.Choice(["swap", "stylise"]), required=True, help="Another person's face, or another style.")
+@click.option(
+    "--kind",
+    type=click.Choice(["swap", "stylise", "rerender"]),
+    required=True,
+    help="Another person's face, another style, or (rendered people) another person.",
+)
 @click.option("--manifest", default="outputs/people-curation", show_default=True, help="A run's folder, or its manifest; only read.")
 @click.option("--out", help="Folder of the new manifest and the videos.  [default: outputs/KIND]")
 @click.option("--where", default="accepted", show_default=True, help="A pandas query: which clips.")

@@ -96,6 +96,21 @@ def data_of(plan: Plan, out: Path) -> Path:
     return curated
 
 
+def rerendered(out: Path, manifest: Path) -> Path:
+    """A manifest of the same clips whose drivers are other people with the same motion, made where it is not there.
+
+    Raises:
+        UserError: another lies in `out`.
+    """
+    from inference.models.components import load_inference_config
+    from training.offline.variants import VariantConfig, make_variants
+
+    settings = load_inference_config("embedded")
+    look = VariantConfig(size_px=CLIP_SIDE_PX, crop_scale=settings.crop_scale, fps=settings.fps, cached_frames=0)
+    make_variants(look, "rerender", str(manifest), str(out / "rerendered"), where="", executor="inprocess")
+    return out / "rerendered"
+
+
 def trained(out: Path, recipe: str, seed: int) -> Path:
     """The run of a recipe's last stage."""
     return out / "models" / f"{recipe}-{seed}" / f"s{STAGES[-1]}"
@@ -112,13 +127,16 @@ def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -
     from training.run import train
 
     folder, before = out / "models" / f"{recipe}-{seed}", plan.init
+    latents = out / ("latents-rerendered" if RECIPES[recipe].rerendered else "latents")
+    if RECIPES[recipe].rerendered:
+        manifest = rerendered(out, manifest)
     for stage, steps in zip(plan.stages, plan.steps, strict=True):
         settings = (*RECIPES[recipe].overrides(), f"steps={steps}", f"seed={seed}", f"batch_size={plan.batch_size}", "data.split=all")
         settings += ("videos.at_end=false", "videos.every_steps=0", "validation.every_steps=0", "checkpoints.every_steps=100")
         settings += (f"optimiser.warmup_steps={min(50, steps // 4)}", *([f"optimiser.lr={plan.lr:g}"] if plan.lr else []))
         config = load_training_config(CONFIG, stage, settings)
-        if not RECIPES[recipe].others:
-            cache = str(out / "latents")
+        if RECIPES[recipe].cuts_alike:
+            cache = str(latents)
             whole = load_training_config(CONFIG, STAGES[-1], settings)
             cache_latents(replace(whole, data=replace(whole.data, latent_cache=cache)), str(manifest), cache, executor="inprocess")
             config = replace(config, data=replace(config.data, latent_cache=cache))

@@ -72,8 +72,7 @@ _NO_ABLATIONS = """\
   is `make truth-ablations`, and has not been run."""
 _NO_TABLE = '- Table 3 (A, V, A+V by the evaluation\'s own figures): `make truth ARGS="--part table3"`.'
 _NEVER = """\
-- Drivers re-rendered as another person: the renderer gives the perfect swap (another person's seed in the same scene with the
-  same motion), as one more kind of variant beside `swap` and `stylise` (`training/offline/variants.py`); not built.
+- Drivers re-rendered as another person (`make truth-ablations ARGS="--recipes rerendered"`): no row trained.
 - Stage 3, and rows trained from nothing.
 - Yaw and pitch: the model moves a portrait in the picture's plane, and the drivers face the camera."""
 

@@ -26,6 +26,7 @@ class Recipe:
         others: dotted settings of the training.
         against: the row that its differences are from.
         other_model: the model itself is another: it cannot continue given weights.
+        rerendered: the driver of every sample is another person with the target's motion (`training.offline.rerender`).
     """
 
     what: str
@@ -33,6 +34,12 @@ class Recipe:
     others: tuple[str, ...] = ()
     against: str = "full"
     other_model: bool = False
+    rerendered: bool = False
+
+    @property
+    def cuts_alike(self) -> bool:
+        """Its frames are cut as most recipes' are, so that latents can be shared."""
+        return not any("inference_overrides" in other for other in self.others)
 
     def overrides(self) -> tuple[str, ...]:
         """Dotted settings of both stages."""
@@ -65,6 +72,9 @@ RECIPES = {
     "eyes-no-masks": Recipe(
         "video alone, the eyes alone in four samples of five, without Eq. 2 and the masked loss", VIDEO | MOSTLY_EYES | NO_MASKS,
         against="eyes",
+    ),
+    "rerendered": Recipe(
+        "drivers are other people with the same motion, a perfect face swap", {}, ("data.variant_share=1",), rerendered=True
     ),
     "tight-patches": Recipe("patches are the box of each frame", {}, ("inference_overrides=[most_steps=2, patch_rule=frame]",)),
     "audio-norm": Recipe("normalised sound", {}, ("inference_overrides=[most_steps=2, model.audio_norm=true]",), other_model=True),

@@ -18,7 +18,7 @@ from curation.media import span_of
 from manifests import LandmarkIndex, UserError
 from training.data.draws import draws
 
-VARIANT_KINDS = ("swap", "stylise")  # `python -m training augment` fills driven_KIND_path and driven_KIND_frames
+VARIANT_KINDS = ("swap", "stylise", "rerender")  # `python -m training augment` fills driven_KIND_path and driven_KIND_frames
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TrainingClip:
 
     Attributes:
         start_ms, end_ms: its part of the file, after the file's first frame.
-        variants: videos of the same frames, cut by the clip's first square, whose faces were swapped or stylised.
+        variants: videos of the same frames, cut by the clip's first square, whose faces were swapped, stylised or rendered anew.
         variant_frames: of each, the frames of the clip that were made; None where all were.
         split: of the manifest.
     """

@@ -1,4 +1,4 @@
-"""Offline variants of clips for the driving image: one video a clip, cut by its first square, whose faces were swapped or stylised.
+"""Offline variants of clips for the driving image: one video a clip, cut by its first square, whose faces were changed.
 
 `python -m training augment` makes a new manifest beside copies of the landmarks: the same rows with three more columns, `driven_KIND_path`,
 `driven_KIND_frames` and `driven_KIND_problem`. The loader takes driven frames from a variant and everything else from the clip. Only frames
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,13 +35,13 @@ from manifests.schema import column_of
 from training.data.clips import VARIANT_KINDS, ClipGeometry, ClipTable, TrainingClip, clip_geometry, load_clips
 from training.data.draws import draws
 from training.data.latent_cache import chosen_frames
+from training.offline.changers import make_changer
 from training.offline.clip_job import failures, is_done, run_clips
 from training.offline.geometry import GeometryBound, GeometryCheck
-from training.offline.stylise import SdxlStylist, StyliseConfig
-from training.offline.swap import EMBEDDER, SWAPPER, OnnxSwapper
+from training.offline.stylise import StyliseConfig
 
 _FRAMES_AT_ONCE = 16
-_GPU_MEMORY_MIB = {"swap": 2048, "stylise": 12_288}
+_GPU_MEMORY_MIB = {"swap": 2048, "stylise": 12_288}  # rendering anew uses none
 _RUN_FILE = "variants.json"
 
 
@@ -75,25 +75,13 @@ class VariantConfig:
     media: MediaLimits = field(default_factory=MediaLimits)
 
 
-class FaceChanger(Protocol):
-    """Changes the frames of one clip after the other."""
-
-    def begin(self, clip: TrainingClip) -> None:
-        """A new clip starts."""
-        ...
-
-    def change(self, pictures: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-        """(F, S, S, 3) uint8 and (F, 68, 2), NaN where no face is seen, to pictures of the same shape."""
-        ...
-
-
 class VariantWork:
     """Makes variants; a `training.offline.clip_job.ClipWork`.
 
     Args:
         folder: the videos go to `folder/ab/CLIP_ID.mp4`.
-        kind: swap or stylise.
-        sources: the clips that identities are taken from; of the table.
+        kind: of `VARIANT_KINDS`.
+        table: the clips, and those that identities are taken from.
         device: cpu or cuda.
     """
 
@@ -101,7 +89,7 @@ class VariantWork:
         self._folder, self._config, self._table = Path(folder), config, table
         self._reader = MediaReader(config.media)
         self._check = GeometryCheck(config.bound)
-        self._changer: FaceChanger = _SwapWith(self, device) if kind == "swap" else _Paint(config, device)
+        self._changer = make_changer(kind, self, config.size_px, config.seed, config.stylise, device)
 
     def close(self) -> None:
         self._reader.close()
@@ -126,7 +114,7 @@ class VariantWork:
             last = np.zeros((self._config.size_px, self._config.size_px, 3), np.uint8)
             for start, pictures in self._chunks(clip, matrix, n_frames):
                 rows = [k for k in range(len(pictures)) if start + k in chosen]
-                results = dict(zip(rows, self._changer.change(pictures[rows], points[start:][rows]), strict=True)) if rows else {}
+                results = dict(zip(rows, self._changed(pictures, points, start, rows), strict=True)) if rows else {}
                 for k, original in enumerate(pictures):
                     last = results.get(k, last)
                     if start + k in looked_at:
@@ -143,6 +131,9 @@ class VariantWork:
                 raise ClipError("truncated", f"{written} of the {n_frames} frames with landmarks can be decoded")
             self._check.require_same(before, after)
         return len(made) * 1000 / self._config.fps
+
+    def _changed(self, pictures: np.ndarray, points_px: np.ndarray, start: int, rows: list[int]) -> np.ndarray:
+        return self._changer.change(pictures[rows], points_px[start:][rows], start + np.array(rows))
 
     def geometry(self, clip: TrainingClip) -> ClipGeometry:
         return geometry_of(self._table, clip, self._config)
@@ -182,51 +173,6 @@ class VariantWork:
                     start, held = start + len(held), []
         if held:
             yield start, np.stack(held)
-
-
-class _SwapWith:
-    """Swaps in the face of somebody else in the manifest."""
-
-    def __init__(self, work: VariantWork, device: str):
-        from curation.weights.store import Store
-
-        store = Store.standard()
-        self._swapper = OnnxSwapper(store.find(SWAPPER), store.find(EMBEDDER), device)
-        self._work = work
-        self._identity: np.ndarray | None = None
-
-    def begin(self, clip: TrainingClip) -> None:
-        problem = ClipError("no_frames", "it has no other clip")
-        for attempt in range(5):  # the other clip may be broken; its fault is not this clip's
-            try:
-                self._identity = self._swapper.identity(*self._work.face_of(self._work.other_identity(clip, attempt)))
-                return
-            except ClipError as error:
-                problem = error
-        raise ClipError(problem.kind, f"five clips to take a face from were broken, the last one: {problem.message}")
-
-    def change(self, pictures: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-        seen = np.isfinite(points_px).all(axis=(1, 2))
-        if self._identity is None:
-            raise ValueError("`begin` chooses the face first")
-        swapped = [self._swapper.swap(p, q, self._identity) if s else p for p, q, s in zip(pictures, points_px, seen, strict=True)]
-        return np.stack(swapped)
-
-
-class _Paint:
-    """Paints a clip's frames after a prompt drawn by its id."""
-
-    def __init__(self, config: VariantConfig, device: str):
-        self._config, self._stylist = config, SdxlStylist(config.stylise, device)
-        self._prompt, self._seed = "", 0
-
-    def begin(self, clip: TrainingClip) -> None:
-        self._seed = int.from_bytes(hashlib.blake2b(clip.clip_id.encode(), digest_size=6).digest(), "big")
-        rng = draws(self._config.seed, 0, self._seed, "stylise")
-        self._prompt = self._config.stylise.prompts[int(rng.integers(len(self._config.stylise.prompts)))]
-
-    def change(self, pictures: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-        return self._stylist.stylise(pictures, self._prompt, self._seed)
 
 
 def geometry_of(table: ClipTable, clip: TrainingClip, config: VariantConfig) -> ClipGeometry:
@@ -299,7 +245,7 @@ def make_variants(
     """Makes variants of the clips that a query selects, and OUT/manifest.parquet. Killed at any moment, the same call continues.
 
     Args:
-        kind: swap or stylise.
+        kind: swap, stylise, or rerender (clips of `python -m curation people` alone).
         manifest: a run's folder, or its manifest.parquet; only read. May be the OUT of another kind: the clips then have both.
         out: a folder of its own.
 
@@ -317,7 +263,7 @@ def make_variants(
     _require_same_run(target, {"kind": kind, "manifest": str(home.absolute()), "config": _lasting(config)})
     folder = target / "variants" / kind
     missing = [clip for clip in table.clips if not is_done(folder, variant_file(folder, clip.clip_id), clip, retry_failed)]
-    gpu = GpuDemand(_GPU_MEMORY_MIB[kind]) if device == "cuda" else NO_GPU
+    gpu = GpuDemand(_GPU_MEMORY_MIB[kind]) if device == "cuda" and kind in _GPU_MEMORY_MIB else NO_GPU
     arguments = (str(folder), kind, config, table, device)
     tally = run_clips(folder, missing, VariantWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
     ids = {clip.clip_id for clip in table.clips}
