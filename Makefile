@@ -17,10 +17,18 @@ MANIFEST ?= outputs/people-curation
 # OUT has a default of its own in every target but curation's: hand it on only where somebody chose it.
 given = $(if $(filter command environment,$(firstword $(origin $(1)))),$(2) '$($(1))')
 
-.PHONY: help setup setup-people setup-train setup-gpu setup-cpu doctor accept-gpu curate samples people plan models report table1 materialise \
+TARGETS := help setup setup-people setup-train setup-gpu setup-cpu doctor accept-gpu curate samples people plan models report table1 materialise \
   duplicates train-lipsync \
   train train-all adapt embedded-weights plan-training animate app evaluate demo test test-all lint \
   bench-curation bench-syncnet bench-scaling bench-model bench-training bench-overfit bench-threads bench-demo bench-anyone bench-inference bench-evaluation bench-people truth truth-ablations constraints clean
+.PHONY: $(TARGETS)
+
+# make passes over a word that is a folder's name, and a variable that nothing reads: samples would be curated in place of somebody's videos.
+VARIABLES := SOURCE ROOT OUT PROFILE ARGS STAGE CONFIG MANIFEST INIT REFERENCE DRIVING AUDIO PRED REAL PYTHON
+no_targets := $(filter-out $(TARGETS) $(VENV)/% outputs/people-curation/manifest.parquet,$(MAKECMDGOALS))
+no_variables := $(filter-out $(VARIABLES) SHELL VENV BIN PIP EXAMPLES,$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+$(if $(no_targets),$(error no target is called $(firstword $(no_targets)): make help lists them; a folder of videos is given as ROOT=my/videos, in quotes if it has blanks))
+$(if $(no_variables),$(error nothing reads $(firstword $(no_variables)): the variables are $(VARIABLES)))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from curation.command_line import run_command, say
+from curation.command_line import FiniteRange, LocalPath, run_command, say
 from curation.weights.table import PROFILES, USES, needed_by
 from manifests.errors import UserError
 
@@ -38,6 +38,9 @@ def _source_of(source: str | None, root: str | None) -> tuple[str, str]:
     """Source and root as they were meant: a root alone is a folder of videos, or what the project rendered there."""
     from curation.sources.inference import source_in
 
+    for name, given in (("SOURCE", source), ("ROOT", root)):
+        if given is not None and not given.strip():
+            raise UserError(f"{name} is empty (a variable that is not set?): name one, or leave it out")
     source = source or (source_in(root) if root else "samples")
     return source, root or f"outputs/{source}"
 
@@ -108,11 +111,11 @@ def retry(out: str, where: str, overrides: tuple[str, ...]) -> None:
 @source_options
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips of the source.")
 @click.option("--measure", default=3, show_default=True, type=click.IntRange(min=1), help="How many clips to score for the estimate.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Estimate for so many hours of video, e.g. 4670 (the paper's).")
+@click.option("--hours", type=FiniteRange(min=0, min_open=True), help="Estimate for so many hours of video, e.g. 4670 (the paper's).")
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of the hardware to estimate for; default: this machine's.")
 @click.option("--gpus", default=0, show_default=True, type=click.IntRange(min=0), help="GPUs of the hardware to estimate for.")
-@click.option("--core-price", default=0.0, help="Price of a core-hour.")
-@click.option("--gpu-price", default=0.0, help="Price of a GPU-hour.")
+@click.option("--core-price", default=0.0, type=FiniteRange(min=0), help="Price of a core-hour.")
+@click.option("--gpu-price", default=0.0, type=FiniteRange(min=0), help="Price of a GPU-hour.")
 @click.option("--assume-gpu", is_flag=True, help="The paper profile's networks at assumed GPU speeds, where none can be measured.")
 def plan(
     source: str | None,
@@ -143,7 +146,7 @@ def plan(
 @cli.command()
 @click.argument("out", type=click.Path(file_okay=False))
 @click.argument("clip_id")
-@click.option("--picture", help="Where to write the picture; default: OUT/explain/CLIP_ID.png.")
+@click.option("--picture", type=LocalPath(dir_okay=False), help="Where to write the picture; default: OUT/explain/CLIP_ID.png.")
 def explain(out: str, clip_id: str, picture: str | None) -> None:
     """Score one clip of run OUT again; print every number and draw landmarks, pose axes and the sync curve.
 
@@ -260,7 +263,7 @@ def duplicates(manifest_paths: tuple[str, ...], out: str) -> None:
 
 
 @cli.command()
-@click.option("--out", default="outputs/samples", show_default=True, help="Directory for the clips and truth.csv.")
+@click.option("--out", default="outputs/samples", show_default=True, type=LocalPath(), help="Directory for the clips and truth.csv.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other speech and motion.")
 def samples(out: str, seed: int) -> None:
     """Render the sample clips: a portrait that speaks, blinks, rolls and turns, with planted faults and their truth.csv."""
@@ -276,7 +279,7 @@ def samples(out: str, seed: int) -> None:
 @click.option("--columns", default=6, show_default=True, type=click.IntRange(1, 100), help="People a row.")
 @click.option("--size", "size_px", default=256, show_default=True, help="Side of each picture, px.")
 @click.option("--poses", is_flag=True, help="Instead, one row a person: rest, mouth open, smile, shut eyes, turned, ...")
-@click.option("--out", default="outputs/people-sheet.png", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", default="outputs/people-sheet.png", show_default=True, type=LocalPath(dir_okay=False, path_type=Path))
 def people_sheet(out: Path, count: int, first: int, **given: Any) -> None:
     """Render a contact sheet of people, to look at: a PNG or a JPEG."""
     from curation.people.sheet import write_sheet
@@ -290,7 +293,7 @@ def people_sheet(out: Path, count: int, first: int, **given: Any) -> None:
 @click.option("--clips-per-person", default=1, show_default=True, help="Clips of each, in other scenes, with other words.")
 @click.option("--seconds", default=3.0, show_default=True, help="Length of a clip.")
 @click.option("--size", "size_px", default=256, show_default=True, help="Side of the square picture, px.")
-@click.option("--out", default="outputs/people", show_default=True, help="Directory for clips/, truth/ and clips.csv.")
+@click.option("--out", default="outputs/people", show_default=True, type=LocalPath(), help="Directory for clips/, truth/ and clips.csv.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other people.")
 @click.option("--camera-faults/--clean", default=True, show_default=True, help="Colour, noise, blur and compression of cameras.")
 @click.option(
@@ -316,7 +319,13 @@ def people(out: str, workers: int, executor: str, **given: Any) -> None:
 @cli.command("train-lipsync")
 @click.argument("manifest", type=click.Path(exists=True))
 @click.option("--also", multiple=True, type=click.Path(exists=True), help="A further run to learn from, not judged: rendered people, say.")
-@click.option("--out", default="outputs/lipsync", show_default=True, help="Directory for weights, model card, report and cached features.")
+@click.option(
+    "--out",
+    default="outputs/lipsync",
+    show_default=True,
+    type=LocalPath(file_okay=False),
+    help="Directory for weights, model card, report and cached features.",
+)
 @click.option("--where", default="status == 'scored' and has_audio", show_default=True, help="A pandas query: the clips to train on.")
 @click.option(
     "--folds", default=5, show_default=True, type=click.IntRange(min=0), help="Folds of the identity-wise cross-validation; 0 = none."
@@ -333,12 +342,12 @@ def train_lipsync(manifest: str, also: tuple[str, ...], out: str, where: str, fo
 
 @cli.command("fit-sync-boxes", hidden=True)
 @click.argument("videos", nargs=-1, required=True, type=click.Path(exists=True))
-@click.option("--out", default="outputs/box_map.json", show_default=True, type=click.Path(dir_okay=False), help="Where to write the map.")
+@click.option("--out", default="outputs/box_map.json", show_default=True, type=LocalPath(dir_okay=False), help="Where to write the map.")
 @click.option("--detector", default="s3fd", show_default=True, type=click.Choice(["s3fd", "yunet"]), help="Whose boxes to learn.")
 @click.option("--weights", help="yunet: OpenCV's face_detection_yunet ONNX file.")
 @click.option("--models", "directory", help="s3fd: models directory; default: $MEGACTOR_MODELS, then the user's cache.")
 @click.option("--device", default="cpu", show_default=True, help="s3fd: cpu, cuda or cuda:N.")
-@click.option("--every-s", default=1.0, show_default=True, type=click.FloatRange(min=0.04), help="Seconds between two pictures of a video.")
+@click.option("--every-s", default=1.0, show_default=True, type=FiniteRange(min=0.04), help="Seconds between two pictures of a video.")
 def fit_sync_boxes(
     videos: tuple[str, ...], out: str, detector: str, weights: str | None, directory: str | None, device: str, every_s: float
 ) -> None:

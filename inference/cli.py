@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from curation.command_line import run_command, say
+from curation.command_line import FiniteRange, LocalPath, run_command, say
 from inference.evaluation.cli import run as evaluate
 from manifests import UserError
 
@@ -86,7 +86,14 @@ def cli() -> None:
 @click.option("-r", "--reference", required=True, help="The portrait: a picture, or a video of which the first frame is taken.")
 @click.option("-d", "--driving", help="A video, a picture or a motion template (.safetensors).")
 @click.option("-a", "--audio", help="A sound or video file.")
-@click.option("-o", "--out", default="out.mp4", show_default=True, help=".mp4, .gif, or a name without suffix for a folder of PNGs.")
+@click.option(
+    "-o",
+    "--out",
+    default="out.mp4",
+    show_default=True,
+    type=LocalPath(),
+    help=".mp4, .gif, or a name without suffix for a folder of PNGs.",
+)
 @click.option("--report", "report_file", help="Write what was done as JSON.")
 @click.option("--save-template", metavar="FILE", help="Also keep the driver's motion in FILE.safetensors, to use as -d.")
 @sampling_options
@@ -114,8 +121,8 @@ def animate(report_file: str | None, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("pairs", type=click.Path())
-@click.option("--out", required=True, help="Directory for ID.mp4, rows/ID.json and results.jsonl.")
+@click.argument("pairs", type=LocalPath())
+@click.option("--out", required=True, type=LocalPath(), help="Directory for ID.mp4, rows/ID.json and results.jsonl.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Ray actors, a GPU each; 0 is one by one, here.")
 @sampling_options
 @model_options
@@ -161,7 +168,7 @@ def template(driving: str, out: str, lossless: bool, landmarks: str) -> None:
 @cli.command()
 @click.option("-r", "--reference", required=True, help="The portrait.")
 @click.option("-d", "--driving", required=True, help="A video, a picture or a motion template (.safetensors).")
-@click.option("-o", "--out", default="preview.png", show_default=True, help="PNG to write.")
+@click.option("-o", "--out", default="preview.png", show_default=True, type=LocalPath(), help="PNG to write.")
 @click.option("--frames", type=click.IntRange(1, 64), default=4, show_default=True, help="Rows, spread over the driver.")
 @click.option("--size-px", type=click.IntRange(64, 1024), default=256, show_default=True, help="Side of each picture.")
 @click.option("--model", help="Whose crop is shown, as animate's.  [default: the trained one's; before that, the embedded profile's]")
@@ -191,14 +198,14 @@ def app(host: str, port: int, **options: Any) -> None:
 @click.option("--camera", type=click.IntRange(min=0), help="Drive by the camera of this number.")
 @click.option("--url", help="Drive by a stream: rtsp://…, http://…, udp://…")
 @click.option("--file", "file", help="Drive by a video file that plays at its own rate.")
-@click.option("-o", "--out", help="Also write what was made: .mp4, .gif, or a name without suffix for a folder of PNGs.")
+@click.option("-o", "--out", type=LocalPath(), help="Also write what was made: .mp4, .gif, or a name without suffix for a folder of PNGs.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Show it on a page of this machine; 0 takes a free port.")
 @click.option("--window", type=int, default=8, show_default=True, help="Frames that the model sees together: 1 … 16.")
 @click.option("--context", type=int, default=2, show_default=True, help="Of them, frames taken from the last window.")
 @click.option("--steps", type=int, default=4, show_default=True, help="Solver steps, without guidance.")
 @click.option("--sampler", default="dpmsolver++", show_default=True, help="dpmsolver++, unipc, ddim, euler.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End then; else when the source ends, or on Ctrl-C.")
+@click.option("--seconds", type=FiniteRange(min=0, min_open=True), help="End then; else when the source ends, or on Ctrl-C.")
 @click.option("--report", "report_file", help="Write latency and counts as JSON.")
 @amplitude_options
 @model_options

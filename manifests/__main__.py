@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,29 +11,10 @@ import click
 import yaml
 
 import manifests
-from manifests.errors import store_trouble
+from manifests.command_line import OneLineGroup
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def _user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A user's mistake ends in one line and exit code 2."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except manifests.UserError as error:
-            click.echo(f"error: {error}", err=True)
-            raise SystemExit(2) from None
-        except Exception as error:
-            if not (line := store_trouble(error)):
-                raise
-            click.echo(f"error: {line}", err=True)
-            raise SystemExit(2) from None
-
-    return wrapped
 
 
 def _print(frame: pd.DataFrame, *, index: bool = False) -> None:
@@ -65,7 +45,7 @@ def _thresholds(settings: tuple[str, ...]) -> dict[str, Any]:
     return thresholds
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group("manifests", cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def main() -> None:
     """Look at manifests: Parquet files with one row a clip.
 
@@ -81,7 +61,6 @@ def main() -> None:
 @main.command()
 @click.argument("path", required=False)
 @click.option("--markdown", is_flag=True, help="As a Markdown table (the schema only).")
-@_user_errors
 def describe(path: str | None, markdown: bool) -> None:
     """Columns with type, unit and meaning: of the schema, or of the manifest at PATH."""
     if markdown:
@@ -94,7 +73,6 @@ def describe(path: str | None, markdown: bool) -> None:
 
 @main.command()
 @click.argument("path")
-@_user_errors
 def validate(path: str) -> None:
     """Check that the manifest keeps its promises; exit code 1 and the problems if not."""
     problems = manifests.validate(path)
@@ -110,7 +88,6 @@ def validate(path: str) -> None:
 @click.argument("after")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Columns not compared, besides timings and attempts.")
 @click.option("--tolerance", default=0.0, show_default=True, help="Relative difference of numbers (absolute below 1) that counts as none.")
-@_user_errors
 def diff(before: str, after: str, ignore: tuple[str, ...], tolerance: float) -> None:
     """Compare two manifests clip by clip; exit code 1 if they differ."""
     difference = manifests.diff(before, after, ignore=(*manifests.TIMING_COLUMNS, *ignore), tolerance=tolerance)
@@ -120,7 +97,6 @@ def diff(before: str, after: str, ignore: tuple[str, ...], tolerance: float) -> 
 
 @main.command()
 @click.argument("path")
-@_user_errors
 def summary(path: str) -> None:
     """Clips, hours, verdicts and mean scores by source."""
     _print(manifests.summary(path).T, index=True)
@@ -130,7 +106,6 @@ def summary(path: str) -> None:
 @click.argument("path")
 @_preset_options
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the manifest with the new verdicts to this file.")
-@_user_errors
 def apply(path: str, preset: str, presets_file: str | None, settings: tuple[str, ...], out: str | None) -> None:
     """Judge the clips by a preset: how many survive each rule; with --out, write the manifest anew. Decodes nothing."""
     thresholds = _thresholds(settings)
@@ -150,7 +125,6 @@ def apply(path: str, preset: str, presets_file: str | None, settings: tuple[str,
 
 @main.command()
 @click.option("--presets-file", type=click.Path(), help="YAML file with presets of your own.")
-@_user_errors
 def presets(presets_file: str | None) -> None:
     """The presets and their rules."""
     for preset in manifests.load_presets(presets_file).values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import socket
 from collections.abc import Iterable
 
 MAX_LISTED = 20  # names that still make one line a person reads; the 60 columns of a manifest do not
@@ -16,15 +17,25 @@ class NoLandmarksError(UserError):
     """The landmarks of one clip are missing, damaged or show no face; other clips of the same run may be fine."""
 
 
-_STORES = frozenset({"botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp", "huggingface_hub"})
+# Packages that fsspec reaches other machines by.
+_STORES = frozenset({
+    "adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "ftplib", "gcsfs", "google", "httpcore", "httpcore2", "httpx",
+    "httpx2", "huggingface_hub", "ocifs", "ossfs", "oss2", "paramiko", "requests", "s3fs", "smbprotocol", "urllib3",
+    "webdav4",
+})  # fmt: skip
+_NO_NETWORK = (ConnectionRefusedError, socket.gaierror)  # not a broken pipe: that is between our own processes
 
 
 def store_trouble(error: BaseException) -> str:
-    """One line on an error that the packages of object stores raised (no credentials, no such bucket, no network); else empty."""
-    causes = [cause for cause in (error, error.__cause__) if type(cause).__module__.partition(".")[0] in _STORES]
-    if not causes:
+    """One line on an error of an object store or a connection (no credentials, no such bucket, no network); else empty."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, _NO_NETWORK) and type(cause).__module__.partition(".")[0] not in _STORES:
+        cause = cause.__cause__
+    if cause is None:
         return ""
-    told = " ".join(str(causes[0]).split())[:200]
+    told = " ".join(str(cause).split())[:200]
+    if isinstance(cause, _NO_NETWORK) or "name resolution" in told or "not known" in told:
+        return f"no connection to another machine: {told or type(cause).__name__}"
     return f"cannot use the object store: {told} (credentials come from the environment, e.g. AWS_PROFILE; docs/scaling.md)"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pyarrow import fs
 
 Place: TypeAlias = Any  # a pathlib.Path, or a upath.UPath, which has the same methods
+_ONE_SLASH = re.compile(r"(s3|gs|gcs|az|abfss?|adl|https?|hf):/+")  # mistyped, or what `pathlib` makes of a URL
 # What was listed once may have changed since: other workers write, and a run that resumes must see it.
 _FRESH: dict[str, Any] = {"use_listings_cache": False}
 
@@ -33,13 +35,18 @@ def place(path: Any) -> Place:
     """A local path as `pathlib.Path`, any other URL that fsspec opens as `upath.UPath`, which has the same methods.
 
     Raises:
-        UserError: no such protocol, or the package for it is not installed.
+        UserError: no such protocol, the package for it is not installed, or no bucket is named.
     """
     text = text_of(path)
     if not is_url(text):
+        if (found := _ONE_SLASH.match(text)) and not os.path.lexists(text):
+            raise UserError(f"{text}: a URL has two slashes: {found[1]}://{text[found.end() :]} (as text; pathlib drops one)")
         return Path(text.removeprefix("file://"))
     from upath import UPath
 
+    protocol, _, rest = text.partition("://")
+    if not rest.strip("/") and protocol != "memory":
+        raise UserError(f"{text} names no bucket: {protocol}://BUCKET/...")
     try:
         found = UPath(text, **_FRESH)
         found.fs  # noqa: B018 - loads the protocol's package

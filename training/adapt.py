@@ -34,9 +34,10 @@ def adapt(
         The adapted pipeline's folder.
 
     Raises:
-        UserError: no face in the portrait, or no pipeline to start from.
+        UserError: no picture or no face in it, no pipeline to start from, or another adaptation is writing to `out`.
     """
     from curation.config import load_config
+    from curation.job.lock import hold
     from curation.job.run import run as curate
     from curation.samples.puppet import puppet_clips
     from inference.driving.picture import read_picture
@@ -52,12 +53,13 @@ def adapt(
     clips, curated, run = folder / "clips", folder / "curation", folder / "run"
     if settings.model.copied_reference != "moved":
         raise UserError(f"{start} learns faces by heart: adapt the packaged one (leave out --model)")
-    say(f"{CLIPS} clips of {reference}, {CLIP_S:g} s each, with planted speech and blinks")
-    files = puppet_clips(read_picture(reference), clips, CLIPS, CLIP_S)
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([("path", "identity"), *((file.name, Path(reference).stem) for file in files)])
-    put(clips / "clips.csv", table.getvalue().encode())
-    curate("folder", str(clips / "clips.csv"), str(curated), load_config("embedded"))
-    config = load_training_config("adapt", record.stage, (f"steps={steps}", *overrides))
-    train(config, str(curated), str(run), init=str(start), say=say)
+    config, portrait = load_training_config("adapt", record.stage, (f"steps={steps}", *overrides)), read_picture(reference)
+    with hold(folder):
+        say(f"{CLIPS} clips of {reference}, {CLIP_S:g} s each, with planted speech and blinks")
+        files = puppet_clips(portrait, clips, CLIPS, CLIP_S)
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows([("path", "identity"), *((file.name, Path(reference).stem) for file in files)])
+        put(clips / "clips.csv", table.getvalue().encode())
+        curate("folder", str(clips / "clips.csv"), str(curated), load_config("embedded"))
+        train(config, str(curated), str(run), init=str(start), say=say)
     return run / PIPELINE

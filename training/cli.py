@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from curation.command_line import INTERRUPTED, run_command, say
+from curation.command_line import INTERRUPTED, FiniteRange, LocalPath, run_command, say
 from training.loop.faults import StoppedError
 
 
@@ -54,7 +54,7 @@ def cli() -> None:
 @cli.command()
 @configuration_options
 @click.option("--manifest", default="outputs/people-curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
-@click.option("--out", help="The run's folder.  [default: runs/sSTAGE]")
+@click.option("--out", type=LocalPath(), help="The run's folder.  [default: runs/sSTAGE]")
 @click.option("--init", help="The run of the stage before or one of its checkpoints, or a pipeline to train on.  [default: runs/sSTAGE-1]")
 def train(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str | None, init: str | None) -> None:
     """Train one stage, or continue it."""
@@ -74,10 +74,10 @@ def train(stage: int, config: str, overrides: tuple[str, ...], manifest: str, ou
     "--mfu",
     default=0.45,
     show_default=True,
-    type=click.FloatRange(0.01, 1),
+    type=FiniteRange(0.01, 1),
     help="Share of the peak assumed with --gpu, where nothing is measured.",
 )
-@click.option("--dollars-per-hour", type=click.FloatRange(min=0), help="Price of one GPU hour.")
+@click.option("--dollars-per-hour", type=FiniteRange(min=0), help="Price of one GPU hour.")
 def plan(
     stage: int, config: str, overrides: tuple[str, ...], gpu: str | None, gpus: int, mfu: float, dollars_per_hour: float | None
 ) -> None:
@@ -107,7 +107,7 @@ def job_options(command: Any) -> Any:
 @cli.command("cache-latents")
 @configuration_options
 @click.option("--manifest", default="outputs/people-curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
-@click.option("--out", default="outputs/cache/latents", show_default=True, help="The cache's folder.")
+@click.option("--out", default="outputs/cache/latents", show_default=True, type=LocalPath(), help="The cache's folder.")
 @job_options
 def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest: str, out: str, **options: Any) -> None:
     """Encode some frames of every clip once, so that training neither decodes nor encodes. Killed, the same command continues."""
@@ -119,7 +119,7 @@ def cache_latents(stage: int, config: str, overrides: tuple[str, ...], manifest:
 
 @cli.command()
 @click.option("--manifest", default="outputs/people-curation", show_default=True, help="A curation run's folder, or its manifest.parquet.")
-@click.option("--out", default="outputs/decoder.safetensors", show_default=True, help="The weights.")
+@click.option("--out", default="outputs/decoder.safetensors", show_default=True, type=LocalPath(dir_okay=False), help="The weights.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--init", help="A decoder to start from.")
 @click.option("--model", help="A pipeline's folder: its predictions are learnt from too.")
@@ -137,7 +137,9 @@ def codec(manifest: str, out: str, device: str, init: str | None, model: str | N
     "--people", "num_people", default=600, show_default=True, type=click.IntRange(min=10), help="How many are rendered to learn from."
 )
 @click.option("--decoder-steps", default=3000, show_default=True, type=click.IntRange(min=1), help="Of the decoder; then a third more.")
-@click.option("--out", default="outputs/weights", show_default=True, help="Folder of everything; the result is OUT/packed.")
+@click.option(
+    "--out", default="outputs/weights", show_default=True, type=LocalPath(), help="Folder of everything; the result is OUT/packed."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting of both stages, e.g. steps=500.")
 def weights(num_people: int, decoder_steps: int, out: str, overrides: tuple[str, ...]) -> None:
     """Make the weights that come with the package again: people, decoder, two stages. Killed, the same command continues."""
@@ -147,8 +149,8 @@ def weights(num_people: int, decoder_steps: int, out: str, overrides: tuple[str,
 
 
 @cli.command()
-@click.option("--reference", required=True, type=click.Path(dir_okay=False), help="The portrait: a picture with one face.")
-@click.option("--out", default="runs/adapted", show_default=True, help="Folder of clips, curation and run.")
+@click.option("--reference", required=True, type=LocalPath(dir_okay=False), help="The portrait: a picture with one face.")
+@click.option("--out", default="runs/adapted", show_default=True, type=LocalPath(), help="Folder of clips, curation and run.")
 @click.option("--model", help="A pipeline's folder to start from.  [default: the packaged one]")
 @click.option("--steps", default=300, show_default=True, type=click.IntRange(min=1), help="Optimiser steps.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. optimiser.lr=1e-4.")
@@ -167,7 +169,7 @@ def adapt(reference: str, out: str, model: str | None, steps: int, overrides: tu
     help="Another person's face, another style, or (rendered people) another person.",
 )
 @click.option("--manifest", default="outputs/people-curation", show_default=True, help="A run's folder, or its manifest; only read.")
-@click.option("--out", help="Folder of the new manifest and the videos.  [default: outputs/KIND]")
+@click.option("--out", type=LocalPath(), help="Folder of the new manifest and the videos.  [default: outputs/KIND]")
 @click.option("--where", default="accepted", show_default=True, help="A pandas query: which clips.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. size_px=128, stylise.strength=0.3.")
 @job_options
@@ -181,7 +183,7 @@ def augment(kind: str, manifest: str, out: str | None, where: str, overrides: tu
 
 
 @cli.command()
-@click.argument("run", type=click.Path(file_okay=False))
+@click.argument("run", type=LocalPath(file_okay=False))
 def report(run: str) -> None:
     """Write RUN/report.html (of a running run too)."""
     from training.watch.report import write_report

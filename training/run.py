@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -126,14 +126,7 @@ def train(
 @contextmanager
 def _alone(out: Path, accelerator: Accelerator) -> Iterator[None]:
     """Hold the run's folder: two trainings in one would write each other's checkpoints. The main process holds it for all."""
-    if not accelerator.is_main_process:
-        yield
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {out}: {error.strerror or error}") from error
-    with hold(out):
+    with hold(out) if accelerator.is_main_process else nullcontext():
         yield
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from curation.job.lock import hold
 from manifests.errors import UserError
 
 CONFIG = "embedded-weights"
@@ -40,8 +41,13 @@ def make_weights(
         The packed folder, `out`/packed: what `inference/weights` holds.
 
     Raises:
-        UserError: what any part raises.
+        UserError: what any part raises, or another run is writing to `out`.
     """
+    with hold(Path(out)):
+        return _make(Path(out), num_people, overrides, decoder_steps, say)
+
+
+def _make(folder: Path, num_people: int, overrides: tuple[str, ...], decoder_steps: int, say: Callable[[str], None]) -> Path:
     from curation.config import load_config
     from curation.job.run import run as curate
     from curation.people.job import render_people
@@ -51,7 +57,6 @@ def make_weights(
     from training.loop.run_folder import PIPELINE
     from training.run import train
 
-    folder = Path(out)
     say(f"{num_people:,} people, two stages: about {hours_on_a_core(num_people):.1f} hours on one core; on a GPU the training is minutes")
     people, curated, decoder = folder / "people", folder / "curation", folder / "decoder.safetensors"
     render_people(people, PeopleSettings(count=num_people, seconds=CLIP_S, size_px=CLIP_SIDE_PX))

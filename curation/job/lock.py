@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from manifests import UserError
@@ -27,21 +28,27 @@ PATIENCE_S = 20.0  # a lease that was not renewed for so long has lost its holde
 
 @contextmanager
 def hold(directory: Place) -> Iterator[None]:
-    """Hold the directory for this process; a process that dies lets go of it.
+    """Hold the directory for this process, made if it is not there; a process that dies lets go of it.
 
     On a disk the system sees to that. In an object store a lease is renewed every 5 s: one whose holder ran on this machine and is dead is
     taken over at once, another one after 20 s without renewal. The lease spares double work; it is not what keeps a run's rows right,
     since two drivers would commit equal shards, each in one upload.
 
     Raises:
-        UserError: another run has it.
+        UserError: another run has it, or it cannot be made.
     """
     busy = UserError(f"another run is writing to {directory}; wait for it or choose another OUT")
     if is_url(directory):
         with _lease(directory / ".lease", busy):
             yield
         return
-    with (directory / ".lock").open("w") as file:
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        opened = (directory / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot make {directory}: {error.strerror or error}") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
+import click
 import numpy as np
 
+from curation.command_line import LocalPath, run_command, say
 from curation.lipsync.curve import features_curve, read_curve
 from curation.lipsync.features import MELS_PER_FRAME, VIDEO_HZ
 from curation.lipsync.footage import Footage
@@ -112,26 +115,26 @@ def table(summary: dict) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    import argparse
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.argument("manifest")
+@click.option("--weights", help="A safetensors file.  [default: those of the package]")
+@click.option("--where", default="duration_ms >= 4000", show_default=True, help="A pandas query: the clips to evaluate on.")
+@click.option("--cache", type=LocalPath(file_okay=False), help="Directory that keeps the features.")
+def cli(manifest: str, weights: str | None, where: str, cache: str | None) -> None:
+    """Evaluate lip-sync weights on a manifest."""
     import tempfile
-    from pathlib import Path
 
     from curation.lipsync.footage import collect_footage
     from curation.lipsync.towers import SHIPPED_WEIGHTS, load_towers
 
-    parser = argparse.ArgumentParser(prog="python -m curation.lipsync.evaluate", description="Evaluate lip-sync weights on a manifest.")
-    parser.add_argument("manifest")
-    parser.add_argument("--weights", default=str(SHIPPED_WEIGHTS))
-    parser.add_argument("--where", default="duration_ms >= 4000", help="a pandas query: the clips to evaluate on")
-    parser.add_argument("--cache", help="directory that keeps the features")
-    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            clips = collect_footage(args.manifest, args.where, Path(args.cache or scratch), print)
-            print(table(summarise(evaluate(load_towers(args.weights), clips))))
-        except ValueError as error:
-            parser.exit(2, f"error: {error}\n")
+        clips = collect_footage(manifest, where, Path(cache or scratch), say)
+        click.echo(table(summarise(evaluate(load_towers(weights or SHIPPED_WEIGHTS), clips))))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; mistakes of the user's end in one line and exit code 2."""
+    run_command(cli, "python -m curation.lipsync.evaluate", arguments, "nothing was written")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from curation.lipsync.features import MELS_PER_FRAME
 from curation.lipsync.footage import Footage, shifted
 from curation.lipsync.network import SyncNetwork
 from curation.lipsync.towers import Towers
+from manifests.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def fit(
     """
     clips = [clip for clip in clips if clip.known.sum() >= LEAST_FRAMES + 16]
     if len(clips) < 2:
-        raise ValueError(f"{len(clips)} clips of at least {LEAST_FRAMES + 16} frames with a face: too few to train on")
+        raise UserError(f"{len(clips)} clips of at least {LEAST_FRAMES + 16} frames with a face: too few to train on")
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import manifests
+from curation.job.lock import hold
 from curation.lipsync.evaluate import ClipResult, evaluate, summarise, table
 from curation.lipsync.features import VIDEO_HZ
 from curation.lipsync.footage import FEATURES_VERSION, Footage, collect_footage
@@ -76,14 +77,18 @@ def train_lipsync(
 
     recipe = Recipe(steps=steps) if steps else Recipe()
     plan = Plan(where, evaluate_where, folds, seed, recipe)
-    out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    found = {clip.clip_id: clip for run in (manifest, *also) for clip in collect_footage(run, where, out / "features", progress)}
+    with hold(Path(out_dir)):
+        return _train(manifest, Path(out_dir), also, plan, progress)
+
+
+def _train(manifest: str | Path, out: Path, also: Sequence[str | Path], plan: Plan, progress: Callable[[str], None]) -> str:
+    folds, seed = plan.folds, plan.seed
+    found = {clip.clip_id: clip for run in (manifest, *also) for clip in collect_footage(run, plan.where, out / "features", progress)}
     clips = [found[clip_id] for clip_id in sorted(found)]
     people = len({clip.identity for clip in clips})
     if people < max(2, folds):
         raise manifests.UserError(f"{people} people in {manifest} are too few for {folds} folds; --folds 0 trains without a check")
-    summary = cross_validate(clips, _evaluated(manifest, clips, evaluate_where), plan, out, progress) if folds else {"clips": 0}
+    summary = cross_validate(clips, _evaluated(manifest, clips, plan.evaluate_where), plan, out, progress) if folds else {"clips": 0}
     towers = _fitted(clips, plan, f"all-seed{seed}", out, progress)
     towers = replace(towers, name=f"landmark-sync-{_weights_digest(towers)}")
     facts = footage_facts(clips) | {"manifests": 1 + len(also)}

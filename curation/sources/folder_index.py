@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import os
 import re
@@ -11,33 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from curation.sources.column_names import BOX_COLUMNS, INDEX_COLUMNS, counts_from_one, meant
 from curation.sources.files import Directories
 from curation.sources.index_files import MAX_MS, Box, box, real, shown
 from manifests.errors import UserError
 from manifests.places import Place, is_url
-from manifests.schema import COLUMNS
 
-BOX_COLUMNS = ("face_x0_px", "face_y0_px", "face_x1_px", "face_y1_px")
-INDEX_COLUMNS = ("path", "start_ms", "end_ms", "identity", "source_key", *BOX_COLUMNS, "licence")
-# Names that other tables give to these columns, and that look like none of them.
-OTHER_NAMES = {
-    "file": "path", "filename": "path", "filepath": "path", "video": "path", "video_path": "path", "clip": "path",
-    "start": "start_ms", "begin": "start_ms", "from": "start_ms", "end": "end_ms", "stop": "end_ms", "to": "end_ms",
-    "x0": "face_x0_px", "xmin": "face_x0_px", "y0": "face_y0_px", "ymin": "face_y0_px",
-    "x1": "face_x1_px", "xmax": "face_x1_px", "y1": "face_y1_px", "ymax": "face_y1_px",
-    "begin_ms": "start_ms", "from_ms": "start_ms", "t0": "start_ms", "t_start": "start_ms", "clip_start": "start_ms",
-    "stop_ms": "end_ms", "to_ms": "end_ms", "t1": "end_ms", "t_end": "end_ms", "clip_end": "end_ms",
-    "starttime": "start_ms", "endtime": "end_ms",
-    "left": "face_x0_px", "top": "face_y0_px", "right": "face_x1_px", "bottom": "face_y1_px",
-    "x_min": "face_x0_px", "y_min": "face_y0_px", "x_max": "face_x1_px", "y_max": "face_y1_px", "x2": "face_x1_px", "y2": "face_y1_px",
-}  # fmt: skip
-FROM_ONE = {"x1": "face_x0_px", "y1": "face_y0_px"}  # in tables that count corners from 1 and have an x2
-NEAR = 0.75  # likeness from which a column is taken for a misspelt one: `strat_ms`, `endms`, `start`
 MIN_BOX_PX = 2.0  # a smaller box was written in shares of the picture
 MAX_CELL_BYTES = 1 << 20
 _EXCEL_MARK = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # spreadsheets name their delimiter in a line before the header
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
-_KNOWN_ELSEWHERE = frozenset(column.name for column in COLUMNS)
 
 
 @dataclass
@@ -106,14 +88,14 @@ class FolderIndex:
             if names.count(name) > 1:
                 raise UserError(f"{self.file} has the column {name!r} twice: rename one")
         others = [name for name, known in zip(written, names, strict=True) if name and not known]
-        counts_from_one = any(name.lower() == "x2" for name in others)
-        wrong = {name: meant for name in others if (meant := _meant(name, counts_from_one)) and meant not in names}
-        meant_path = next((name for name in others if OTHER_NAMES.get(name.lower()) == "path" or wrong.get(name) == "path"), None)
+        from_one = counts_from_one(others)
+        wrong = {name: right for name in others if (right := meant(name, from_one)) and right not in names}
+        meant_path = next((name for name, right in wrong.items() if right == "path"), None)
         if "path" not in names:
             hint = f"; rename {meant_path!r}" if meant_path else ""
             raise UserError(f"{self.file} has no column 'path'{hint}; columns a folder index may have: {', '.join(INDEX_COLUMNS)}")
         if wrong:
-            told = ", ".join(f"{name!r} (did you mean {meant!r}?)" for name, meant in wrong.items())
+            told = ", ".join(f"{name!r} (did you mean {right!r}?)" for name, right in wrong.items())
             raise UserError(f"{self.file} has columns that a folder index does not know: {told}; rename or remove them")
         if others:
             self.notes.append(f"{self.file.name}: columns that are not read: {', '.join(others)}")
@@ -177,16 +159,3 @@ def _face_box(text: dict[str, str]) -> Box | None:
     if min(x1 - x0, y1 - y0) < MIN_BOX_PX:
         raise ValueError(f"the face box {x0:g}, {y0:g}, {x1:g}, {y1:g} is smaller than {MIN_BOX_PX:g} px: pixels are wanted, not shares")
     return found
-
-
-def _meant(name: str, counts_from_one: bool) -> str | None:
-    """The column that an unknown one is probably meant to be; names of the manifest's own columns mean something else."""
-    plain = name.lower()
-    if counts_from_one and plain in FROM_ONE:
-        return FROM_ONE[plain]
-    if plain in _KNOWN_ELSEWHERE and plain not in OTHER_NAMES:
-        return None
-    squeezed = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    squeezed = re.sub(r"_(s|sec|secs|seconds|time|frame|frames)$", "", squeezed)
-    near = difflib.get_close_matches(squeezed, INDEX_COLUMNS, n=1, cutoff=NEAR)
-    return OTHER_NAMES.get(squeezed) or (near[0] if near else None)

@@ -115,7 +115,7 @@ def measure(paths: Sequence[str | os.PathLike], preset: str | None = None) -> Ou
     wanted = dict.fromkeys([*_TEXTS, *MEANS, *_PX, *(rule.column for rule in chosen.rules)])
     frames = [manifests.load(path, [*wanted, *(name for name in _EXTRA if name in present)]) for path, present in parts]
     df, dropped = _distinct(pd.concat(frames, ignore_index=True))
-    df = manifests.apply(_at_source_scale(df), chosen)
+    df = manifests.apply(_at_source_scale(df), chosen, warn=False)
     groups = [(str(name), group) for name, group in df.groupby("source", sort=True)]
     rows = tuple(_source(name, group) for name, group in [*groups, (ALL, df)])
     survival = manifests.survival(df, chosen)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from curation.command_line import run_command, say
+from curation.command_line import LocalPath, run_command, say
 from manifests import UserError
 
 
@@ -32,7 +32,7 @@ def cli() -> None:
 @click.argument("manifest")
 @click.option("--protocol", default="paper-like", show_default=True, help="paper-like, strict, cross, audio-only, amplitude-sweep.")
 @click.option(
-    "--out", required=True, type=click.Path(file_okay=False), help="Directory for pairs.jsonl and the clips, references and sounds."
+    "--out", required=True, type=LocalPath(file_okay=False), help="Directory for pairs.jsonl and the clips, references and sounds."
 )
 @click.option("--where", default="accepted and split == 'test'", show_default=True, help="A pandas query: the clips to choose from.")
 @click.option(
@@ -61,14 +61,15 @@ def pairs(manifest: str, protocol: str, out: str, where: str, size_px: int, clip
 
 
 @cli.command()
-@click.argument("predictions", nargs=-1, required=True, type=click.Path(file_okay=False))
+@click.argument("predictions", nargs=-1, required=True, type=LocalPath(file_okay=False))
 @click.option(
     "--real",
     required=True,
+    type=LocalPath(),
     help="A directory with pairs.jsonl, a curation run's directory, or a folder of videos named as the predictions.",
 )
 @click.option(
-    "--out", default="outputs/eval", show_default=True, type=click.Path(file_okay=False), help="Directory for rows, features, report."
+    "--out", default="outputs/eval", show_default=True, type=LocalPath(file_okay=False), help="Directory for rows, features, report."
 )
 @click.option("--protocol", default="paper-like", show_default=True, help="With a curation run: the benchmark that is cut into OUT/bench.")
 @click.option("--where", help="With a curation run: which clips.  [default: accepted and split == 'test']")
@@ -125,7 +126,7 @@ def run(
 
 
 @cli.command()
-@click.argument("evaluations", nargs=-1, required=True, type=click.Path())
+@click.argument("evaluations", nargs=-1, required=True, type=LocalPath())
 @click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(min=100))
 def table(evaluations: tuple[str, ...], resamples: int) -> None:
     """Print the paper's Tables 2 and 3 with the rows measured in EVALUATIONS: one directory a test set, named as it (hdtf, ccv2, ...).
@@ -140,9 +141,9 @@ def table(evaluations: tuple[str, ...], resamples: int) -> None:
 
 
 @cli.command()
-@click.argument("bench", type=click.Path())
+@click.argument("bench", type=LocalPath())
 @click.option("--modality", type=click.Choice(["A", "V", "A+V"]), help="What of the driver is used.  [default: each pair's signal]")
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="The method's folder: <pair_id>.mp4 and method.yaml.")
+@click.option("--out", required=True, type=LocalPath(file_okay=False), help="The method's folder: <pair_id>.mp4 and method.yaml.")
 @click.option("--name", help="Of the method in tables.")
 @click.option("--model", help="A run's folder, a pipeline's folder or a Hub id.  [default: runs/s3, s2, s1]")
 @click.option("--preset", default="balanced", show_default=True, help="paper, balanced or fast (configs/inference/presets.yaml).")
@@ -167,7 +168,7 @@ def answer(
 
 
 @cli.command()
-@click.argument("evaluation", type=click.Path(file_okay=False, exists=True))
+@click.argument("evaluation", type=LocalPath(file_okay=False, exists=True))
 @click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(min=100))
 def report(evaluation: str, resamples: int) -> None:
     """Write the tables and the HTML report of EVALUATION again, from its rows."""

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from curation.job.lock import hold
 from curation.live_line import LiveLine, rate_and_left
 from inference.evaluation.canonical import check_settings
 from inference.evaluation.controls import CONTROLS, GROUND_TRUTH, SHUFFLED
@@ -65,13 +66,14 @@ def evaluate(
         if len(folder.missing) == len(ids):
             raise UserError(f"{folder.method.name} has no video for any of {len(ids)} pairs; it needs <pair_id>.mp4, e.g. {ids[0]}.mp4")
     out = Path(out)
-    (out / RUN_FILE).unlink(missing_ok=True)  # rows are about to change: no table from half of them
-    for left_by_a_kill in (out, *(out / ROWS_DIR).glob("*/")):
-        sweep(left_by_a_kill)
-    tasks = _tasks(pairs, folders, out)
-    rows, unavailable = _judged(tasks, settings, out, say)
-    evaluation = Evaluation(out, {name: folder.method for name, folder in folders.items()}, rows, unavailable)
-    _write_run(evaluation, pairs, settings)
+    with hold(out):
+        (out / RUN_FILE).unlink(missing_ok=True)  # rows are about to change: no table from half of them
+        for left_by_a_kill in (out, *(out / ROWS_DIR).glob("*/")):
+            sweep(left_by_a_kill)
+        tasks = _tasks(pairs, folders, out)
+        rows, unavailable = _judged(tasks, settings, out, say)
+        evaluation = Evaluation(out, {name: folder.method for name, folder in folders.items()}, rows, unavailable)
+        _write_run(evaluation, pairs, settings)
     return evaluation
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.contracts import ClipError
+from curation.job.lock import hold
 from curation.job.tally import Tally
 from curation.wording import duration
 from inference.studio.loading import LoadOptions, files_of, find_model, load
@@ -84,11 +85,19 @@ def run_batch(
     Args:
         defaults: settings of every line that does not say otherwise.
         workers: 0 works in this process; more are Ray actors, one GPU each where the device is CUDA.
+
+    Raises:
+        UserError: a mistake in the list, or another batch is writing to `out`.
     """
     file, out = Path(file), Path(out)
     options = LoadOptions(**{**asdict(options), "model": find_model(options.model)})
     tasks = read_tasks(file, out, defaults, _model_digest(options))
     _keep_sources(file, out, tasks, files_of(options.model))
+    with hold(out):
+        return _do(tasks, out, options, workers, say)
+
+
+def _do(tasks: list[Task], out: Path, options: LoadOptions, workers: int, say: Say) -> BatchCount:
     (out / ROWS).mkdir(parents=True, exist_ok=True)
     sweep(out / ROWS)  # `open_output` sweeps `out`
     to_do = [task for task in tasks if not _is_done(out, task)]

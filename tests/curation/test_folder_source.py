@@ -160,6 +160,18 @@ def test_headers_that_mean_the_columns(tmp_path, header):
         ("t_end", "end_ms"),
         ("x1", "face_x1_px"),
         ("left", "face_x0_px"),
+        ("time_start", "start_ms"),
+        ("StartMs", "start_ms"),
+        ("start_milliseconds", "start_ms"),
+        ("clip_end_s", "end_ms"),
+        ("ms_end", "end_ms"),
+        ("tend", "end_ms"),
+        ("out_ms", "end_ms"),
+        ("bbox", "face_x0_px"),
+        ("bbox_left", "face_x0_px"),
+        ("face_x_0", "face_x0_px"),
+        ("face_ymin", "face_y0_px"),
+        ("box_width", "face_x1_px"),
     ],
 )
 def test_a_misspelt_column_is_an_error_that_names_the_right_one(tmp_path, column, meant):
@@ -167,11 +179,31 @@ def test_a_misspelt_column_is_an_error_that_names_the_right_one(tmp_path, column
         indexed(tmp_path, f"path,{column}\na.mp4,7\n")
 
 
+@pytest.mark.parametrize(
+    "column", ["caption", "in_frame", "trend", "face", "face_score", "offset", "end_credits", "width", "head_roll_deg", "id"]
+)
+def test_a_column_of_ones_own_is_no_misspelt_one(tmp_path, column):
+    clips, report = indexed(tmp_path, f"path,{column}\na.mp4,7\n")
+    assert len(clips) == 1
+    assert report.notes == (f"index.csv: columns that are not read: {column}",)
+
+
+@pytest.mark.parametrize("column", ["file", "Video Path", "video_file", "fname", "url", "filepath"])
+def test_a_path_by_another_name_is_to_be_renamed(tmp_path, column):
+    with pytest.raises(UserError, match=f"has no column 'path'; rename {column!r}"):
+        indexed(tmp_path, f"{column}\na.mp4\n")
+
+
 def test_corners_that_are_counted_from_one_are_named_as_such(tmp_path):
     with pytest.raises(UserError) as told:
         indexed(tmp_path, "path,x1,y1,x2,y2\na.mp4,1,2,300,400\n")
     for column, meant in (("x1", "face_x0_px"), ("y1", "face_y0_px"), ("x2", "face_x1_px"), ("y2", "face_y1_px")):
         assert f"{column!r} (did you mean {meant!r}?)" in str(told.value)
+
+
+def test_corners_that_are_counted_from_one_of_a_box(tmp_path):
+    with pytest.raises(UserError, match=r"'bbox_x1' \(did you mean 'face_x0_px'\?\).*'bbox_x2' \(did you mean 'face_x1_px'\?\)"):
+        indexed(tmp_path, "path,bbox_x1,bbox_y1,bbox_x2,bbox_y2\na.mp4,1,2,300,400\n")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 
+pytest.importorskip("torch", reason="the trainer needs torch: install the [train] extra")
+
+from manifests.configuration import to_tree
 from manifests.errors import UserError
+from tests.training.fakes import FakeBatches, make_trainer
 from training.loop.progress import Progress
-from training.run import _alone
+from training.loop.run_folder import open_run
+from training.loop.start import Start
+from training.run import _alone, _opening
+from training.watch.report import write_report
 
 MAIN, OTHER = SimpleNamespace(is_main_process=True), SimpleNamespace(is_main_process=False)
 
@@ -33,3 +40,23 @@ def test_the_first_step_of_a_start_has_a_line_with_an_estimate():
     progress.tick(41, 2.0)
     progress.tick(42, 2.0)
     assert said == ["step 41/100 took 2 s; the rest takes about 1 min 58 s, less once all is warm"]
+
+
+def test_the_opening_line_says_where_the_weights_come_from(tmp_path):
+    start = Start("random")
+    assert _opening(tmp_path, False, "the CPU", start) == f"starts {tmp_path} on the CPU, from random weights"
+    told = _opening(tmp_path, True, "the CPU", start)
+    assert told == f"starts again (it had no checkpoint yet) {tmp_path} on the CPU, from random weights"
+    make_trainer(tmp_path).save()
+    assert _opening(tmp_path, True, "the CPU", start) == f"continues {tmp_path} on the CPU"
+
+
+def test_a_report_says_the_step_of_a_run_that_was_stopped_before_its_first_record(tmp_path):
+    trainer = make_trainer(tmp_path, steps=20, logging_every_steps=25)
+    open_run(tmp_path, {"config": to_tree(trainer.config), "inference": {}, "start": to_tree(Start("random")), "data": {}})
+    batches = FakeBatches(1, trainer.micro_batch)(0)
+    for _ in range(2):
+        trainer._advance(trainer._step(batches), 0.5)
+    trainer.save()
+    text = write_report(tmp_path).read_text()
+    assert "Not finished: step 2 of 20." in text

@@ -19,7 +19,8 @@ from typing import Any
 
 import click
 
-from curation.command_line import run_command, say
+from curation.command_line import LocalPath, run_command, say
+from curation.job.lock import hold
 from manifests import UserError
 from manifests.atomic import atomic_path
 from training.demo import MODALITIES, STAGES
@@ -130,16 +131,17 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--out", default="outputs/demo", show_default=True, type=click.Path(file_okay=False), help="Directory for all of it.")
+@click.option("--out", default="outputs/demo", show_default=True, type=LocalPath(file_okay=False), help="Directory for all of it.")
 @click.option("--quick", is_flag=True, help="A few optimiser steps and one-second videos: shows that everything runs.")
 def demo(out: str, quick: bool) -> None:
     """Rendered people, curation, training, animation, evaluation, and one page: OUT/index.html. Killed, the same command continues."""
     from training.demo.page import write_page
 
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    stamps = run_steps(plan(folder, quick), folder, say)
-    click.echo(write_page(folder, stamps, quick))
+    with hold(folder):
+        stamps = run_steps(plan(folder, quick), folder, say)
+        page = write_page(folder, stamps, quick)
+    click.echo(page)
 
 
 def main(arguments: list[str] | None = None) -> None:

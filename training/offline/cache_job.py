@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from curation.job.gpus import NO_GPU, GpuDemand
+from curation.job.lock import hold
 from inference.models.components import load_inference_config
 from manifests.errors import UserError
 from training.config import TrainingConfig
@@ -55,7 +57,7 @@ def cache_latents(
         share: (k, n): the k-th of n processes that fill one cache side by side; it takes every n-th clip.
 
     Raises:
-        UserError: no clips, weights that are missing, a cache of other settings.
+        UserError: no clips, weights that are missing, a cache of other settings, another run that fills it.
     """
     from training.data.latent_cache import CacheWork, cache_settings, clip_file, open_cache
     from training.data.loader import load_clips
@@ -67,11 +69,12 @@ def cache_latents(
     table = load_clips(manifest, data.where, data.split, inference.fps, needs_audio=config.stage > 1)
     say(table.describe())
     folder = open_cache(Path(out).absolute(), cache_settings(data, inference), create=True)
-    mine = table.clips[share[0] :: share[1]]
-    missing = [clip for clip in mine if not is_done(folder, clip_file(folder, clip.clip_id), clip, retry_failed)]
     arguments = (str(folder), data, inference, table, data.frames_of_stage(config.stage), config.stage > 1, device)
     gpu = GpuDemand(_GPU_MEMORY_MIB) if kind == "cuda" else NO_GPU
-    tally = run_clips(folder, missing, CacheWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
+    with hold(folder) if share == (0, 1) else nullcontext():  # those that share it out are started together
+        mine = table.clips[share[0] :: share[1]]
+        missing = [clip for clip in mine if not is_done(folder, clip_file(folder, clip.clip_id), clip, retry_failed)]
+        tally = run_clips(folder, missing, CacheWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
     ids = {clip.clip_id for clip in table.clips}
     size_bytes = sum(file.stat().st_size for file in folder.glob("??/*.safetensors"))
     return CacheResult(folder, tally.clips, len(table), len(ids & failures(folder).keys()), size_bytes)

@@ -24,6 +24,7 @@ from curation import face_crop
 from curation.contracts import ClipError
 from curation.face_crop import HEAD_SCALE
 from curation.job.gpus import NO_GPU, GpuDemand
+from curation.job.lock import hold
 from curation.materialise.encoding import write_clip
 from curation.materialise.settings import MaterialiseSettings
 from curation.media import MediaLimits, MediaReader
@@ -265,7 +266,8 @@ def make_variants(
     missing = [clip for clip in table.clips if not is_done(folder, variant_file(folder, clip.clip_id), clip, retry_failed)]
     gpu = GpuDemand(_GPU_MEMORY_MIB[kind]) if device == "cuda" and kind in _GPU_MEMORY_MIB else NO_GPU
     arguments = (str(folder), kind, config, table, device)
-    tally = run_clips(folder, missing, VariantWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
+    with hold(target):
+        tally = run_clips(folder, missing, VariantWork, arguments, executor=executor, workers=workers, gpu=gpu, say=say)
     ids = {clip.clip_id for clip in table.clips}
     problems = {clip_id: f"{p['kind']}: {p['message']}" for clip_id, p in failures(folder).items() if clip_id in ids}
     made = {}

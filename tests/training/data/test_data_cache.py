@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import manifests
+from curation.job.lock import hold
 from inference.models.components import build_codec
 from tests.training.data_material import data_config, embedded, write_manifest
 from training.cli import main
@@ -126,6 +127,14 @@ def test_another_cache_is_refused(run, tmp_path) -> None:
     cache(run, tmp_path / "silent", stage=1)
     with pytest.raises(manifests.UserError, match="its cache holds no sound"):
         batches(run, 2, n=1, latent_cache=str(tmp_path / "silent"))
+
+
+def test_a_second_job_on_one_cache_is_refused_unless_it_was_shared_out(run, tmp_path) -> None:
+    with hold(tmp_path / "cache"):
+        with pytest.raises(manifests.UserError, match="another run is writing to"):
+            cache(run, tmp_path / "cache")
+        shared = cache_latents(config(run, 3), str(run), str(tmp_path / "cache"), executor="inprocess", share=(1, 2), say=lambda line: None)
+    assert shared.n_fresh == 1
 
 
 def test_the_command(run, tmp_path, capsys) -> None:
