@@ -21,7 +21,7 @@ from benchmarks.truth.drivers import held_out
 from benchmarks.truth.measure import measure
 from benchmarks.truth.models import Cast
 from benchmarks.truth.page import ABLATIONS, committed, write_page
-from benchmarks.truth.recipes import RECIPES, START
+from benchmarks.truth.recipes import RECIPES, SIZES, START
 from benchmarks.truth.rows import table
 from curation.command_line import INTERRUPTED
 from manifests import UserError
@@ -30,6 +30,7 @@ from training.loop.faults import StoppedError
 
 CONFIG = "embedded-weights"
 STAGES = (1, 2)
+TRAINING_SEED = 0  # of the set of people
 CLIP_S, CLIP_SIDE_PX = 2.0, 192  # of the people in training, as of those that the packaged weights saw
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PICTURED = (("eyes-no-masks", "eyes"), ("video-no-masks", "video"))  # a leak and its cure; the first pair that a table has
@@ -41,12 +42,13 @@ class Plan:
     """What decides every figure, besides recipes and seeds.
 
     Attributes:
-        init: a pipeline of stage 2 that every recipe continues; None: each trains both stages from nothing.
-        steps: of stages 1 and 2, or of stage 2 where `init` is given.
+        init: a pipeline of stage 2 that every recipe continues; None: each trains from nothing.
+        steps: of stage 2 where `init` is given; otherwise of stage 1 (video alone), or of both.
         lr: peak learning rate; None: the configuration's.
-        people: in training; `tested` held out.
+        people: in training, of `clips` clips each.
         correlation: of lids and brows with the mouth in training.
-        seconds: of the held-out people's clips.
+        tested: people of the test, held out; `known`: the first of those in training, in acts that are not.
+        seconds: of the clips of the test.
         conditions: of `CONDITIONS`, in which the models are measured.
 
     Raises:
@@ -62,20 +64,43 @@ class Plan:
     seconds: float
     batch_size: int
     conditions: tuple[str, ...]
+    clips: int = 1
+    known: bool = False
+    size: str = "embedded"
 
     def __post_init__(self) -> None:
-        if len(self.steps) != len(self.stages):
-            wanted = "one number, of stage 2, beside --init" if self.init else "two numbers, of stages 1 and 2"
+        if not 1 <= len(self.steps) <= (1 if self.init else len(STAGES)):
+            wanted = "one number, of stage 2, beside --init" if self.init else "one number, of stage 1, or two, of stages 1 and 2"
             raise UserError(f"--steps {' '.join(map(str, self.steps))}: {wanted}")
+        if self.init and self.size != "embedded":
+            raise UserError(f"--size {self.size}: another model, which cannot continue given weights; leave it out, or --init")
+        if self.known and self.tested > self.people:
+            raise UserError(f"--known: the test has {self.tested} people (--tested), the training {self.people} (--people)")
 
     @property
     def stages(self) -> tuple[int, ...]:
-        return STAGES[-1:] if self.init else STAGES
+        return STAGES[-1:] if self.init else STAGES[: len(self.steps)]
+
+    def require_trains(self, recipes: Sequence[str]) -> None:
+        """
+        Raises:
+            UserError: a recipe does not go with the plan.
+        """
+        fixed = [name for name in recipes if self.init and RECIPES[name].other_model]
+        if fixed:
+            raise UserError(f"--recipes {' '.join(fixed)}: another model, which cannot continue given weights; leave it out, or --init")
+        deaf = [name for name in recipes if STAGES[-1] not in self.stages and RECIPES[name].hears]
+        if deaf:
+            raise UserError(f"--recipes {' '.join(deaf)}: sound is learnt in stage 2; give --steps two numbers, or recipes of video alone")
+
+    def cast(self) -> Cast:
+        """Who is shown in the test."""
+        return Cast(held_out(self.tested, self.seconds, seed=TRAINING_SEED) if self.known else held_out(self.tested, self.seconds))
 
     def hours(self, models: int) -> float:
         """On one core."""
         training = models * sum(self.steps) * self.batch_size / SAMPLES_PER_S
-        return (training + models * self.tested * len(self.conditions) * ANSWER_S + self.people / CLIPS_PER_S) / 3600
+        return (training + models * self.tested * len(self.conditions) * ANSWER_S + self.people * self.clips / CLIPS_PER_S) / 3600
 
 
 def data_of(plan: Plan, out: Path) -> Path:
@@ -90,7 +115,10 @@ def data_of(plan: Plan, out: Path) -> Path:
     from curation.people.settings import PeopleSettings
 
     people, curated = out / "people", out / "curation"
-    settings = PeopleSettings(count=plan.people, seconds=CLIP_S, size_px=CLIP_SIDE_PX, lid_mouth_correlation=plan.correlation)
+    settings = PeopleSettings(
+        count=plan.people, clips_per_person=plan.clips, seconds=CLIP_S, size_px=CLIP_SIDE_PX, seed=TRAINING_SEED,
+        lid_mouth_correlation=plan.correlation,
+    )  # fmt: skip
     render_people(people, settings, executor="inprocess")
     curate("people", str(people), str(curated), load_config("embedded"))
     return curated
@@ -111,9 +139,9 @@ def rerendered(out: Path, manifest: Path) -> Path:
     return out / "rerendered"
 
 
-def trained(out: Path, recipe: str, seed: int) -> Path:
+def trained(plan: Plan, out: Path, recipe: str, seed: int) -> Path:
     """The run of a recipe's last stage."""
-    return out / "models" / f"{recipe}-{seed}" / f"s{STAGES[-1]}"
+    return out / "models" / f"{recipe}-{seed}" / f"s{plan.stages[-1]}"
 
 
 def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -> Path:
@@ -131,18 +159,24 @@ def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -
     if RECIPES[recipe].rerendered:
         manifest = rerendered(out, manifest)
     for stage, steps in zip(plan.stages, plan.steps, strict=True):
-        settings = (*RECIPES[recipe].overrides(), f"steps={steps}", f"seed={seed}", f"batch_size={plan.batch_size}", "data.split=all")
+        settings = (
+            *RECIPES[recipe].overrides(SIZES[plan.size]),
+            f"steps={steps}",
+            f"seed={seed}",
+            f"batch_size={plan.batch_size}",
+            "data.split=all",
+        )
         settings += ("videos.at_end=false", "videos.every_steps=0", "validation.every_steps=0", "checkpoints.every_steps=100")
         settings += (f"optimiser.warmup_steps={min(50, steps // 4)}", *([f"optimiser.lr={plan.lr:g}"] if plan.lr else []))
         config = load_training_config(CONFIG, stage, settings)
-        if RECIPES[recipe].cuts_alike:
+        if not RECIPES[recipe].inference:
             cache = str(latents)
-            whole = load_training_config(CONFIG, STAGES[-1], settings)
+            whole = load_training_config(CONFIG, plan.stages[-1], settings)
             cache_latents(replace(whole, data=replace(whole.data, latent_cache=cache)), str(manifest), cache, executor="inprocess")
             config = replace(config, data=replace(config.data, latent_cache=cache))
         train(config, str(manifest), str(folder / f"s{stage}"), init=before)
         before = str(folder / f"s{stage}")
-    return trained(out, recipe, seed)
+    return trained(plan, out, recipe, seed)
 
 
 def run(plan: Plan, out: Path, recipes: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
@@ -151,11 +185,9 @@ def run(plan: Plan, out: Path, recipes: Sequence[str], seeds: Sequence[int]) -> 
     Raises:
         UserError: `out` holds another plan's, a recipe cannot continue the given weights, or what a part raises.
     """
-    fixed = [name for name in recipes if plan.init and RECIPES[name].other_model]
-    if fixed:
-        raise UserError(f"--recipes {' '.join(fixed)}: another model, which cannot continue given weights; leave it out, or --init")
+    plan.require_trains(recipes)
     Kept(out / "plan.json").belong_to(about_of(plan))
-    manifest, cast = data_of(plan, out), Cast(held_out(plan.tested, plan.seconds))
+    manifest, cast = data_of(plan, out), plan.cast()
     for seed in seeds:
         for name in recipes:
             if not (out / "truth" / f"{name}-{seed}" / "done").is_file():
@@ -187,8 +219,8 @@ def _to_docs(found: dict[str, Any], out: Path, plan: Plan) -> None:
     pair = next((pair for pair in PICTURED if set(pair) <= found["rows"].keys()), None)
     others = [one for one in committed(DOCS, ABLATIONS) or [] if one["about"] != found["about"]]
     if pair and not any("picture" in one for one in others):
-        models = {name: trained(out, name, found["rows"][name]["seeds"][0]) for name in pair}
-        save_leak(models, Cast(held_out(plan.tested, plan.seconds)), DOCS / "images" / "truth_ablations.jpg")
+        models = {name: trained(plan, out, name, found["rows"][name]["seeds"][0]) for name in pair}
+        save_leak(models, plan.cast(), DOCS / "images" / "truth_ablations.jpg")
         found["picture"] = list(pair)
     put(DOCS / ABLATIONS, (json.dumps([*others, found], indent=1) + "\n").encode())
     write_page(DOCS)
@@ -201,12 +233,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--init", help="a pipeline of stage 2 that every recipe continues (inference/weights/embedded); else from nothing")
-    parser.add_argument("--steps", nargs="+", type=int, help="of stages 1 and 2 (1000 2000), or of stage 2 alone beside --init (400)")
+    parser.add_argument(
+        "--steps",
+        nargs="+",
+        type=int,
+        help="of stages 1 and 2 (1000 2000), of stage 1 alone for recipes of video (800), or of stage 2 beside --init (400)",
+    )
     parser.add_argument("--lr", type=float, help="peak learning rate; the configuration's if not given")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--people", type=int, default=200, help="to train on")
+    parser.add_argument("--clips", type=int, default=1, help="of each of them, 2 s long")
+    parser.add_argument("--size", choices=list(SIZES), default="embedded", help="of the model; small trains twice as fast")
     parser.add_argument("--correlation", type=float, default=0.8, help="of lids and brows with the mouth in training; 0: none")
-    parser.add_argument("--tested", type=int, default=12, help="held-out people")
+    parser.add_argument("--tested", type=int, default=12, help="people of the test, held out")
+    parser.add_argument("--known", action="store_true", help="test the first people that were trained on, in acts that were not")
     parser.add_argument("--seconds", type=float, default=3.0, help="of their clips")
     parser.add_argument("--conditions", nargs="+", choices=list(CONDITIONS), default=list(CONDITIONS), help="to measure in; both is needed")
     parser.add_argument("--plan", action="store_true", help="print the rows and the hours on one core, and end")
@@ -219,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
         steps = options.steps or ([400] if options.init else [1000, 2000])
         plan = Plan(
             options.init, tuple(steps), options.lr, options.people, options.correlation, options.tested, options.seconds,
-            options.batch_size, tuple(options.conditions),
+            options.batch_size, tuple(options.conditions), options.clips, options.known, options.size,
         )  # fmt: skip
         models = len(options.recipes) * len(options.seeds)
         print(f"{models} models, {sum(plan.steps):,} steps each: about {plan.hours(models):.1f} hours on one core", flush=True)

@@ -114,15 +114,17 @@ class Someone:
         number: of the person in the set.
         seconds: of the act.
         size_px: side of the rendered picture.
+        seed: of the set.
     """
 
     number: int
     seconds: float
     size_px: int = 256
+    seed: int = SEED
 
     @property
     def take(self) -> Take:
-        return Take(SEED, self.number, 0)
+        return Take(self.seed, self.number, 0)
 
     @cached_property
     def studio(self) -> Studio:
@@ -178,8 +180,11 @@ def at_rest(n_frames: int) -> dict[str, np.ndarray]:
     return {name: np.zeros(n_frames) for name in POSE_FIELDS} | {"smile": np.full(n_frames, _SMILE), "distance": np.ones(n_frames)}
 
 
-def held_out(count: int, seconds: float, size_px: int = 256) -> list[Someone]:
+def held_out(count: int, seconds: float, size_px: int = 256, seed: int = SEED) -> list[Someone]:
     """The first people of the set.
+
+    Args:
+        seed: another set's people: those that a model was trained on, in acts that it was not.
 
     Raises:
         UserError: too few people or seconds.
@@ -188,4 +193,4 @@ def held_out(count: int, seconds: float, size_px: int = 256) -> list[Someone]:
         raise UserError("--people: at least 2; each is driven by the next")
     if seconds < SHORTEST_S:
         raise UserError(f"--seconds: at least {SHORTEST_S:g}; in less ten signals cannot be told apart")
-    return [Someone(number, seconds, size_px) for number in range(count)]
+    return [Someone(number, seconds, size_px, seed) for number in range(count)]

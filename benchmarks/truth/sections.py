@@ -18,8 +18,8 @@ negative (the lid gap falls); lips that open as the brows rise read positive. In
 other seeds where a row has one.
 """
 _TABLE = """
-`make truth-ablations ARGS="{given}"`: {people} people of 2 s to train on (correlation {correlation:g}), {tested} others of {seconds:g} s
-to test on. {start} {steps} steps of {batch_size}{lr}.
+`make truth-ablations ARGS="{given}"`: {people} people of {train_s:g} s to train on (correlation {correlation:g}), {tested} {others} of
+{seconds:g} s to test on. {start} {steps} steps of {batch_size}{lr}.
 """
 _PICTURE = """
 ![driver, without the cures, with them](images/truth_ablations.jpg)
@@ -51,9 +51,13 @@ def _table(found: dict[str, Any]) -> list[str]:
     given = ["--init", about["init"]] if about["init"] else []
     given += ["--steps", *map(str, about["steps"]), "--batch-size", str(about["batch_size"])]
     given += ["--lr", f"{about['lr']:g}"] if about["lr"] else []
+    given += ["--size", about["size"]] if about.get("size", "embedded") != "embedded" else []
+    given += ["--known"] if about.get("known") else []
     facts = about | {
         "given": " ".join([*given, "…"]),
         "start": f"Every row continues the weights `{about['init']}` in stage 2:" if about["init"] else "Every row starts from nothing:",
+        "train_s": 2 * about.get("clips", 1),
+        "others": "of them in other acts" if about.get("known") else "others",
         "steps": " + ".join(steps),
         "lr": f" at a peak learning rate of {about['lr']:g}" if about["lr"] else "",
     }

@@ -107,14 +107,19 @@ def test_every_ablation_is_a_configuration_that_training_takes() -> None:
 
 
 def test_what_does_not_fit_is_one_line(tmp_path, capsys) -> None:
-    with pytest.raises(UserError, match="two numbers"):
-        plan(init=None)
+    with pytest.raises(UserError, match="or two"):
+        plan(init=None, steps=(1, 2, 3))
+    with pytest.raises(UserError, match="sound is learnt in stage 2"):
+        plan(init=None).require_trains(["video", "full"])
+    plan(init=None).require_trains(["video", "eyes-no-masks"])
+    with pytest.raises(UserError, match="--known"):
+        plan(init=None, known=True, people=4)
     with pytest.raises(UserError, match="one number"):
         plan(steps=(1, 2))
     with pytest.raises(UserError, match="audio-norm"):
         run(plan(), tmp_path, ["full", "audio-norm"], [0])
-    assert main(["--out", str(tmp_path), "--steps", "5"]) == 2
-    assert "two numbers" in capsys.readouterr().err
+    assert main(["--out", str(tmp_path), "--init", "w", "--size", "small"]) == 2
+    assert "--size small" in capsys.readouterr().err
     assert main(["--plan", "--init", "weights/embedded", "--recipes", "full", "--seeds", "0"]) == 0
     assert "1 models, 400 steps each" in capsys.readouterr().out
 
