@@ -10,12 +10,13 @@ pytest.importorskip("torch", reason="the benchmark needs torch: install the [tra
 
 from benchmarks.truth.ablations import CONFIG, Plan, _to_docs, about_of, main, run
 from benchmarks.truth.measure import response_name
-from benchmarks.truth.recipes import RECIPES, START
+from benchmarks.truth.recipes import RECIPES, SIZES, START
 from benchmarks.truth.response import Moments
 from benchmarks.truth.rows import COLUMNS, table
 from benchmarks.truth.sections import ablation_lines
 from manifests import UserError
 from training.config import load_training_config
+from training.run import inference_config
 
 PEOPLE, FRAMES = 8, 120
 LEAK = "eyes alone: lids leak into lips, %"
@@ -95,6 +96,9 @@ def test_page_of_the_ablations_is_what_the_json_says(found) -> None:
 
 
 def test_every_ablation_is_a_configuration_that_training_takes() -> None:
+    small = load_training_config(CONFIG, 1, RECIPES["tight-patches"].overrides(SIZES["small"]))
+    sizes = inference_config(small).model
+    assert (sizes.num_layers, sizes.temporal_heads, inference_config(small).patch_rule) == (4, 4, "frame")
     configs = {name: load_training_config(CONFIG, 2, recipe.overrides()) for name, recipe in RECIPES.items()}
     assert configs["full"].data.modality.mixed_share == 0.7
     assert configs["no-cures"].data.modality.both_share == 1
