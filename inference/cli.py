@@ -156,11 +156,12 @@ def template(driving: str, out: str, lossless: bool, landmarks: str) -> None:
     from curation.landmarks import make_backend
     from inference.driving.opening import open_footage
     from inference.driving.template import TEMPLATE_SUFFIX, save_template
-    from manifests.atomic import refuse_source
+    from manifests.atomic import check_place, refuse_source
 
     if Path(out).suffix != TEMPLATE_SUFFIX:
         raise UserError(f"{out}: a template's name ends in {TEMPLATE_SUFFIX}")
     refuse_source(out, [driving])
+    check_place(out)
     save_template(open_footage(driving, make_backend(landmarks)), out, lossless=lossless)
     click.echo(out)
 
@@ -265,6 +266,7 @@ def _check_sources(request: Any) -> None:
     """What can be said at once, before a model is loaded."""
     from inference.driving.picture import is_file, is_folder
     from inference.output.video_writer import check_output
+    from manifests.atomic import check_place
 
     for name in ("reference", "driving", "audio"):
         path = getattr(request, name)
@@ -274,18 +276,22 @@ def _check_sources(request: Any) -> None:
         if path and not is_there:
             raise UserError(f"{path}: the file is not there")
     check_output(Path(request.out))
+    if request.save_template is not None:
+        check_place(request.save_template)
 
 
 def _check_report(path: str | None, sources: tuple[str | None, ...], outputs: tuple[str | None, ...]) -> None:
     """Hours of work shall not end in a report that cannot be written, or that replaces a file of the user's."""
     if path is None:
         return
+    from manifests.atomic import check_place, refuse_source
+
+    try:
+        check_place(path)
+    except UserError as error:
+        raise UserError(f"--report {error}") from None
     if Path(path).is_dir():
         raise UserError(f"--report {path}: it is a folder, name a file")
-    if not Path(path).absolute().parent.is_dir():
-        raise UserError(f"--report {path}: its folder is not there, make it first")
-    from manifests.atomic import refuse_source
-
     refuse_source(path, sources)
     if Path(path).resolve() in [Path(output).resolve() for output in outputs if output is not None]:
         raise UserError(f"--report {path}: another output has this name")

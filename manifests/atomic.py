@@ -38,6 +38,20 @@ def refuse_source(output: Any, sources: Iterable[Any]) -> None:
             raise UserError(f"{output}: holds one of the sources ({source}), which would be lost: choose another name")
 
 
+def check_place(path: str | Path) -> None:
+    """Raises UserError where no new file or folder can get this local path: before hours of work that would end in it."""
+    folder = Path(path).absolute().parent
+    try:
+        if not folder.is_dir():
+            raise UserError(f"{path}: the directory {folder} is not there")
+        with suppress(FileNotFoundError):
+            os.lstat(path)  # says what is wrong with the name
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no file can have this name: {getattr(error, 'strerror', None) or error}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: you may not write into {folder}")
+
+
 @contextmanager
 def atomic_path(path: Any) -> Iterator[Path]:
     """A local temporary file to write to, which becomes `path` when the block ends without an error.

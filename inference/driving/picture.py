@@ -39,10 +39,11 @@ def refuse_heic(path: str | Path) -> None:
     """Raises UserError for a HEIC photograph, which shares its container with MP4 and would be taken for a video that was cut off."""
     try:
         with Path(path).open("rb") as file:
-            head = file.read(12)
+            head = file.read(64)
     except OSError:
         return  # whoever reads it says why it cannot be
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+    is_avif = b"avif" in head or b"avis" in head  # an encoder may put it behind a brand that both have
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS and not is_avif:
         raise UserError(f"{path}: HEIC is not read; save the picture as JPEG or PNG")
 
 
@@ -55,9 +56,14 @@ def is_animated(path: str | Path) -> bool:
     Image.init()
     try:
         with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
-            return bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+            return _moves(image)
     except Exception:  # whatever a damaged file provokes
         return False
+
+
+def _moves(image: Any) -> bool:
+    """Further pictures of MPO and TIFF files are other views and pages, not what comes next."""
+    return bool(getattr(image, "is_animated", False)) and image.format not in ("MPO", "TIFF")
 
 
 def animated_frames(path: str | Path) -> Iterator[tuple[np.ndarray, float]]:
@@ -128,7 +134,7 @@ def read_picture(path: str | Path) -> np.ndarray:
             warnings.simplefilter("ignore")  # Pillow warns of large pictures and odd metadata; the limit here is MAX_PIXELS
             with Image.open(path, formats=_FORMATS) as image:
                 _require_size(path, image)
-                if getattr(image, "is_animated", False) and image.format != "MPO":
+                if _moves(image):
                     raise UserError(f"{path}: an animated picture; make a video of it first (ffmpeg -i IN.gif OUT.mp4) or save one frame")
                 return to_rgb(image)
     except UserError:

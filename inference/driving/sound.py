@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Generator, Iterator
@@ -23,6 +24,7 @@ from manifests import UserError
 MAX_JITTER_S = 0.010  # a time stamp that departs further from the count of samples is a hole or an edit; less is rounding
 MAX_BAD_SHARE = 0.1  # of packets: a few lost ones are heard as clicks, more are another sound
 MISSING_S = 0.5  # of sound that a file says it has and has not, from which on it was cut off
+LOUDEST = 4.0  # largest sample that mixing channels explains, where 1 is full scale
 SILENT = 1e-4  # largest sample of a sound that nobody hears (-80 dB)
 
 SoundSource = str | Path | np.ndarray | Sound
@@ -91,7 +93,10 @@ class FileSound:
     file shows before any work is done; 16 kHz mono of it stays in memory, 64 kB a second.
 
     Attributes:
-        notes: lines for the user: the file holds less than it says.
+        notes: lines for the user: the file holds less than it says, or its samples leave their range, and are cut to it.
+
+    Raises:
+        UserError: no sound, damaged, samples that are no numbers; one line that begins with the path.
     """
 
     def __init__(self, path: str | Path):
@@ -99,27 +104,41 @@ class FileSound:
         self._limits = MediaLimits()
         self.rate_hz, self.channels = 0, 0  # known from the first frame on
         self._declared_s, self._heard_s = 0.0, 0.0
+        self._end_s = math.inf  # after time 0, where the header says that the sound ends
         blocks = list(self._placed(AUDIO_RATE_HZ, 1))
-        self._waveform = np.concatenate(blocks, axis=1)[0] if blocks else np.zeros(0, np.float32)
-        self.duration_s = len(self._waveform) / AUDIO_RATE_HZ
+        waveform = np.concatenate(blocks, axis=1)[0] if blocks else np.zeros(0, np.float32)
+        waveform = waveform[: self._count(AUDIO_RATE_HZ, math.inf)]
+        self.duration_s = len(waveform) / AUDIO_RATE_HZ
         if not self.duration_s:
             raise UserError(f"{self.path}: its sound track is empty")
+        loudest = float(np.abs(waveform).max())
+        if not math.isfinite(loudest):
+            raise UserError(f"{self.path}: its sound has samples that are no numbers; write it anew, within -1…1")
+        self._waveform = np.clip(waveform, -1.0, 1.0)  # as files of integers hold it, and as curation reads it
         missing = self._declared_s - self._heard_s
         cut_off = f"{self.path}: holds {self._heard_s:.2f} s of sound and says {self._declared_s:.2f} s: it was cut off"
+        too_loud = f"{self.path}: its samples reach {loudest:.3g}, full scale is 1: what is above is cut; divide them and write it anew"
         self.notes: tuple[str, ...] = (cut_off,) if missing > max(MISSING_S, 0.02 * self._declared_s) else ()
+        self.notes += (too_loud,) if loudest > LOUDEST else ()
 
     def waveform(self, duration_s: float | None = None) -> np.ndarray:
         return _fitted(self._waveform, duration_s)
 
     def blocks(self, rate_hz: int, channels: int, duration_s: float) -> Generator[np.ndarray, None, None]:
-        yield from _cut(self._placed(rate_hz, channels), round(duration_s * rate_hz))
+        yield from _cut(self._placed(rate_hz, channels), self._count(rate_hz, duration_s))
+
+    def _count(self, rate_hz: int, duration_s: float) -> int | None:
+        """Samples of so many seconds, of no more than the file has; None for all that come."""
+        shorter_s = min(duration_s, self._end_s)
+        return None if shorter_s == math.inf else max(0, round(shorter_s * rate_hz))
 
     @cached_property
     def is_silent(self) -> bool:
         return float(np.abs(self._waveform).max(initial=0.0)) < SILENT
 
     def _placed(self, rate_hz: int, channels: int) -> Iterator[np.ndarray]:
-        """(channels, n) blocks from time 0 on, holes filled with silence, what lies before time 0 left out."""
+        """(channels, n) blocks from time 0 on, holes filled with silence, what lies before time 0 left out; at the end perhaps a little
+        more than the header says."""
         emitted = 0
         resampler, position, expected_s = None, 0, 0.0
         for frame, time_s in self._frames():
@@ -187,10 +206,11 @@ class FileSound:
             for frame in frames:
                 time_s = frame.time if frame.time is not None else next_s or 0.0
                 origin_s = time_s if origin_s is None else origin_s
+                self._end_s = math.inf if end_s is None else end_s - origin_s
                 next_s = time_s + frame.samples / frame.sample_rate
                 heard_s += frame.samples / frame.sample_rate
                 if end_s is None or time_s < end_s:
-                    yield _shortened(frame, end_s - time_s if end_s is not None else None), time_s - origin_s
+                    yield frame, time_s - origin_s
             if spent_s > self._limits.deadline_base_s + self._limits.deadline_per_media_s * heard_s:
                 raise UserError(f"{self.path}: decoding its sound takes too long; convert it first (ffmpeg -i IN OUT.wav)")
         declared = float(stream.duration * stream.time_base) if stream.duration else 0.0
@@ -222,21 +242,6 @@ def _declared_end_s(container: Any, stream: Any) -> float | None:
     if "mp4" not in container.format.name or not stream.duration:
         return None
     return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-
-
-def _shortened(frame: Any, left_s: float | None) -> Any:
-    """The frame, or its beginning if only `left_s` of it count."""
-    if left_s is None or round(left_s * frame.sample_rate) >= frame.samples:
-        return frame
-    import av
-
-    planar = frame.format.is_planar
-    count = round(left_s * frame.sample_rate) * (1 if planar else frame.layout.nb_channels)
-    cut = av.AudioFrame.from_ndarray(
-        np.ascontiguousarray(frame.to_ndarray()[:, :count]), format=frame.format.name, layout=frame.layout.name
-    )
-    cut.sample_rate = frame.sample_rate
-    return cut
 
 
 def _first_picture_s(container: Any) -> float | None:
@@ -284,7 +289,10 @@ def _at(samples: np.ndarray, position: int, emitted: int) -> tuple[np.ndarray, i
     return samples, max(emitted, end), end
 
 
-def _cut(blocks: Iterator[np.ndarray], left: int) -> Iterator[np.ndarray]:
+def _cut(blocks: Iterator[np.ndarray], left: int | None) -> Iterator[np.ndarray]:
+    if left is None:
+        yield from blocks
+        return
     for block in blocks:
         block = block[:, :left]
         left -= block.shape[1]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inference.models.codecs import LatentCodec
 
 CONFIGS = config_file("inference")
+MAX_SIZE_PX = 4096  # as portraits are read
 CODECS = ("block_dct", "vae")
 AUDIO_ENCODERS = ("logmel", "whisper")
 PATCH_RULES = ("clip", "frame")  # of `inference.driving.regions`
@@ -113,6 +114,8 @@ class InferenceConfig:
         side = PX_PER_CELL * self.model.patch_size * self.model.temporal_window
         if self.size_px < side or self.size_px % side:
             raise UserError(f"size_px is {self.size_px}; it must be a multiple of {side}")
+        if self.size_px > MAX_SIZE_PX:
+            raise UserError(f"size_px is {self.size_px}; it must be at most {MAX_SIZE_PX}")
         if self.most_steps is not None and self.most_steps < 1:
             raise UserError(f"most_steps is {self.most_steps}; it must be 1 or more, or null")
         for name in ("most_guidance", "mouth_guidance", "sound_guidance"):

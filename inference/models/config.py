@@ -13,6 +13,8 @@ PX_PER_CELL = 8  # the stride of the SD VAE, of the driven encoder and of the bl
 PREDICTIONS = ("epsilon", "velocity", "sample")
 COPIED_REFERENCES = ("none", "still", "moved")
 MASK_PATHS = ("one_hop", "all")  # that Eq. 2 bars between eyes and mouth, see `inference.models.masks.eye_mouth_mask`
+MOST = {"num_layers": 1024, "sample_size": 1024}  # what a damaged or hostile file may ask for at most: it is built before its weights
+MOST_OF_OTHERS = 65_536
 NORM_GROUPS = 32  # of the temporal module's group norm (EasyAnimate-V1)
 
 
@@ -77,6 +79,9 @@ class ModelConfig:
                 raise ModelConfigError(f"{field.name} is {value!r}; it needs {'an integer' if kind is int else f'a {kind.__name__}'}")
             if isinstance(value, int) and not isinstance(value, bool) and value < (0 if field.name == "first_reference_block" else 1):
                 raise ModelConfigError(f"{field.name} is {value}; it must be positive")
+            most = MOST.get(field.name, MOST_OF_OTHERS)
+            if kind is int and value > most:
+                raise ModelConfigError(f"{field.name} is {value}; it must be at most {most}")
         if self.reference_timestep not in ("same", "zero"):
             raise ModelConfigError(f"reference_timestep is {self.reference_timestep!r}; it must be 'same' or 'zero'")
         if self.prediction not in PREDICTIONS:

@@ -23,9 +23,10 @@ from inference.models.initialise import initialise_randomly
 from inference.models.masks import RegionMask
 from inference.models.reference import ReferenceTransformer
 from inference.models.shapes import ShapeError, Shapes
-from inference.models.weight_files import require_fractions
+from inference.models.weight_files import require_weights_of
 from manifests import UserError
 from manifests.atomic import replace_folder
+from manifests.json_text import parse_json
 
 
 class CheckpointError(UserError):
@@ -184,7 +185,8 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
         missing, unknown or of another shape is a `CheckpointError`."""
         folder = Path(pretrained_model_name_or_path)
         kwargs.setdefault("local_files_only", folder.is_dir())
-        require_fractions(folder / (kwargs.get("subfolder") or ""))
+        folder = folder / (kwargs.get("subfolder") or "")
+        require_weights_of(folder, _least_weights(folder / "config.json"))
         try:
             loaded: Any = super().from_pretrained(
                 str(pretrained_model_name_or_path), **{**kwargs, "use_safetensors": True, "output_loading_info": True}
@@ -201,6 +203,17 @@ class MegActorModel(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both name
                 raise CheckpointError(f"{pretrained_model_name_or_path}: {len(info[problem])} {problem.replace('_', ' ')}: {named}")
         found: Any = (model, info) if kwargs.get("output_loading_info") else model
         return found
+
+
+def _least_weights(config: Path) -> int:
+    """How many numbers a model of this `config.json` has at least: those of its self-attention. 0 where nothing can be said."""
+    try:
+        sizes = ModelConfig.from_mapping(
+            {name: value for name, value in parse_json(config.read_text()).items() if not name.startswith("_")}
+        )
+    except (OSError, ValueError, AttributeError, TypeError, UserError):
+        return 0  # the loader says why
+    return 4 * sizes.num_layers * sizes.width**2
 
 
 def _forget_origin(config: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import math
 import pickle
 from pathlib import Path
 
 import torch
 
 from manifests import UserError
+from manifests.json_text import parse_json
 
 INDEX_NAME = "diffusion_pytorch_model.safetensors.index.json"
 WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
@@ -46,20 +47,34 @@ def load_tensors(path: str | Path, average: bool = False) -> dict[str, torch.Ten
     raise WeightsFileError(f"{path.name} is neither .safetensors nor .pth; convert it first")
 
 
-def require_fractions(folder: Path) -> None:
-    """Raises WeightsFileError if a safetensors file of the folder holds weights that are no floating point numbers: loaders would convert
-    them without a word. Files that cannot be read are left to the loader."""
+def require_weights_of(folder: Path, least: int) -> None:
+    """Looks at the heads of a folder's safetensors files before a model is built for them. What cannot be read is left to the loader.
+
+    Args:
+        least: how many numbers the weights of the model hold at least.
+
+    Raises:
+        WeightsFileError: an index that names no files of the folder; weights that are no floating point numbers, which loaders would
+            convert without a word; far fewer than the model has.
+    """
     from safetensors import SafetensorError, safe_open
 
+    if (folder / INDEX_NAME).is_file():
+        _shards(folder)
+    n_numbers = 0
     for path in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
-                kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  not a mapping
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+                kinds = {name: weights.get_dtype() for name, weights in slices.items()}
+                n_numbers += sum(math.prod(weights.get_shape()) for weights in slices.values())
         except (SafetensorError, OSError):
             return
         odd = next((name for name, kind in kinds.items() if not kind.startswith(("F", "BF"))), None)
         if odd is not None:
             raise WeightsFileError(f"{path}: {odd} is of type {kinds[odd]}; weights are floating point numbers: another model's file?")
+    if 0 < n_numbers < least:
+        raise WeightsFileError(f"{folder}: its config.json asks for {least:,} weights or more, its files hold {n_numbers:,}")
 
 
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -72,16 +87,23 @@ def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsFileError(f"{path} is damaged or not a safetensors file: {error}") from error
 
 
-def _load_shards(folder: Path) -> dict[str, torch.Tensor]:
+def _shards(folder: Path) -> dict[str, str]:
+    """The index: which file of the folder holds a tensor."""
     try:
-        weight_map = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(weight_map.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        weight_map = parse_json((folder / INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
+        names = list(weight_map.values())
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsFileError(f"{folder / INDEX_NAME} is not an index of shards") from error
-    tensors: dict[str, torch.Tensor] = {}
     for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
+        if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
             raise WeightsFileError(f"{folder / INDEX_NAME} names {name!r}, which is not a file of that folder")
+    return weight_map
+
+
+def _load_shards(folder: Path) -> dict[str, torch.Tensor]:
+    weight_map = _shards(folder)
+    tensors: dict[str, torch.Tensor] = {}
+    for name in sorted(set(weight_map.values())):
         tensors |= _load_safetensors(folder / name)
     if tensors.keys() != weight_map.keys():
         raise WeightsFileError(f"the shards in {folder} do not hold the tensors that their index names")

@@ -19,7 +19,7 @@ import numpy as np
 
 from inference.driving.contracts import Sound
 from manifests import UserError
-from manifests.atomic import atomic_path
+from manifests.atomic import atomic_path, check_place
 from manifests.leftovers import sweep, temporary_name
 from manifests.version import DISTRIBUTION, code_version
 
@@ -87,8 +87,9 @@ def check_output(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix not in (*VIDEO_SUFFIXES, ".gif", ""):
         raise UserError(f"{path}: unknown kind of output {suffix!r}; use .mp4, .gif, or a name without suffix for a folder of PNGs")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"{path}: the directory {path.absolute().parent} is not there")
+    if path.name.lower() in (*VIDEO_SUFFIXES, ".gif"):
+        raise UserError(f"{path}: a suffix without a name")
+    check_place(path)
     if suffix and path.is_dir():
         raise UserError(f"{path}: is a directory")
     if not suffix and path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / PngWriter.PROVENANCE).is_file())):

@@ -8,6 +8,7 @@ from typing import Any
 
 from inference.sampling.guidance import Guidance
 from inference.sampling.samplers import SAMPLERS
+from inference.sampling.windows import WINDOW
 from manifests import configuration
 from manifests.errors import UserError, did_you_mean
 
@@ -50,6 +51,8 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         for name, value, low, high in (
             ("num_inference_steps", self.num_inference_steps, 1, 1000),
+            ("window_overlap", self.window_overlap, 0, WINDOW - 1),
+            ("window_shift", self.window_shift, 0, WINDOW - 1),
             ("window_batch", self.window_batch, 1, 1024),
             ("audio_scale", self.audio_scale, 0, 10),
         ):

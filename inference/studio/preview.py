@@ -18,7 +18,7 @@ from inference.pipeline.inputs import model_picture
 from inference.studio.loading import LoadOptions, settings_of
 from inference.studio.request import Request
 from manifests import UserError
-from manifests.atomic import atomic_path
+from manifests.atomic import atomic_path, check_place
 
 _EYES_RGB, _MOUTH_RGB, _CROP_RGB = (255, 190, 0), (0, 200, 255), (0, 220, 90)
 
@@ -122,8 +122,9 @@ def preview_file(
     """
     from curation.landmarks import make_backend
 
-    config = settings_of(LoadOptions(model))
     request = Request.from_tree({"reference": reference, "out": str(out), "driving": driving, **settings})
+    check_place(out)
+    config = settings_of(LoadOptions(model))
     picture = model_picture(config, lambda: make_backend(config.landmarks), size_px)
     with open_driver(request.reference, driving, request.options, picture) as driver, closing(driver.footage):
         write_preview(driver, out, n_frames)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from manifests.atomic import atomic_path, flush_tree, put, replace_folder
+from manifests.atomic import atomic_path, check_place, flush_tree, put, replace_folder
+from manifests.errors import UserError
 from manifests.leftovers import sweep, temporary_name
 from manifests.version import code_version
 
@@ -19,6 +20,15 @@ def test_put_leaves_the_old_file_when_it_fails(tmp_path):
         put(file, "text is no bytes")
     assert file.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(UserError, match="you may not write into"):
+        check_place(tmp_path / "x")
+    tmp_path.chmod(0o755)
+    check_place(tmp_path / "x")
 
 
 @pytest.fixture

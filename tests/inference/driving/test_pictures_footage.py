@@ -90,3 +90,18 @@ def test_heic_is_called_by_its_name(tmp_path, brand: bytes) -> None:
     for read in (read_picture, lambda path: open_footage(path, PlantedBackend())):
         with pytest.raises(UserError, match="HEIC is not read; save the picture as JPEG or PNG"):
             read(file)
+
+
+def test_an_avif_behind_the_brand_that_heic_shares(tmp_path) -> None:
+    Image.new("RGB", (64, 48), (200, 40, 90)).save(tmp_path / "photo.avif")
+    data = bytearray((tmp_path / "photo.avif").read_bytes())
+    data[8:12] = b"mif1"
+    (tmp_path / "photo.avif").write_bytes(data)
+    assert np.abs(read_picture(tmp_path / "photo.avif").astype(int) - [200, 40, 90]).max() < 8
+
+
+def test_of_a_tiff_of_several_pages_the_first_is_read(tmp_path) -> None:
+    pages = [Image.new("RGB", size, colour) for size, colour in (((64, 48), "red"), ((20, 20), "blue"))]
+    pages[0].save(tmp_path / "scan.tiff", save_all=True, append_images=pages[1:])
+    assert np.array_equal(read_picture(tmp_path / "scan.tiff"), np.full((48, 64, 3), [255, 0, 0]))
+    assert open_footage(tmp_path / "scan.tiff", PlantedBackend(), still_frames=2).n_frames == 2

@@ -168,7 +168,16 @@ def test_a_failure_leaves_nothing_behind_and_an_old_file_alone(tmp_path: Path, n
         assert (tmp_path / name).read_bytes() == b"old"
 
 
-@pytest.mark.parametrize(("name", "said"), [("out.avi", "unknown kind"), ("nowhere/out.mp4", "is not there")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("out.avi", "unknown kind"),
+        ("nowhere/out.mp4", "is not there"),
+        (300 * "x" + ".mp4", "no file can have this name: File name too long"),
+        ("nul\0.mp4", "no file can have this name"),
+        (".mp4", "a suffix without a name"),
+    ],
+)
 def test_impossible_outputs_are_refused_before_any_work(tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         check_output(tmp_path / name)

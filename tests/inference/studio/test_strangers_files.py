@@ -64,6 +64,12 @@ def test_seeds_beyond_what_noise_takes(seed: int) -> None:
         Request.from_tree({"reference": "a.png", "driving": "b.mp4", "out": "c.mp4", "seed": seed})
 
 
+@pytest.mark.parametrize("name", ["window_overlap", "window_shift"])
+def test_windows_are_looked_at_before_the_driver(name: str) -> None:
+    with pytest.raises(UserError, match=f"^{name} is 16; it must lie in 0…15"):
+        Request.from_tree({"reference": "a.png", "driving": "b.mp4", "out": "c.mp4", name: 16})
+
+
 def test_weights_that_are_no_numbers_end_the_animation() -> None:
     pipe = tiny_pipeline()
     with torch.no_grad():
@@ -92,6 +98,47 @@ def test_damaged_weights_are_one_line(tmp_path: Path, damage: str) -> None:
     with pytest.raises(UserError) as caught:
         MegActorSigmaPipeline.from_pretrained(tmp_path / "model")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "index", ["[]", "{}", '{"weight_map": []}', '{"weight_map": {', 100_000 * "[", "NaN", "outside", "absolute", "number", "absent"]
+)
+def test_an_index_that_names_no_files_of_its_folder(tmp_path: Path, index: str) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    (file,) = (tmp_path / "model" / "transformer").glob("*.safetensors")
+    file.rename(tmp_path / "outside.safetensors")
+    named = {
+        "outside": "../../outside.safetensors",
+        "absolute": str(tmp_path / "outside.safetensors"),
+        "number": 5,
+        "absent": "a.safetensors",
+    }
+    text = json.dumps({"weight_map": {"denoiser.x": named[index]}}) if index in named else index
+    file.with_name("diffusion_pytorch_model.safetensors.index.json").write_text(text)
+    with pytest.raises(UserError, match=r"index\.json (is not an index of shards|names .* which is not a file of that folder)$"):
+        MegActorSigmaPipeline.from_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("num_layers", 10**9, "num_layers is 1000000000; it must be at most 1024"),
+        ("num_layers", 1000, "asks for 4,096,000 weights or more, its files hold"),
+        ("sample_size", 10**8, "sample_size is 100000000; it must be at most 1024"),
+    ],
+)
+def test_models_larger_than_their_files_are_not_built(tmp_path: Path, name: str, value: int, said: str) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    file = tmp_path / "model" / "transformer" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    with pytest.raises(UserError, match=said):
+        MegActorSigmaPipeline.from_pretrained(tmp_path / "model")
+
+
+def test_pictures_larger_than_portraits_are_not_made(tmp_path: Path) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="size_px is 1280000000; it must be at most 4096"):
+        MegActorSigmaPipeline.from_pretrained(tmp_path / "model", overrides=["size_px=1280000000"])
 
 
 def test_lists_break_at_line_feeds_alone(sources: Path) -> None:
