@@ -40,7 +40,7 @@ ROOMS = {
         "offline": {"config", "data"},
         "run": {"config", "data", "loop", "watch", "offline"},
         "codec": {"config", "data", "loop"},
-        "cost": {"config", "loop", "run"},
+        "cost": {"config", "data", "loop", "run"},
         "adapt": {"config", "loop", "run"},
         "weights": {"codec", "config", "loop", "run"},
         "doctor": set(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 
 from curation.wording import duration
@@ -99,7 +98,7 @@ class Plan:
             f"the autoencoder takes {self.autoencoder_s / (self.step_s + self.autoencoder_s):.0%} of a step: data.latent_cache spares it"
             if self.autoencoder_s
             else "the autoencoder is not in the step",
-            "not counted: the sound encoder (its features are cached on first use)",
+            "not counted: reading clips, the sound encoder (its features are cached on first use)",
         ]
         return "\n".join(lines)
 
@@ -193,7 +192,7 @@ def memory_of(gpu: str) -> float | None:
 def _measure(
     config: TrainingConfig, inference: InferenceConfig, micro: int, accumulation: int, flops: float, devices: int
 ) -> tuple[str, float | None, float]:
-    """(device, its memory in GB, seconds of a step). Times a micro-batch of random data; a model that is far too large for a CPU is
+    """(device, its memory in GB, seconds of a step). Times the trainer's step on random data; a model that is far too large for a CPU is
     estimated from the CPU's matrix-product rate instead."""
     import torch
 
@@ -210,11 +209,8 @@ def _measure(
     probe = StepProbe(config, inference, device, micro)
     probe.step()
     probe.step()
-    times = []
-    for _ in range(MEASURED_STEPS):
-        begin = time.perf_counter()
-        probe.step()
-        times.append(time.perf_counter() - begin)
+    micro_batches, updates = zip(*(probe.timed_step() for _ in range(MEASURED_STEPS)), strict=True)
+    step_s = min(micro_batches) * accumulation + min(updates)  # other work only ever adds to a step
     busy, cores = os.getloadavg()[0], os.cpu_count() or 1
     note = f"; the machine is busy (load {busy:.1f} on {cores} cores): idle it is faster" if not cuda and busy > cores * 1.25 else ""
-    return f"{name}, measured on random data{note}", memory_gb, min(times) * accumulation  # other work only ever adds to a step
+    return f"{name}, measured on random data{note}", memory_gb, step_s

@@ -139,7 +139,7 @@ class Trainer:
         with StopRequest() as stop:
             while self.state.step < config.steps:
                 begin = time.perf_counter()
-                norm = self._guarded_step(batches)
+                norm = self.step(batches)
                 took_s = time.perf_counter() - begin
                 self._advance(norm, took_s)
                 step = self.state.step
@@ -160,7 +160,12 @@ class Trainer:
 
     # --- one step ------------------------------------------------------------------------------------------------------------------
 
-    def _guarded_step(self, batches: Iterator[TrainingBatch]) -> float:
+    def step(self, batches: Iterator[TrainingBatch]) -> float:
+        """Trains on the next batches of one optimiser step; the gradient's norm. Does not move the position.
+
+        Raises:
+            UserError: out of memory.
+        """
         try:
             return self._step(batches)
         except (RuntimeError, MemoryError) as error:
