@@ -16,6 +16,7 @@ MOSTLY_EYES = {"eyes_share": 0.8, "mouth_share": 0.0, "both_share": 0.2}
 VIDEO = {"visual_share": 1.0, "audio_share": 0.0, "mixed_share": 0.0}
 SIZES = {
     "embedded": (),
+    "coarse": ("model.num_layers=4", "model.patch_size=4", "model.first_reference_block=1"),  # 4 x 4 tokens
     "small": ("model.num_layers=4", "model.num_attention_heads=4", "model.temporal_heads=4", "model.first_reference_block=1"),
 }
 """Settings of the model that all recipes share, by name."""

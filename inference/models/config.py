@@ -77,11 +77,12 @@ class ModelConfig:
             kind: type = {"int": int, "bool": bool, "str": str}[str(field.type)]
             if type(value) is not kind:
                 raise ModelConfigError(f"{field.name} is {value!r}; it needs {'an integer' if kind is int else f'a {kind.__name__}'}")
-            if isinstance(value, int) and not isinstance(value, bool) and value < (0 if field.name == "first_reference_block" else 1):
-                raise ModelConfigError(f"{field.name} is {value}; it must be positive")
-            most = MOST.get(field.name, MOST_OF_OTHERS)
-            if kind is int and value > most:
-                raise ModelConfigError(f"{field.name} is {value}; it must be at most {most}")
+            if isinstance(value, int) and not isinstance(value, bool):
+                if value < (0 if field.name == "first_reference_block" else 1):
+                    raise ModelConfigError(f"{field.name} is {value}; it must be positive")
+                most = MOST.get(field.name, MOST_OF_OTHERS)
+                if value > most:
+                    raise ModelConfigError(f"{field.name} is {value}; it must be at most {most}")
         if self.reference_timestep not in ("same", "zero"):
             raise ModelConfigError(f"reference_timestep is {self.reference_timestep!r}; it must be 'same' or 'zero'")
         if self.prediction not in PREDICTIONS:
