@@ -14,6 +14,9 @@ from curation.threads import spin_briefly
 spin_briefly()  # before any test loads torch
 
 ROOT = Path(__file__).resolve().parent.parent
+for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"):
+    os.environ.pop(name, None)  # `make test` runs the tests: a make that a test starts is nevertheless none of its children
+
 SCHEDULING = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
 
 
