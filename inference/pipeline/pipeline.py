@@ -197,7 +197,7 @@ class MegActorSigmaPipeline(DiffusionPipeline):
                 own.
             audio_scale, num_inference_steps, guidance_scale, audio_guidance_scale, mouth_guidance_scale, guidance_interval, window_overlap,
                 window_shift, window_batch, step_cache: see `inference.sampling.settings.SamplingSettings`.
-            generator: seed or torch generator; a clip's noise depends on seed and frame number alone.
+            generator: seed or torch generator of the noise; in models with temporal modules it differs from frame to frame.
             callback_on_step_end: called as `callback(pipe, step, timestep, {"latents": ..., "first_frame": ...})` each time a group of
                 frames has taken a step (one group in clips up to 16 frames); may return a dictionary with other `latents`.
             output_type: np, pil or latent.

@@ -26,7 +26,7 @@ class CarriedSampler:
         reference_latents: (C, h, w).
         num_steps: solver steps.
         context: frames that a window takes from the last one; 0 for models without temporal modules.
-        seed: of the noise, which depends on it and on a frame's number alone.
+        seed: of the noise, which depends on it and, in models with temporal modules, on a frame's number.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class CarriedSampler:
         scheduler = copy.copy(self._scheduler)
         scheduler.set_timesteps(self._steps)
         first = self._num_frames - known
-        noise = frame_noise(self._seed, first, known + count, tuple(self._reference.shape[1:])).to(model.device)
+        shape, same = tuple(self._reference.shape[1:]), not model.sizes.with_temporal
+        noise = frame_noise(self._seed, first, known + count, shape, same).to(model.device)
         latents = noise[known:] * scheduler.init_noise_sigma
         for step, timestep in enumerate(scheduler.timesteps):
             shown = scheduler.scale_model_input(latents, timestep)

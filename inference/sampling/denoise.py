@@ -310,7 +310,8 @@ class Denoiser:
         while track.boundaries[track.num_opened] < end:
             first, stop = track.boundaries[track.num_opened : track.num_opened + 2]
             scheduler = self._fresh_scheduler()
-            noise = frame_noise(clip.seed, first, stop - first, tuple(clip.reference_latents.shape)).to(self.device)
+            shape = tuple(clip.reference_latents.shape)
+            noise = frame_noise(clip.seed, first, stop - first, shape, same=not sizes.with_temporal).to(self.device)
             driven = audio = None
             if clip.driven is not None:
                 driven = self.model.driven_encoder(clip.driven(first, stop)[None].to(self.device, self.dtype))[0]

@@ -10,8 +10,15 @@ from inference.sampling.settings import MAX_SEED
 INITIAL, STEP = 0, 1  # purposes: the first latents; what a stochastic sampler adds at a step
 
 
-def frame_noise(seed: int, first_frame: int, num_frames: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """(num_frames, *shape) float32 standard normal on the CPU, from Philox keyed by the seed, counted by the frame."""
+def frame_noise(seed: int, first_frame: int, num_frames: int, shape: tuple[int, ...], same: bool = False) -> torch.Tensor:
+    """(num_frames, *shape) float32 standard normal on the CPU, from Philox keyed by the seed, counted by the frame.
+
+    Args:
+        same: all frames have the first frame's, for models without temporal modules: what they make of each frame's noise is not evened out
+            over time, so frames of their own noise differ by more than what drives them, and flicker.
+    """
+    if same:
+        return frame_noise(seed, 0, 1, shape).expand(num_frames, *shape).clone()
     frames = range(first_frame, first_frame + num_frames)
     return torch.from_numpy(np.stack([_philox(seed, INITIAL, frame, 0).standard_normal(shape, dtype=np.float32) for frame in frames]))
 

@@ -66,7 +66,8 @@ def plain(model, clip: ClipConditions, plan: SamplingSettings, scheduler=None) -
     scheduler = scheduler or make_scheduler()
     scheduler.set_timesteps(plan.num_inference_steps)
     windows = WindowPlan(clip.num_frames, WINDOW, plan.window_overlap, plan.window_shift)
-    latents = frame_noise(clip.seed, 0, clip.num_frames, tuple(clip.reference_latents.shape)) * scheduler.init_noise_sigma
+    same = not model.sizes.with_temporal
+    latents = frame_noise(clip.seed, 0, clip.num_frames, tuple(clip.reference_latents.shape), same) * scheduler.init_noise_sigma
     weights = torch.from_numpy(pyramid(WINDOW))[:, None, None, None]
     black = torch.zeros(clip.num_frames, 3, 8 * GRID, 8 * GRID)
     driven = clip.driven(0, clip.num_frames) if clip.driven else black
@@ -159,6 +160,17 @@ def test_noise_of_a_frame_depends_on_seed_and_frame_alone() -> None:
     many = frame_noise(7, 0, 3000, (4, 4, 4))
     assert abs(many.mean()) < 0.01
     assert abs(many.std() - 1) < 0.01
+
+
+def test_frames_that_nothing_ties_together_start_from_the_same_noise() -> None:
+    """Without temporal modules, frames with the same driver are the same frame; with them every frame has noise of its own."""
+    still = torch.rand(1, 3, 8 * GRID, 8 * GRID, generator=torch.Generator().manual_seed(1))
+    held = replace(make_clip(20, audio=False), driven=lambda a, b: still.expand(b - a, *still.shape[1:]))
+    alone = sample(make_model(with_temporal=False), [held], SamplingSettings(STEPS))[0]
+    assert_near(alone, alone[:1].expand_as(alone))
+    assert_near(alone, plain(make_model(with_temporal=False), held, SamplingSettings(STEPS)))
+    tied = sample(make_model(), [held], SamplingSettings(STEPS))[0]
+    assert (tied[1:] - tied[:-1]).abs().amax(dim=(1, 2, 3)).min() > 0.1
 
 
 def test_ancestral_sampling_uses_the_learned_variance_and_noise_of_seed_and_frame(model) -> None:
