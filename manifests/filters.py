@@ -55,7 +55,8 @@ def apply(
             warnings.warn(f"{told}; score them by a profile that measures it, or judge by another preset", stacklevel=2)
     code = np.zeros(len(df), np.int64)
     for state in states:
-        code = code * 3 + state
+        code *= 3
+        code += state
     kinds, kind_names = pd.factorize(df["error_kind"][~scored].astype(object).fillna("unknown"))
     code[~scored] = -1 - kinds
     row_verdict, verdicts = pd.factorize(code)

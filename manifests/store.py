@@ -16,12 +16,14 @@ from pyarrow import fs
 from manifests.atomic import atomic_path
 from manifests.errors import UserError
 from manifests.places import filesystem_of, one_line, open_parquet, parquet_files
+from manifests.repeated_text import dictionary_coded, spelt_out
 from manifests.schema import SCHEMA_VERSION, Column
-from manifests.tables import Rows, complete, conformed, require_columns, to_frame, to_table, typed_as_manifest
+from manifests.tables import Rows, complete, conformed, require_columns, side_by_side, to_frame, to_table, typed_as_manifest
 
 MANIFEST_FILE = "manifest.parquet"
 LEDGER_DIR = "ledger"
 _UNIQUE_TEXT = frozenset({"clip_id", "source_key", "video_path", "file_stamp", "error_message", "sync_track_scores"})
+_CELLS_AT_ONCE, _FEWEST_COLUMNS = 8_000_000, 8  # of a table that is converted at once; columns enough for the threads that unpack them
 SORT_KEYS = ("source", "source_key", "start_ms", "clip_id")
 _VERSION_KEY, _CONFIG_KEY = b"manifest.schema_version", b"manifest.run_config"
 
@@ -40,7 +42,36 @@ def load(path: str | os.PathLike | Any, columns: Sequence[str] | None = None) ->
     """
     if not isinstance(path, str | os.PathLike):
         return to_frame(complete(_sorted(conformed(_in_memory(path), "the table")), columns))
+    filesystem, files = _locate(path)
+    if len(files) == 1 and isinstance(filesystem, fs.LocalFileSystem):
+        frame = _frame_by_columns(filesystem, files[0], columns)
+        if frame is not None:
+            return frame
     return to_frame(read_table(path, columns), last_use=True)
+
+
+def _frame_by_columns(filesystem: fs.FileSystem, file: str, columns: Sequence[str] | None) -> pd.DataFrame | None:
+    """A file of ours, some columns at a time: of many rows, the table beside its frame would take half as much memory again.
+
+    Returns None where something else wrote the file: it may have to be sorted, which takes all columns at once.
+    """
+    with open_parquet(filesystem, file) as parquet:
+        if not _metadata(parquet, file):
+            return None
+        held, n_rows, repeated = parquet.schema_arrow, parquet.metadata.num_rows, dictionary_coded(parquet)
+    names = complete(held.empty_table(), columns).column_names
+    at_once = max(_FEWEST_COLUMNS, _CELLS_AT_ONCE // max(1, n_rows))
+    frames = []
+    with open_parquet(filesystem, file, repeated) as parquet:
+        for some in [names[i : i + at_once] for i in range(0, len(names), at_once)] or [[]]:
+            try:
+                table = parquet.read(columns=[name for name in some if name in held.names])
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(f"{file} is damaged: {one_line(error)}") from error
+            table = spelt_out(table, repeated, pa.large_string())
+            frames.append(to_frame(complete(table, some), last_use=True))
+            del table
+    return side_by_side(frames)
 
 
 def read_table(path: str | os.PathLike, columns: Sequence[str] | None = None) -> pa.Table:
@@ -125,37 +156,16 @@ def _read(filesystem: fs.FileSystem, file: str, columns: Sequence[str] | None) -
     with open_parquet(filesystem, file) as parquet:
         is_ours = bool(_metadata(parquet, file))
         is_cheap_to_reopen = isinstance(filesystem, fs.LocalFileSystem)
-        repeated = _dictionary_coded(parquet) if is_ours and is_cheap_to_reopen else []
+        repeated = dictionary_coded(parquet) if is_ours and is_cheap_to_reopen else []
     with open_parquet(filesystem, file, repeated) as parquet:
         try:
-            table = _plain_text(parquet.read(columns=None if columns is None else list(columns)), repeated)
+            table = spelt_out(parquet.read(columns=None if columns is None else list(columns)), repeated)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file} is damaged: {one_line(error)}") from error
         if is_ours:
             return table
         table = typed_as_manifest(table)
         return _sorted(table) if set(SORT_KEYS) <= set(table.column_names) else table
-
-
-def _dictionary_coded(parquet: pq.ParquetFile) -> list[str]:
-    """Columns of text that a file of ours keeps as a dictionary: quicker to read as one and to spell out then."""
-    if not parquet.metadata.num_row_groups:
-        return []
-    coded = {parquet.metadata.row_group(0).column(i).path_in_schema for i in range(parquet.metadata.num_columns) if _is_coded(parquet, i)}
-    return [field.name for field in parquet.schema_arrow if field.name in coded and pa.types.is_string(field.type)]
-
-
-def _is_coded(parquet: pq.ParquetFile, column: int) -> bool:
-    return bool(parquet.metadata.row_group(0).column(column).has_dictionary_page)
-
-
-def _plain_text(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The dictionaries `names` as text."""
-    for index, field in enumerate(table.schema):
-        if field.name in names and pa.types.is_dictionary(field.type):
-            plain = pa.field(field.name, pa.string(), field.nullable, field.metadata)
-            table = table.set_column(index, plain, table.column(index).cast(pa.string()))
-    return table
 
 
 def _in_memory(data: Any) -> pa.Table:

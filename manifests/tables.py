@@ -234,6 +234,16 @@ def to_frame(table: pa.Table, *, last_use: bool = False) -> pd.DataFrame:
     return frame
 
 
+def side_by_side(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One frame of the columns of frames that `to_frame` made, copying none."""
+    if len(frames) == 1:
+        return frames[0]
+    frame = pd.concat(frames, axis=1)
+    if further := {name: told for part in frames for name, told in part.attrs.get(EXTRA_ATTR, {}).items()}:
+        frame.attrs[EXTRA_ATTR] = further
+    return frame
+
+
 _PANDAS_INTEGERS = {
     pa.int8(): pd.Int8Dtype(),
     pa.int16(): pd.Int16Dtype(),
