@@ -114,6 +114,8 @@ def train(
         if newest is not None:
             trainer.resume(newest)
             say(f"at step {trainer.state.step:,} of {config.steps:,}")
+        elif accelerator.is_main_process:
+            trainer.log.cut(0)  # of a start that was killed before its first checkpoint
         start_trackers(accelerator)
         state = trainer.run()
         if accelerator.is_main_process:

@@ -1,4 +1,4 @@
-"""One run at a time in one directory.
+"""One run at a time in one directory, or on one file.
 
 On a disk this is one call of flock, which also ends with its process; `filelock` would add a package for it, and has nothing for object
 stores, where a lease takes its place.
@@ -42,10 +42,26 @@ def hold(directory: Place) -> Iterator[None]:
         with _lease(directory / ".lease", busy):
             yield
         return
-    directory = Path(directory)
+    with _locked(Path(directory), ".lock", busy):
+        yield
+
+
+@contextmanager
+def hold_file(file: Path) -> Iterator[None]:
+    """Hold one file on a disk as `hold` does a directory, for what shares its folder with other results.
+
+    Raises:
+        UserError: another run has it, or its folder cannot be made.
+    """
+    with _locked(file.parent, f".{file.name}.lock", UserError(f"another run is writing {file}; wait for it or choose another name")):
+        yield
+
+
+@contextmanager
+def _locked(directory: Path, name: str, busy: UserError) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        opened = (directory / ".lock").open("w")
+        opened = (directory / name).open("w")
     except OSError as error:
         raise UserError(f"cannot make {directory}: {error.strerror or error}") from error
     with opened as file:

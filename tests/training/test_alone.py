@@ -34,6 +34,25 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
         pass
 
 
+def test_a_run_that_was_killed_before_its_first_record_and_checkpoint_has_its_step_in_the_report(tmp_path):
+    trainer = make_trainer(tmp_path, steps=20, logging_every_steps=25)
+    open_run(tmp_path, {"config": to_tree(trainer.config), "inference": {}, "start": to_tree(Start("random")), "data": {}})
+    done = 0
+
+    def killed_after_three(*arguments):
+        nonlocal done
+        if done == 3:
+            raise KeyboardInterrupt
+        done += 1
+        return real(*arguments)
+
+    real, trainer.step = trainer.step, killed_after_three
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert trainer.checkpoints.newest() is None
+    assert "Not finished: step 3 of 20." in write_report(tmp_path).read_text()
+
+
 def test_the_first_step_of_a_start_has_a_line_with_an_estimate():
     said: list[str] = []
     progress = Progress(100, said.append)

@@ -55,7 +55,27 @@ def test_a_killed_run_continues_to_the_same_weights(faces, tmp_path, monkeypatch
         train_codec(CodecTraining(steps=8, **TINY), "", str(tmp_path / "part.safetensors"), say=lambda _: None)
     part = train_codec(CodecTraining(steps=6, **TINY), "", str(tmp_path / "part.safetensors"), say=lambda _: None)
     assert whole.read_bytes() == part.read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["part.safetensors", "whole.safetensors"]
+    left = sorted(file.name for file in tmp_path.iterdir() if not file.name.endswith(".lock"))
+    assert left == ["part.safetensors", "whole.safetensors"]
+
+
+def test_a_second_training_of_the_same_decoder_is_refused(faces, tmp_path, monkeypatch) -> None:
+    def start(name: str):
+        return train_codec(CodecTraining(steps=2, **TINY), "", str(tmp_path / name), say=lambda _: None)
+
+    real, other = codec_train._write, []
+
+    def beside(decoder, target) -> None:
+        real(decoder, target)
+        if target.name == "one.safetensors":
+            other.append(start("other.safetensors"))
+            with pytest.raises(UserError, match=r"another run is writing .*one\.safetensors"):
+                start("one.safetensors")
+
+    monkeypatch.setattr(codec_train, "_write", beside)
+    one = start("one.safetensors")
+    assert is_finished(one)
+    assert one.read_bytes() == other[0].read_bytes()
 
 
 def test_disturbance_has_the_asked_deviation() -> None:

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from curation.job.lock import hold_file
 from curation.live_line import LiveLine
 from curation.wording import duration
 from inference.models.block_dct import DEVIATION, BlockDctCodec
@@ -115,9 +116,23 @@ def train_codec(
         model: a pipeline whose predictions are decoded too.
 
     Raises:
-        UserError: no pictures, or the state beside `out` is of another run.
+        UserError: no pictures, the state beside `out` is of another run, or another training writes `out`.
     """
     target = Path(out)
+    with hold_file(target):
+        return _train(config, manifest, target, profile, device, init, model, say)
+
+
+def _train(
+    config: CodecTraining,
+    manifest: str,
+    target: Path,
+    profile: str,
+    device: str,
+    init: str | None,
+    model: str | None,
+    say: Callable[[str], None],
+) -> Path:
     state_file, settings = _state_of(target), repr((config, manifest, profile, init, model))
     inference = load_inference_config(profile)
     faces, photographs = load_faces(manifest, inference, config.frames_per_clip, say), load_photographs()

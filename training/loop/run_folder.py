@@ -75,7 +75,7 @@ def _plain(tree: Any) -> Any:
 
 
 class Log:
-    """`log.jsonl`. Records carry `step` and `kind` (train, validation, videos, event)."""
+    """`log.jsonl`. Records carry `step` and `kind` (train, validation, videos, event, and before the first record step)."""
 
     def __init__(self, folder: Path | str):
         self.file = Path(folder) / LOG_FILE

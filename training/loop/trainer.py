@@ -145,6 +145,8 @@ class Trainer:
                 step = self.state.step
                 progress.tick(step, took_s)
                 last = step == config.steps
+                if step < config.logging.every_steps and self.is_main:  # a report made before the first record knows how far it is
+                    self.log.add("step", step, {"seconds": took_s})
                 if step % config.logging.every_steps == 0 or last:
                     self._log_training(norm, progress)
                 if step % config.checkpoints.every_steps == 0 or last:
