@@ -17,7 +17,7 @@ from inference.driving.contracts import DrivenFrames, Footage
 from inference.driving.driving import Driving, DrivingOptions
 from inference.driving.footage import PicturesFootage, StillFootage, VideoFootage
 from inference.driving.moved_reference import moved_reference
-from inference.driving.picture import is_animated, is_folder, is_picture
+from inference.driving.picture import is_animated, is_folder, is_picture, to_rgb
 from inference.driving.reference import Reference, find_face, load_reference
 from inference.driving.regions import REGION_CHOICES, chin_boxes, region_boxes
 from inference.driving.template import TEMPLATE_SUFFIX, TemplateFootage
@@ -64,7 +64,7 @@ class ModelPicture:
                 raise UserError(f"the portrait was cut to {portrait.size_px} px; this model makes {self.size_px} px")
             return portrait
         if isinstance(portrait, Image):
-            portrait = np.asarray(portrait.convert("RGB"))
+            portrait = to_rgb(portrait)
         return load_reference(portrait, self.landmarks(), self.size_px, self.crop_scale)
 
 

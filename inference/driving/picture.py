@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,7 +117,8 @@ def is_picture(path: str | Path) -> bool:
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned as the EXIF orientation says, transparency over white, 16 bits to 8, CMYK and others to RGB.
+    """(H, W, 3) uint8 RGB, turned as the EXIF orientation says, in sRGB by the colour profile that it brings, transparency over
+    white, 16 bits to 8, CMYK and others to RGB.
 
     Raises:
         UserError: not there, not a picture, damaged, animated or larger than 100 megapixels; one line that begins with the path.
@@ -149,29 +151,65 @@ def read_picture(path: str | Path) -> np.ndarray:
 
 def to_rgb(image: Any) -> np.ndarray:
     """(H, W, 3) uint8 of a `PIL.Image.Image`, as `read_picture` describes."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if max(image.size) > MAX_SIDE_PX:
         image.draft("RGB", (MAX_SIDE_PX, MAX_SIDE_PX))  # JPEG: decodes a half, a quarter or an eighth of the size
     image.load()
-    image = ImageOps.exif_transpose(image)
+    about = dict(image.info)
+    image = _upright(image)
     while max(image.size) > MAX_SIDE_PX:
         image = image.reduce(2)
-    if image.mode in _SIXTEEN_BIT:
-        return _grey(np.asarray(image).astype(np.float64) / 257)
-    if image.mode == "F":
-        values = np.asarray(image, np.float64)
-        return _grey(values * (255 if np.nanmax(values, initial=0) <= 1 else 1))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return np.array(image.convert("RGB"))
+    if image.mode in _SIXTEEN_BIT or image.mode == "F":
+        image = _eight_bit(image, about.get("transparency"))
+    elif image.mode in ("P", "PA"):
+        image = image.convert("RGBA")
+    elif image.mode in ("RGBa", "La") or "transparency" in about:
+        image = image.convert("LA" if image.mode in ("1", "L", "La") else "RGBA")
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    image = image.convert(image.mode.removesuffix("A")) if alpha is not None else image
+    rgb = in_srgb(image, about.get("icc_profile"))
+    if alpha is not None:
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+    return np.array(rgb)
 
 
-def _grey(values: np.ndarray) -> np.ndarray:
-    """(H, W) in 0..255 -> (H, W, 3) uint8."""
-    grey = np.clip(np.round(np.nan_to_num(values)), 0, 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+def in_srgb(image: Any, profile: bytes | None) -> Any:
+    """A `PIL.Image.Image` of any mode without alpha, as sRGB. Telephones write Display P3, presses a CMYK of their own; taken
+    for sRGB they are pale or garish. A picture that its profile does not fit is taken for sRGB."""
+    from PIL import ImageCms
+
+    if profile and image.mode in ("L", "RGB", "CMYK", "LAB"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # damaged, or of other channels than the picture has
+            pass
+    return image.convert("RGB")
+
+
+def _upright(image: Any) -> Any:
+    """Turned as its EXIF says; as it is where that is damaged."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # struct.error, SyntaxError, KeyError, ...: the pixels are whole all the same
+        return image
+
+
+def _eight_bit(image: Any, transparent: Any) -> Any:
+    """Grey of 8 bits from 16 or 32, or from floating point; with alpha where one value (PNG's tRNS) is transparent."""
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float64)
+    eight = values * (255 if np.nanmax(values, initial=0) <= 1 else 1) if image.mode == "F" else values / 257
+    grey = Image.fromarray(np.clip(np.round(np.nan_to_num(eight)), 0, 255).astype(np.uint8))
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _require_size(path: str | Path, image: Any) -> None:
