@@ -14,11 +14,12 @@ from curation.contracts import Clip, ClipError, Faces, Frame, LandmarkBackend, M
 from curation.media import MediaReader
 from curation.media.timing import exact_rate
 from inference.driving.contracts import MAX_FPS
-from inference.driving.picture import animated_frames, is_picture, read_picture
+from inference.driving.picture import animated_frames, is_named_picture, is_picture, read_picture
 from inference.driving.reference import find_face
 from manifests import UserError
 
 _LARGEST_PX, _MOST_PICTURES = 720, 1500  # of pictures that are kept in memory: a minute at 25 a second, 2.3 GB at most
+_LONGEST_S = 600.0  # of an animated picture: 1,500 frames may say that they last for years
 
 
 class VideoFootage:
@@ -127,8 +128,13 @@ class PicturesFootage:
     """
 
     def __init__(self, path: str | Path, backend: LandmarkBackend, fps: Fraction):
-        self.name, self.notes = str(path), ()
-        self._rgb, self.fps = _of_folder(Path(path), fps) if Path(path).is_dir() else _of_animation(path, fps)
+        self.name = str(path)
+        self.notes: tuple[str, ...] = ()
+        if Path(path).is_dir():
+            files = _pictures_in(Path(path))
+            self._rgb, self.fps, self.notes = _of_files(Path(path), files), fps, _gaps(Path(path), files)
+        else:
+            self._rgb, self.fps = _of_animation(path, fps)
         self.n_frames = len(self._rgb)
         self.height_px, self.width_px = self._rgb[0].shape[:2]
         duration_ms = 1000.0 * self.n_frames / float(self.fps)
@@ -150,17 +156,36 @@ class PicturesFootage:
         pass
 
 
-def _of_folder(folder: Path, fps: Fraction) -> tuple[list[np.ndarray], Fraction]:
+def _pictures_in(folder: Path) -> list[Path]:
+    """A folder's pictures in the order of their numbers; of other files none, but for those that are named as pictures: a damaged one is no
+    frame to leave out in silence."""
     files = [file for file in sorted(folder.iterdir(), key=_by_number) if file.is_file() and not file.name.startswith(".")]
-    pictures = [file for file in files if is_picture(file)]
+    pictures = [file for file in files if is_picture(file) or is_named_picture(file)]
     if not pictures:
         raise UserError(f"{folder}: no pictures in this folder")
     if len(pictures) > _MOST_PICTURES:
         raise UserError(f"{folder}: {len(pictures)} pictures; make a video of more than {_MOST_PICTURES:,}")
-    rgb = [_no_larger(read_picture(file)) for file in pictures]
-    if len({picture.shape for picture in rgb}) > 1:
-        raise UserError(f"{folder}: its pictures have several sizes")
-    return rgb, fps
+    return pictures
+
+
+def _of_files(folder: Path, files: list[Path]) -> list[np.ndarray]:
+    frames: list[np.ndarray] = []
+    for file in files:
+        frames.append(_no_larger(read_picture(file)))
+        if frames[-1].shape != frames[0].shape:
+            raise UserError(f"{folder}: its pictures have several sizes, {file.name} another than {files[0].name}")
+    return frames
+
+
+def _gaps(folder: Path, files: list[Path]) -> tuple[str, ...]:
+    """A line where pictures that are numbered one by one lack some."""
+    numbers = [int(found[-1]) for file in files if (found := re.findall(r"\d+", file.stem))]
+    steps = np.diff(np.array(numbers, dtype=object)) if len(numbers) == len(files) else np.zeros(0)
+    odd = np.flatnonzero(steps != np.min(steps)) if len(steps) else steps
+    if not len(odd) or np.min(steps) < 1:
+        return ()
+    first = int(odd[0])
+    return (f"{folder}: its numbers jump from {numbers[first]} to {numbers[first + 1]}: what is missing is left out, not waited for",)
 
 
 def _of_animation(path: str | Path, fps: Fraction) -> tuple[list[np.ndarray], Fraction]:
@@ -174,13 +199,16 @@ def _of_animation(path: str | Path, fps: Fraction) -> tuple[list[np.ndarray], Fr
     if len(set(durations_ms)) == 1 and durations_ms[0] >= 1000 / MAX_FPS and durations_ms[0] <= 1000:
         return frames, Fraction(1000) / Fraction(durations_ms[0]).limit_denominator(1000)
     ends_ms = np.cumsum(durations_ms)
+    if ends_ms[-1] > 1000 * _LONGEST_S:
+        raise UserError(f"{path}: it lasts {ends_ms[-1] / 1000:,.0f} s, at most {_LONGEST_S:.0f} s of an animated picture are read")
     shown = np.arange(max(1, round(ends_ms[-1] / 1000 * float(fps)))) * float(1000 / fps)
     return [frames[k] for k in np.searchsorted(ends_ms[:-1], shown + 0.5, side="right")], fps
 
 
 def _by_number(path: Path) -> list[Any]:
     """frame2 before frame10."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", path.name)]
+    parts = re.split(r"(\d+)", path.name)  # text, digits, text, ...
+    return [int(part) if place % 2 else part.lower() for place, part in enumerate(parts)]
 
 
 def _no_larger(rgb: np.ndarray) -> np.ndarray:

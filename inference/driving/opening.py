@@ -17,7 +17,7 @@ from inference.driving.contracts import DrivenFrames, Footage
 from inference.driving.driving import Driving, DrivingOptions
 from inference.driving.footage import PicturesFootage, StillFootage, VideoFootage
 from inference.driving.moved_reference import moved_reference
-from inference.driving.picture import is_animated, is_folder, is_picture, to_rgb
+from inference.driving.picture import is_animated, is_file, is_folder, is_named_picture, is_picture, to_rgb
 from inference.driving.reference import Reference, find_face, load_reference
 from inference.driving.regions import REGION_CHOICES, chin_boxes, region_boxes
 from inference.driving.template import TEMPLATE_SUFFIX, TemplateFootage
@@ -226,7 +226,7 @@ def open_footage(
         return TemplateFootage(path)
     if is_folder(path) or is_animated(path):
         return PicturesFootage(path, backend, still_fps)
-    if is_picture(path):
+    if is_picture(path) or (is_file(path) and is_named_picture(path)):  # a damaged one is said to be one
         return StillFootage(path, backend, still_frames, still_fps)
     return VideoFootage(path, backend, progress)
 

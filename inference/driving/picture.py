@@ -15,6 +15,7 @@ from manifests import UserError
 MAX_PIXELS = 100_000_000
 MAX_SIDE_PX = 4096  # larger pictures are halved on reading until they fit: no face crop needs more
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2", ".avif")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _LEAST_MS, _SHOWN_MS = 20.0, 100.0  # of an animated picture's frame
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -46,6 +47,11 @@ def refuse_heic(path: str | Path) -> None:
     is_avif = b"avif" in head or b"avis" in head  # an encoder may put it behind a brand that both have
     if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS and not is_avif:
         raise UserError(f"{path}: HEIC is not read; save the picture as JPEG or PNG")
+
+
+def is_named_picture(path: str | Path) -> bool:
+    """Whether the path's name is a picture's, whatever the file holds."""
+    return Path(path).suffix.lower() in _SUFFIXES
 
 
 def is_animated(path: str | Path) -> bool:

@@ -105,3 +105,52 @@ def test_of_a_tiff_of_several_pages_the_first_is_read(tmp_path) -> None:
     pages[0].save(tmp_path / "scan.tiff", save_all=True, append_images=pages[1:])
     assert np.array_equal(read_picture(tmp_path / "scan.tiff"), np.full((48, 64, 3), [255, 0, 0]))
     assert open_footage(tmp_path / "scan.tiff", PlantedBackend(), still_frames=2).n_frames == 2
+
+
+def test_an_animation_that_lasts_for_hours_is_not_played_out(tmp_path) -> None:
+    """A GIF's frame may say that it lasts for eleven minutes."""
+    first, *rest = pictures(3)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=rest, duration=600_000)
+    with pytest.raises(UserError, match="it lasts 1,800 s, at most 600 s of an animated picture are read"):
+        open_footage(tmp_path / "a.gif", PlantedBackend())
+
+
+def test_names_with_digits_that_are_no_numbers(tmp_path) -> None:
+    """A superscript is a digit for Python, and not one for `int`."""
+    for name, picture in zip(("²1.png", "²2.png", "²10.png"), pictures(3), strict=True):
+        picture.save(tmp_path / name)
+    assert greys(tmp_path)[0] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\nxx"])
+def test_a_damaged_picture_in_a_folder_is_no_frame_to_leave_out(tmp_path, content: bytes) -> None:
+    for k, picture in enumerate(pictures(3)):
+        picture.save(tmp_path / f"{k}.png")
+    (tmp_path / "1.png").write_bytes(content)
+    with pytest.raises(UserError, match=f"^{tmp_path / '1.png'}: "):
+        open_footage(tmp_path, PlantedBackend())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((1, 2, 5, 10), "jump from 2 to 5"),
+        ((0, 10, 20), None),
+        ((7,), None),
+        ((1, 2, 3), None),
+        ((0, 10**30, 10**30 + 1), "from 0 to 1000"),
+    ],
+)
+def test_gaps_in_a_folders_numbers_are_said(tmp_path, numbers: tuple[int, ...], said: str | None) -> None:
+    for number, picture in zip(numbers, pictures(len(numbers)), strict=True):
+        picture.save(tmp_path / f"f{number}.png")
+    footage = open_footage(tmp_path, PlantedBackend())
+    assert footage.n_frames == len(numbers)
+    assert [said in note for note in footage.notes] == [True] if said else not footage.notes
+
+
+def test_a_damaged_picture_is_not_called_a_container(tmp_path) -> None:
+    pictures(1)[0].save(tmp_path / "a.webp")
+    (tmp_path / "a.webp").write_bytes((tmp_path / "a.webp").read_bytes()[:20])
+    with pytest.raises(UserError, match="the picture is damaged"):
+        open_footage(tmp_path / "a.webp", PlantedBackend())
