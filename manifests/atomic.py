@@ -50,6 +50,12 @@ def check_place(path: str | Path) -> None:
         raise UserError(f"{path}: no file can have this name: {getattr(error, 'strerror', None) or error}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{path}: you may not write into {folder}")
+    trial = folder / temporary_name(Path(path).name)
+    try:  # /proc and file systems that are full or read-only say no only now
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        raise UserError(f"{path}: no file can be made in {folder}: {error.strerror or error}") from None
 
 
 @contextmanager

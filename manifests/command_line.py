@@ -11,6 +11,7 @@ import click
 from manifests.errors import UserError, store_trouble
 
 MISTAKE, INTERRUPTED = 2, 130
+MOST_CHARACTERS = 1000  # of a mistake's line: a value of a stranger's file may have thousands
 
 
 def say(line: str) -> None:
@@ -19,8 +20,11 @@ def say(line: str) -> None:
 
 
 def fail(error: object) -> None:
-    """Ends with one line and exit code 2."""
-    say(f"error: {' '.join(str(error).split())}")
+    """Ends with one line and exit code 2; of a long line the middle is left out."""
+    line = " ".join(str(error).split())
+    if len(line) > MOST_CHARACTERS:
+        line = f"{line[: MOST_CHARACTERS // 2]} ... {line[-MOST_CHARACTERS // 2 :]}"
+    say(f"error: {line}")
     sys.exit(MISTAKE)
 
 
@@ -65,6 +69,8 @@ class LocalPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if "://" in str(value) and not str(value).startswith("file://"):
             self.fail(f"{value} is a URL, and this has to lie on this machine's disk.", param, ctx)
+        if "\0" in str(value):
+            self.fail("no file's name holds a NUL.", param, ctx)
         return super().convert(str(value).removeprefix("file://"), param, ctx)
 
 

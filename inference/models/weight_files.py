@@ -30,6 +30,10 @@ def load_tensors(path: str | Path, average: bool = False) -> dict[str, torch.Ten
         WeightsFileError: nothing there, damaged, or no average where one is asked for.
     """
     path = Path(path)
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:  # a name that no file can have, too
+        raise WeightsFileError(f"no weights at {str(path)[:300]!r}: {getattr(error, 'strerror', None) or error}") from None
     if path.is_dir():
         if (path / "transformer").is_dir():
             path = path / "transformer"

@@ -85,6 +85,8 @@ def open_output(
 def check_output(path: Path) -> None:
     """Whether `open_output` would take the path; to be called before hours of work."""
     suffix = path.suffix.lower()
+    if str(path) == "-":
+        raise UserError("-: nothing is written to standard output; name a file")
     if suffix not in (*VIDEO_SUFFIXES, ".gif", ""):
         raise UserError(f"{path}: unknown kind of output {suffix!r}; use .mp4, .gif, or a name without suffix for a folder of PNGs")
     if path.name.lower() in (*VIDEO_SUFFIXES, ".gif"):
@@ -92,6 +94,10 @@ def check_output(path: Path) -> None:
     check_place(path)
     if suffix and path.is_dir():
         raise UserError(f"{path}: is a directory")
+    if suffix and path.exists() and not path.is_file():
+        raise UserError(f"{path}: is a pipe or a device, which would be replaced; name a file")
+    if not suffix and path.is_symlink() and not path.exists():
+        raise UserError(f"{path}: is a link to nothing; choose an empty or new folder")
     if not suffix and path.exists() and not (path.is_dir() and (not any(path.iterdir()) or (path / PngWriter.PROVENANCE).is_file())):
         raise UserError(f"{path}: exists and is no folder of frames; choose an empty or new one")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ def read_tasks(file: Path, out: Path, defaults: dict[str, Any], model: str) -> l
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
     tasks: dict[str, Task] = {}
+    kept: dict[Path, int] = {}  # templates, by the line that keeps them
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -72,6 +74,12 @@ def read_tasks(file: Path, out: Path, defaults: dict[str, Any], model: str) -> l
         if task.id in tasks:
             raise UserError(f"{file}, line {number}: id {task.id!r} is there twice")
         tasks[task.id] = task
+        if task.request.save_template is not None:
+            first = kept.setdefault(Path(os.path.realpath(task.request.save_template)), number)
+            if first != number:
+                raise UserError(
+                    f"{file}, line {number}: save_template {task.request.save_template} is line {first}'s too, and would replace it"
+                )
     if not tasks:
         raise UserError(f"{file} has no lines")
     return list(tasks.values())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -176,11 +177,31 @@ def test_a_failure_leaves_nothing_behind_and_an_old_file_alone(tmp_path: Path, n
         (300 * "x" + ".mp4", "no file can have this name: File name too long"),
         ("nul\0.mp4", "no file can have this name"),
         (".mp4", "a suffix without a name"),
+        ("pipe.mp4", "is a pipe or a device"),
+        ("pipe", "is no folder of frames"),
+        ("dangling", "is a link to nothing"),
     ],
 )
 def test_impossible_outputs_are_refused_before_any_work(tmp_path: Path, name: str, said: str) -> None:
+    for pipe in ("pipe", "pipe.mp4"):
+        os.mkfifo(tmp_path / pipe)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "x")
     with pytest.raises(UserError, match=said):
         check_output(tmp_path / name)
+
+
+def test_standard_output_is_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder called "-" would be made in its place."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="nothing is written to standard output"):
+        check_output(Path("-"))
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="a folder in which nobody can make a file, not even root")
+@pytest.mark.parametrize("name", ["/proc/x.mp4", "/proc/x"])
+def test_a_folder_that_takes_no_files_is_refused_before_any_work(name: str) -> None:
+    with pytest.raises(UserError, match=f"^{name}: no file can be made in /proc"):
+        check_output(Path(name))
 
 
 def test_sounds_that_cannot_be_used_are_one_line(tmp_path: Path) -> None:

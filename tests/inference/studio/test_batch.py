@@ -135,6 +135,13 @@ def test_pair_lists_of_the_evaluation_are_taken_as_they_are(place: Path) -> None
         (['{"reference": "me.png", "driving": "you.mp4", "out": "/etc/x.mp4"}'], "named by id"),
         (['{"id": "a", "reference": "me.png", "driving": "you.mp4"}'] * 2, "line 2.*twice"),
         (['{"reference": "me.png", "driving": "you.mp4", "seed": "x"}'], "seed needs int"),
+        (
+            [
+                '{"reference": "me.png", "driving": "you.mp4", "save_template": "t.safetensors"}',
+                '{"reference": "me.png", "driving": "you.mp4", "save_template": "./t.safetensors"}',
+            ],
+            "line 2: save_template .* is line 1's too",
+        ),
     ],
 )
 def test_a_wrong_line_is_named_before_any_work(place: Path, lines: list[str], said: str) -> None:

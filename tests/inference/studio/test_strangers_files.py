@@ -15,11 +15,12 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from inference.cli import cli
+from inference.cli import cli, main
 from inference.pipeline import MegActorSigmaPipeline
 from inference.studio.batch import read_tasks
 from inference.studio.request import Request
 from manifests import UserError
+from manifests.command_line import fail
 from tests.inference.animation_parts import make_speech, tiny_pipeline
 
 
@@ -165,3 +166,29 @@ def test_a_lists_templates_lie_beside_it(sources: Path) -> None:
     (sources / "list.jsonl").write_text(json.dumps(line))
     (task,) = read_tasks(sources / "list.jsonl", sources / "out", {}, "")
     assert task.request.save_template == str(sources / "kept.safetensors")
+
+
+@pytest.mark.parametrize("decoder", [5000 * "9", "nowhere.safetensors", "a\0b.safetensors", "."])
+def test_a_decoder_that_no_file_can_hold_is_one_line(tmp_path: Path, decoder: str) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    file = tmp_path / "model" / "pipeline.json"
+    tree = json.loads(file.read_text())
+    tree["config"]["codec"] = {"kind": "block_dct", "decoder": decoder, "path": None}
+    file.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match="no weights at") as caught:
+        MegActorSigmaPipeline.from_pretrained(tmp_path / "model")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_path_that_no_file_can_have_and_a_value_without_end_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["animate", "-r", "me.png", "-d", "you.mp4", "-o", "a\0b.mp4"])
+    assert ended.value.code == 2
+    assert "no file's name holds a NUL" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        fail(f"a.json: width is {5000 * 'x'}; it needs an integer")
+    assert ended.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: a.json: width is xxx")
+    assert line.endswith("it needs an integer\n")
+    assert len(line) < 1100
