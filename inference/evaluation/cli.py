@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -123,6 +124,8 @@ def run(
     failed = sum(row["status"] == "failed" for row in evaluation.rows)
     say(f"{len(evaluation.rows)} rows, {failed} failed")
     _write(Path(out), resamples)
+    if failed == len(evaluation.rows):
+        sys.exit(1)
 
 
 @cli.command()

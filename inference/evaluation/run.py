@@ -16,7 +16,7 @@ from inference.evaluation.canonical import check_settings
 from inference.evaluation.controls import CONTROLS, GROUND_TRUTH, SHUFFLED
 from inference.evaluation.judge import Judge, Settings, Task, read_row
 from inference.evaluation.methods import Method, MethodFolder, read_method
-from inference.evaluation.metrics.registry import load_metrics
+from inference.evaluation.metrics.registry import Metrics, load_metrics
 from inference.evaluation.on_ray import judge_on_ray
 from inference.evaluation.pairs import Pair, PairList
 from manifests import UserError
@@ -24,6 +24,7 @@ from manifests.atomic import atomic_path
 from manifests.leftovers import sweep
 
 RUN_FILE, ROWS_DIR = "run.json", "rows"
+NO_VALUE = "no clip gave a value: too short, without a face, real clip or sound, nothing in it changes, or method.yaml names no windows"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,17 @@ def _judged(tasks: list[Task], settings: Settings, out: Path, say: Callable[[str
                 judge.judge(task)
                 progress(1)
     rows = [row for task in tasks if (row := read_row(task.row_file)) is not None]
-    return rows, metrics.unavailable
+    return rows, metrics.unavailable | _without_value(metrics, rows)
+
+
+def _without_value(metrics: Metrics, rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The columns that ran and have not one value, by name, with what that can come from: a table leaves them out."""
+    scored = [row for row in rows if row["status"] == "scored"]
+    names = [column.name for metric in metrics.clip for column in metric.columns]
+    gone = [name for name in names if all(row.get(name) is None for row in scored)]
+    gone += [kind.name for kind in metrics.features if not any(kind.name in row["features"] for row in scored)]
+    why = NO_VALUE if scored else "no clip could be judged"
+    return dict.fromkeys(gone, why)
 
 
 def _write_run(evaluation: Evaluation, pairs: PairList, settings: Settings) -> None:

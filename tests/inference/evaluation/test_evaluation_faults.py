@@ -11,10 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from curation.samples.encode import write_mp4
 from inference.evaluation.benchmark import pairs_of_folder
+from inference.evaluation.cli import cli
 from inference.evaluation.judge import Settings
+from inference.evaluation.metrics.registry import load_metrics
 from inference.evaluation.outputs import markdown
 from inference.evaluation.run import evaluate
 from inference.evaluation.table import make_table
@@ -89,6 +92,31 @@ def test_rows_of_an_earlier_pair_list_do_not_count(folders: Path, tmp_path: Path
     found = evaluate([folders / "other_rates"], one, tmp_path, quick)
     assert {row["pair_id"] for row in found.rows} == {"ann_1"}
     assert make_table(tmp_path, resamples=100).coverage["other_rates"] == 1
+
+
+@pytest.mark.parametrize("kind", ["one frame", "no face"])
+def test_a_column_is_a_number_or_has_a_reason(tmp_path: Path, kind: str) -> None:
+    """Also where nothing can be said of motion: the table would pass over the metric in silence."""
+    picture = astronaut(128) if kind == "one frame" else np.zeros((128, 128, 3), np.uint8)
+    for name in ("real", "same"):
+        (tmp_path / name).mkdir()
+        write_mp4(tmp_path / name / "ann_1.mp4", [picture] * (1 if kind == "one frame" else 12), None)
+    found = evaluate([tmp_path / "same"], pairs_of_folder(tmp_path / "real"), tmp_path / "eval", SETTINGS)
+    columns = {column.name for metric in load_metrics(SETTINGS.metrics).clip for column in metric.columns}
+    valued = {name for row in found.rows for name in columns if row.get(name) is not None}
+    assert columns == valued | found.unavailable.keys()
+    assert not valued & found.unavailable.keys()
+    assert found.unavailable["mouth_correlation"].startswith("no clip gave a value: too short, without a face")
+    assert "- `mouth_correlation`: no clip gave" in markdown(make_table(tmp_path / "eval", resamples=100))
+
+
+@pytest.mark.parametrize(("real", "code"), [(b"", 1), (None, 0)])
+def test_where_nothing_could_be_judged_the_command_fails(folders: Path, tmp_path: Path, real: bytes | None, code: int) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "ann_1.mp4").write_bytes((folders / "real" / "ann_1.mp4").read_bytes() if real is None else real)
+    arguments = ["run", str(folders / "broken"), "--real", str(tmp_path / "real"), "--out", str(tmp_path / "eval")]
+    found = CliRunner().invoke(cli, [*arguments, "--size", "128", "--metric", "stability"])
+    assert found.exit_code == code, found.output
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from inference.evaluation.controls import CONTROLS
 from inference.evaluation.feature_store import FeatureStore
 from inference.evaluation.judge import Settings
 from inference.evaluation.metrics.registry import METRICS, load_metrics
-from inference.evaluation.run import evaluate, read_run
+from inference.evaluation.run import NO_VALUE, evaluate, read_run
 from manifests import UserError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "curation"))
@@ -65,7 +65,7 @@ def test_every_pair_has_a_row_and_failures_say_why(folders: Path, tmp_path: Path
     assert any("1 of 4 pairs have no video" in line for line in lines)
     assert any("weightless stays empty: weights of weightless are missing" in line for line in lines)
     run = read_run(tmp_path / "eval")
-    assert run["unavailable"] == {"weightless": "weights of weightless are missing; `make models` gets them"}
+    assert run["unavailable"] == {"weightless": "weights of weightless are missing; `make models` gets them", "seam_ratio": NO_VALUE}
     assert run["methods"]["Ours"]["parameters_b"] == 1.4
     json.dumps(found.rows, allow_nan=False)
 
