@@ -27,6 +27,7 @@ MAX_COORDINATE_PX = 2.0**17  # farther out is no face; keeps middle + offset exa
 _GRIDS_PX = tuple(2.0**exponent for exponent in range(-5, 5))  # finest first
 _EXACT_STEPS = 2048  # float16 holds every multiple of a power of two up to this many steps exactly
 
+_FRAMES_AT_ONCE = 3000  # bounds the memory for hours of footage
 _FLAT = N_POINTS * 3
 LANDMARK_COLUMNS: tuple[Column, ...] = (
     Column("clip_id", pa.string(), "", "the clip, as in the manifest; all rows of a clip are one row group", 1),
@@ -67,8 +68,13 @@ def quantise(points_px: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray,
 
     A frame with a coordinate that is not finite, or beyond 131,072 px, counts as not seen: NaN points, confidence 0.
     """
-    snapped, _, seen = _snap(points_px)
-    return snapped.astype(np.float32), np.where(seen[:, None], _confidence(confidence, len(seen)), 0).astype(np.float32)
+    snapped = np.empty((len(points_px), N_POINTS, 2), np.float32)
+    trusted = _confidence(confidence, len(points_px)).astype(np.float32)
+    for first in range(0, len(snapped), _FRAMES_AT_ONCE):
+        block = slice(first, first + _FRAMES_AT_ONCE)
+        snapped[block], _, seen = _snap(points_px[block])
+        trusted[block][~seen] = 0
+    return snapped, trusted
 
 
 def _snap(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -130,13 +136,18 @@ def write_landmarks(path: str | os.PathLike, clips: Mapping[str, tuple[np.ndarra
 
 
 def _clip_table(clip_id: str, times_ms: np.ndarray, n_faces: np.ndarray, points_px: np.ndarray, confidence: np.ndarray) -> pa.Table:
-    snapped, centre, seen = _snap(points_px)
-    n_frames = len(seen)
+    n_frames = len(points_px)
     if np.shape(times_ms) != (n_frames,) or np.shape(n_faces) != (n_frames,):
         raise ValueError(f"clip {clip_id}: {n_frames} frames of points, but times {np.shape(times_ms)} and n_faces {np.shape(n_faces)}")
     packed = np.zeros((n_frames, N_POINTS, 3), np.float16)
-    packed[seen, :, :2] = (snapped - centre[:, None])[seen]
-    packed[seen, :, 2] = _confidence(confidence, n_frames)[seen]
+    trusted = _confidence(confidence, n_frames)
+    centre, seen = np.empty((n_frames, 2)), np.empty(n_frames, bool)
+    for first in range(0, n_frames, _FRAMES_AT_ONCE):
+        block = slice(first, first + _FRAMES_AT_ONCE)
+        snapped, centre[block], here = _snap(points_px[block])
+        seen[block] = here
+        packed[block][here, :, :2] = (snapped - centre[block][:, None])[here]
+        packed[block][here, :, 2] = trusted[block][here]
     columns = [
         pa.repeat(clip_id, n_frames),
         np.arange(n_frames, dtype=np.int32),

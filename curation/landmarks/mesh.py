@@ -69,7 +69,7 @@ class MeshFace:
     @property
     def points_px(self) -> np.ndarray:
         """(68, 2) float32, iBUG order."""
-        return sixty_eight.from_mesh(self.mesh_px)[:, :2]
+        return sixty_eight.from_mesh(self.mesh_px[:, :2])
 
     @property
     def box_px(self) -> np.ndarray:

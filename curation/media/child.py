@@ -40,6 +40,7 @@ class Child:
         self._file: Any = None
         self._span: Any = None
         self._pictures: Iterator | None = None  # None once all are sent
+        self._sound: Iterator[np.ndarray] | None = None  # None until it is asked for
         self._touched_bytes = 0
         self._n_opened = 0
         self._n_packets_before = 0  # of the open file, when `work` was asked last
@@ -86,13 +87,20 @@ class Child:
         return {"info": self._file.info(), "shape": self._file.picture.shape, "expected_s": self._span.expected_s}
 
     def block(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The next pictures, `points`: [[grid point, slot in the block], ...]; at last `done`, and the sound as payload."""
+        """The next pictures, `points`: [[grid point, slot in the block], ...]; then sound, a piece a block as payload; at last `done`."""
         give_up_at = time.monotonic() + _SLICE_S
         points = self._fill(request["block"], give_up_at) if self._pictures is not None else []
         if self._pictures is not None or not self._span.hear(give_up_at):
             return {"points": points, "done": False}
-        sound = self._span.sound()
-        return {"points": points, "done": True, "has_sound": sound is not None, "payload": b"" if sound is None else sound.tobytes()}
+        if self._sound is None:
+            self._sound = self._span.sound()
+        piece = next(self._sound, None)
+        return {
+            "points": points,
+            "done": piece is None,
+            "n_samples": self._span.n_samples,
+            "payload": b"" if piece is None else piece.tobytes(),
+        }
 
     def work(self) -> tuple[int, int]:
         """(files opened, video packets read) since the last call."""
@@ -103,7 +111,7 @@ class Child:
 
     def drop(self) -> None:
         """Closes the file: after a failure its state is not to be trusted."""
-        self._span = self._pictures = None
+        self._span = self._pictures = self._sound = None
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -141,7 +149,7 @@ class Child:
     def _open(self, path: str) -> None:
         from curation.media.videofile import VideoFile, file_identity
 
-        self._span = self._pictures = None
+        self._span = self._pictures = self._sound = None
         if self._file is not None and self._file.identity != file_identity(path):
             self.drop()
         if self._file is None:

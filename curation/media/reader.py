@@ -253,7 +253,7 @@ class ClipStream:
         """(block of the shared memory, reply); keeps `prefetch_blocks` further requests under way."""
         asked: deque[tuple[int, int]] = deque()
         n_blocks = len(self._pictures)
-        n_asked = 0
+        n_asked, n_heard = 0, 0
         while not self._done:
             while len(asked) < n_blocks:
                 block = n_asked % n_blocks
@@ -262,10 +262,18 @@ class ClipStream:
             block, request = asked.popleft()
             reply, payload = self._reader._answer(self._patience, request)
             self.decode_ms += reply["ms"]
-            if reply["done"]:
-                self._done = True
-                self._audio = np.frombuffer(payload, np.int16) if reply["has_sound"] else None
+            if reply.get("n_samples") is not None:
+                n_heard = self._hear(reply["n_samples"], n_heard, payload)
+            self._done = reply["done"]
             yield block, reply
+
+    def _hear(self, n_samples: int, n_heard: int, payload: bytearray) -> int:
+        """One more piece of the sound behind `n_heard` samples of `n_samples`; how many it is now."""
+        if self._audio is None:
+            self._audio = np.zeros(n_samples, np.int16)
+        piece = np.frombuffer(payload, np.int16)
+        self._audio[n_heard : n_heard + len(piece)] = piece
+        return n_heard + len(piece)
 
 
 class _Patience:

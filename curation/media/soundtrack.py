@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import numpy as np
 from curation.media.heard import MonoResampler
 
 RATE_HZ = 16_000
+PIECE = 1 << 20  # samples that are handed out at once: a minute
+_STRETCH = 1 << 14  # samples that are held together: a second
 
 
 class Soundtrack:
@@ -24,7 +28,7 @@ class Soundtrack:
 
     def clear(self) -> None:
         """Forgets everything; the next frame starts a new run."""
-        self._chunks: list[tuple[int, np.ndarray]] = []  # (index of the first sample on the clip's clock, samples)
+        self._stretches: list[_Stretch] = []
         self._resampler: MonoResampler | None = None
         self._source: tuple | None = None
         self._expected_s = 0.0  # time at which the run's next input frame should begin
@@ -43,21 +47,23 @@ class Soundtrack:
         self.end_s = max(self.end_s, self._expected_s)
         self._append(resampler.resample(frame))
 
-    def cut(self, start_s: float, n_samples: int) -> np.ndarray:
-        """(n_samples,) int16 from `start_s` on; zeros where there is no sound. Ends the current run."""
+    def cut(self, start_s: float, n_samples: int) -> Iterator[np.ndarray]:
+        """`n_samples` int16 from `start_s` on, in pieces of `PIECE`, the last one shorter; zeros where there is no sound. Ends the current
+        run."""
         self._end_run()
         start = round(start_s * RATE_HZ)
-        cut = np.zeros(n_samples, np.int16)
-        for first, chunk in self._chunks:
-            a, b = max(first, start), min(first + len(chunk), start + n_samples)
-            if a < b:
-                cut[a - start : b - start] = chunk[a - first : b - first]
-        return cut
+        for at in range(start, start + n_samples, PIECE):
+            piece = np.zeros(min(PIECE, start + n_samples - at), np.int16)
+            for stretch in self._stretches:
+                a, b = max(stretch.first, at), min(stretch.end, at + len(piece))
+                if a < b:
+                    piece[a - at : b - at] = stretch.samples[a - stretch.first : b - stretch.first]
+            yield piece
 
     def forget_before(self, time_s: float) -> None:
         """Drops what ends before `time_s`."""
         index = round(time_s * RATE_HZ)
-        self._chunks = [(first, chunk) for first, chunk in self._chunks if first + len(chunk) > index]
+        self._stretches = [stretch for stretch in self._stretches if stretch.end > index]
 
     def _start_run(self, source: tuple, time_s: float) -> MonoResampler:
         self._end_run()
@@ -73,6 +79,25 @@ class Soundtrack:
             self._resampler = None
 
     def _append(self, samples: np.ndarray) -> None:
-        if len(samples):
-            self._chunks.append((self._next_index, samples))
-            self._next_index += len(samples)
+        while len(samples):
+            last = self._stretches[-1] if self._stretches else None
+            if last is None or last.end != self._next_index or last.n == _STRETCH:
+                last = _Stretch(self._next_index, np.empty(_STRETCH, np.int16))
+                self._stretches.append(last)
+            taken, samples = np.split(samples, [_STRETCH - last.n])
+            last.samples[last.n : last.n + len(taken)] = taken
+            last.n += len(taken)
+            self._next_index += len(taken)
+
+
+@dataclass
+class _Stretch:
+    """Sound that follows on: `n` of `samples` from number `first` on the clip's clock. A frame's own 20 ms would cost a third more."""
+
+    first: int
+    samples: np.ndarray
+    n: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.first + self.n

@@ -104,12 +104,14 @@ class Span:
             self._check_end(end_s)
         return True
 
-    def sound(self) -> np.ndarray | None:
-        """(N,) int16 at 16 kHz from the span's start, as long as the pictures are shown, zeros where there is no sound; None without an
-        audio stream."""
-        if not self._with_sound:
-            return None
-        return self._file.playhead.soundtrack.cut(self._start_s, round(self._length_s * RATE_HZ))
+    @property
+    def n_samples(self) -> int | None:
+        """Length of `sound`: as long as the pictures are shown; None without an audio stream."""
+        return round(self._length_s * RATE_HZ) if self._with_sound else None
+
+    def sound(self) -> Iterator[np.ndarray]:
+        """int16 at 16 kHz from the span's start in pieces, zeros where there is no sound."""
+        return self._file.playhead.soundtrack.cut(self._start_s, self.n_samples or 0)
 
     @property
     def _length_s(self) -> float:
@@ -179,6 +181,8 @@ class Picks:
         """There is nothing to hear."""
         return True
 
-    def sound(self) -> None:
+    n_samples = None
+
+    def sound(self) -> Iterator[np.ndarray]:
         """There is no sound."""
-        return None
+        return iter(())
