@@ -153,12 +153,15 @@ def weights(num_people: int, decoder_steps: int, out: str, overrides: tuple[str,
 @click.option("--out", default="runs/adapted", show_default=True, type=LocalPath(), help="Folder of clips, curation and run.")
 @click.option("--model", help="A pipeline's folder to start from.  [default: the packaged one]")
 @click.option("--steps", default=300, show_default=True, type=click.IntRange(min=1), help="Optimiser steps.")
+@click.option(
+    "--people", default=24, show_default=True, type=click.IntRange(min=0), help="Rendered beside it: turning heads are not forgotten."
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. optimiser.lr=1e-4.")
-def adapt(reference: str, out: str, model: str | None, steps: int, overrides: tuple[str, ...]) -> None:
+def adapt(reference: str, out: str, model: str | None, steps: int, people: int, overrides: tuple[str, ...]) -> None:
     """Adapt the packaged model to one portrait, by planted clips of it: minutes on a CPU. Then animate with --model OUT/run."""
     from training.adapt import adapt as run
 
-    click.echo(run(reference, out, model, steps, overrides, say=say))
+    click.echo(run(reference, out, model, steps, people, overrides, say=say))
 
 
 @cli.command()
