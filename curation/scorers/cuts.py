@@ -23,11 +23,11 @@ class Cuts(Scorer):
     `hard_difference` it must stand out the more, the smaller it is: a head that jerks after a frame that the camera repeated, or the noise
     of hues in the dark, reach 4 times their neighbours, soft cuts at least 9 (104 real clips). Nor is a change of light a cut: a step of
     exposure, which one curve of brightness explains, or a flash or blank of up to `max_flash_frames` frames, after which the picture from
-    before is back.
+    before is back. Where another picture follows the blank, it begins a shot.
     """
 
     name = "cuts"
-    version = 3
+    version = 4
     columns = (column("n_cuts"),)
     reads = frozenset({"frames"})
 
@@ -42,7 +42,7 @@ class Cuts(Scorer):
         self._recent: deque[np.ndarray] = deque(maxlen=self.max_flash_frames + 2)  # small HSV pictures
         self._times_ms: list[float] = []
         self._differences: list[float] = []  # to the frame before; the first is 0
-        self._inserted: set[int] = set()  # first frames of a few that another shot left, which stand out from the one that ends them
+        self._inserted: set[int] = set()  # first frames of a few that another shot left, or of a shot behind a blank: cuts on their own
         self._of_light: set[int] = set()  # frames whose difference is a change of light
         self._repeated: set[int] = set()  # frames that show the picture before once more: the file has fewer than are sampled
         self._shown: np.ndarray | None = None
@@ -72,6 +72,8 @@ class Cuts(Scorer):
     def _recognise_flash(self, index: int, small: np.ndarray) -> None:
         """Whether the picture is as it was some frames before; all between was that picture with more light, or blank, or another shot."""
         jump = self._differences[index]
+        if self._begins_behind_a_blank(index, small):
+            return
         for back in range(2, len(self._recent) + 1):
             before, between = self._recent[-back], list(self._recent)[len(self._recent) - back + 1 :]
             jumped = min(jump, self._differences[index - back + 1])
@@ -83,6 +85,19 @@ class Cuts(Scorer):
             elif returned < self.min_difference and jumped > 2 * self.min_difference:
                 self._inserted.add(index - back + 1)
             return
+
+    def _begins_behind_a_blank(self, index: int, small: np.ndarray) -> bool:
+        """Whether blank frames hide where one shot becomes another: neither of their edges stands out from the other, or both do."""
+        n_blank = next((n for n, picture in enumerate(reversed(self._recent)) if not _is_blank(picture[..., 2])), 0)
+        before, first = self._recent[-1 - n_blank], index - n_blank
+        if not n_blank or first < 2 or _is_blank(small[..., 2]):  # of a single frame it is not known how much moves anyway
+            return False
+        moved = max(self._differences[max(1, first - _WINDOW) : first]) * (n_blank + 1)
+        if _difference(before, small) < max(self.min_difference, moved) or _one_curve_explains(before[..., 2], small[..., 2]):
+            return False
+        self._inserted.add(index)
+        self._of_light |= set(range(first, index))
+        return True
 
     def finish(self, evidence: Evidence) -> dict[str, int]:
         return {"n_cuts": len(self.cut_frames())}
@@ -135,4 +150,8 @@ def _is_curve_of(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _lit_or_blank(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether (H, W) uint8 brightness `b` is `a` with more light almost everywhere, or hardly a picture at all."""
-    return bool((b.astype(np.int16) >= a.astype(np.int16) - 8).mean() > 0.95 or b.std() < 8)
+    return bool((b.astype(np.int16) >= a.astype(np.int16) - 8).mean() > 0.95 or _is_blank(b))
+
+
+def _is_blank(brightness: np.ndarray) -> bool:
+    return bool(brightness.std() < 8)

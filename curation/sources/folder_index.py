@@ -19,6 +19,8 @@ from manifests.places import Place, is_url
 MIN_BOX_PX = 2.0  # a smaller box was written in shares of the picture
 MAX_CELL_BYTES = 1 << 20
 _EXCEL_MARK = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # spreadsheets name their delimiter in a line before the header
+_NUMBERS = frozenset({"start_ms", "end_ms", *BOX_COLUMNS})
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]+,([0-9]{1,2}|[0-9]{4,})\s*")  # three digits may be thousands
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 
 
@@ -54,6 +56,7 @@ class FolderIndex:
             if "\0" in header:
                 raise UserError(f"{self.file} is no text in UTF-8 (UTF-16, or a spreadsheet's own file): save it as CSV, UTF-8")
             delimiter = max(",;\t", key=header.count)
+            is_continental = delimiter == ";"  # and then numbers may have a decimal comma
             names = self._columns(next(csv.reader([header], delimiter=delimiter), []))
             reader = csv.reader(lines, delimiter=delimiter)
             while True:
@@ -73,7 +76,10 @@ class FolderIndex:
                 try:
                     if len(cells) > len(names):
                         raise ValueError(f"{len(cells)} cells, but the header names {len(names)} columns")
-                    span = self._span({name: cell for name, cell in zip(names, cells, strict=False) if name})
+                    row = {name: cell for name, cell in zip(names, cells, strict=False) if name}
+                    if is_continental:
+                        row |= {name: decimal_point(row[name]) for name in _NUMBERS & row.keys()}
+                    span = self._span(row)
                 except ValueError as error:
                     self.malformed.append(f"{where}: {error}")
                     continue
@@ -103,6 +109,9 @@ class FolderIndex:
 
     def _span(self, row: dict[str, str]) -> dict[str, Any]:
         # Text functions instead of pathlib: an index of 100,000 rows is read at every start.
+        for name, cell in row.items():
+            if "\ufffd" in cell:
+                raise ValueError(f"{name} is {shown(cell)}, no text in UTF-8: save the index as CSV, UTF-8")
         path = self._path(row["path"])
         text = {name: stripped for name, value in row.items() if name != "path" and (stripped := value.strip())}
         start_ms = whole_number("start_ms", text["start_ms"]) if "start_ms" in text else 0
@@ -128,6 +137,8 @@ class FolderIndex:
             if cell != cell.strip():
                 path = self._inside(cell.strip())
             if path not in self._on_disk:
+                if "\n" in cell:
+                    raise ValueError(f"the path {shown(cell)} goes on over lines: a quote before it is not closed")
                 self.missing.append(path)
         return path
 
@@ -147,6 +158,11 @@ def whole_number(name: str, text: str) -> int:
     return int(number)
 
 
+def decimal_point(text: str) -> str:
+    """A number with a decimal comma, such as `2000,0`, with a point."""
+    return text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text
+
+
 def _face_box(text: dict[str, str]) -> Box | None:
     """The box of a line; None where all four corners are empty."""
     corners = [name for name in BOX_COLUMNS if name in text]
@@ -158,4 +174,6 @@ def _face_box(text: dict[str, str]) -> Box | None:
     found = box(x0, y0, x1, y1)
     if min(x1 - x0, y1 - y0) < MIN_BOX_PX:
         raise ValueError(f"the face box {x0:g}, {y0:g}, {x1:g}, {y1:g} is smaller than {MIN_BOX_PX:g} px: pixels are wanted, not shares")
+    if max(x0, x1) <= 0 or max(y0, y1) <= 0:
+        raise ValueError(f"the face box {x0:g}, {y0:g}, {x1:g}, {y1:g} lies beside every picture")
     return found

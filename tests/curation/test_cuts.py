@@ -95,6 +95,21 @@ def test_a_step_of_exposure_is_no_cut(at, light):
     assert count([lit(f, *light) if i >= at else f for i, f in enumerate(planted(30))]) == 0
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("light", [(0.0, 0.0), (0.0, 128.0), (0.0, 255.0)])
+@pytest.mark.parametrize("at", [3, 15, 24])
+def test_a_cut_behind_a_blank_is_one(at, length, light):
+    """A dip to black or white, or a photo's flash, between two shots."""
+    frames = planted(at, 34 - at, seed=at + length)
+    assert count([lit(f, *light) if at <= i < at + length else f for i, f in enumerate(frames)]) == 1
+
+
+@pytest.mark.parametrize("at", [12, 13, 14, 15, 16, 17])
+def test_a_flash_beside_a_cut_hides_and_adds_none(at):
+    frames = planted(15, 19, seed=at)
+    assert count([lit(f, 1.8, 40.0) if i == at else f for i, f in enumerate(frames)]) == 1
+
+
 def test_fades_and_whip_pans_are_no_cuts():
     frames = planted(60)
     assert count([lit(f, min(1.0, abs(i - 30) / 12)) for i, f in enumerate(frames)]) == 0  # to black and back

@@ -268,3 +268,43 @@ def test_other_files_are_counted_by_suffix_and_all_known_videos_are_tried(tmp_pa
     assert {clip.source_key for clip in source.clips()} == set(videos)
     assert dict(source.report().passed_over) == {".srt": 2, ".jpg": 1, "no suffix": 1}
     assert source.report().skipped() == "left out: 4 other files"
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(1, 10**7)), min_size=1, max_size=8, unique=True))
+@settings(max_examples=30, deadline=None)
+def test_spans_as_pandas_writes_them_where_a_comma_is_the_decimal_mark(spans):
+    rows = pd.DataFrame({"path": "a.mp4", "start_ms": [float(a) for a, _ in spans], "end_ms": [float(a + n) for a, n in spans]})
+    with tempfile.TemporaryDirectory() as folder:
+        clips, report = indexed(Path(folder), rows.to_csv(index=False, sep=";", decimal=","))
+    assert [(clip.start_ms, clip.end_ms) for clip in clips] == [(a, a + n) for a, n in spans]
+    assert not report.malformed
+
+
+def test_a_comma_before_three_digits_may_mean_thousands_and_is_named(tmp_path):
+    clips, report = indexed(tmp_path, "path;start_ms;end_ms\na.mp4;0;2,000\n")
+    assert not clips
+    assert report.malformed == ("index.csv:2: end_ms is '2,000', no whole number",)
+
+
+def test_a_quote_that_is_not_closed_is_named_instead_of_a_missing_file(tmp_path):
+    clips, report = indexed(tmp_path, 'path,start_ms\nb.mp4,0\n"a.mp4,0\nb.mp4,1000\n')
+    assert [clip.source_key for clip in clips] == ["b.mp4"]
+    assert not report.missing
+    assert len(report.malformed) == 1
+    assert "a quote before it is not closed" in report.malformed[0]
+
+
+def test_names_in_another_encoding_are_lines_that_say_so(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        touch(tmp_path / name)
+    (tmp_path / "index.csv").write_bytes("path,identity\na.mp4,Jürgen\nb.mp4,Ada\n".encode("cp1252"))
+    source = Folder(str(tmp_path / "index.csv"))
+    assert [clip.identity for clip in source.clips()] == ["Ada"]
+    assert source.report().malformed == ("index.csv:2: identity is 'J\\ufffdrgen', no text in UTF-8: save the index as CSV, UTF-8",)
+
+
+def test_a_box_beside_every_picture_is_named(tmp_path):
+    header = "path,face_x0_px,face_y0_px,face_x1_px,face_y1_px"
+    clips, report = indexed(tmp_path, f"{header}\na.mp4,-500,10,-400,90\nb.mp4,-5,-5,90,90\n")
+    assert [clip.source_key for clip in clips] == ["b.mp4"]
+    assert report.malformed == ("index.csv:2: the face box -500, 10, -400, 90 lies beside every picture",)
