@@ -10,7 +10,7 @@ import torch
 from benchmarks.anyone.footage import FirstSeconds
 from curation.face_crop import warp
 from inference.driving.driving import Driving, DrivingOptions
-from inference.driving.moved_reference import DISTANCE_SMOOTH_MS, moved_reference, steady_distance
+from inference.driving.moved_reference import moved_reference
 from inference.driving.reference import Reference
 from inference.models.codecs import LatentCodec
 from inference.pipeline import MegActorSigmaPipeline
@@ -48,12 +48,11 @@ def animated(
     with pipe.prepare(reference, driving, audio, sampling, generator=0) as animation:
         model = np.stack(list(animation.frames()))
     driving.close()
-    heads_px = steady_distance(reference.crop_points_px, driving.points_px, DISTANCE_SMOOTH_MS / 1000 * float(driving.fps))
     coded = codec.decode(codec.encode(to_unit(torch.from_numpy(target).permute(0, 3, 1, 2))))
     rows = {
         "model": model,
         "still": np.broadcast_to(reference.crop, target.shape),
-        "moved": moved_reference(reference.crop, reference.crop_points_px, heads_px),
+        "moved": moved_reference(reference.crop, reference.crop_points_px, driving.points_px),
         "codec": to_uint8(coded),
     }
     return Animated(driving, target, rows)

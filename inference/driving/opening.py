@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from inference.driving.amplitude import Amplitude
 from inference.driving.contracts import DrivenFrames, Footage
 from inference.driving.driving import Driving, DrivingOptions
 from inference.driving.footage import PicturesFootage, StillFootage, VideoFootage
-from inference.driving.moved_reference import DISTANCE_SMOOTH_MS, moved_reference, steady_distance
+from inference.driving.moved_reference import moved_reference
 from inference.driving.picture import is_animated, is_file, is_folder, is_named_picture, is_picture, to_rgb
 from inference.driving.reference import Reference, find_face, load_reference
 from inference.driving.regions import REGION_CHOICES, chin_boxes, region_boxes
@@ -101,14 +100,7 @@ class Sources:
         """
         if not isinstance(self.driving, Driving) or self.face_px is None:
             raise ValueError("nobody says where the head lies")
-        return moved_reference(self.image, self.face_px, self._steady_px[start:stop])
-
-    @cached_property
-    def _steady_px(self) -> np.ndarray:
-        """(F, 68, 2) landmarks of the driver's frames, whose head grows and shrinks without their noise."""
-        assert isinstance(self.driving, Driving)
-        assert self.face_px is not None
-        return steady_distance(self.face_px, self.driving.points_px, DISTANCE_SMOOTH_MS / 1000 * float(self.driving.fps))
+        return moved_reference(self.image, self.face_px, self.driving.points_px[start:stop])
 
     @property
     def shows_mouth(self) -> bool:

@@ -6,9 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from curation.landmarks.sixty_eight import RIGID
-from inference.driving.estimator import fit_similarity
-from inference.driving.moved_reference import moved_reference, steady_distance
+from inference.driving.moved_reference import moved_reference
 
 SIZE = 64
 
@@ -66,41 +64,3 @@ def test_without_a_map_that_a_head_could_make_the_portrait_stays(broken: str) ->
         "collapsed": np.full((2, 68, 2), 20.0),
     }[broken]
     assert np.array_equal(moved_reference(picture, points, frames), np.stack([picture] * 2))
-
-
-def clip_of(zooms: np.ndarray, noise_px: float) -> np.ndarray:
-    """(F, 68, 2): a face that turns and shifts from frame to frame and grows by `zooms`, read with noise."""
-    rng = np.random.default_rng(8)
-    maps = [similarity(30 * np.sin(k / 3), zoom, 9 * np.cos(k / 2), 5 * np.sin(k)) for k, zoom in enumerate(zooms)]
-    return np.stack([face() @ m[:, :2].T + m[:, 2] for m in maps]) + rng.normal(0, noise_px, (len(zooms), 68, 2))
-
-
-def sizes_and_rest(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sizes, turns and middles of the rigid points, frame by frame."""
-    maps = fit_similarity(face()[RIGID], frames[:, RIGID])
-    return np.hypot(maps[:, 0, 0], maps[:, 1, 0]), np.arctan2(maps[:, 1, 0], maps[:, 0, 0]), frames[:, RIGID].mean(1)
-
-
-def test_the_distance_of_a_head_is_read_through_noise_and_its_turns_and_shifts_are_kept() -> None:
-    planted = 1 + 0.1 * np.sin(np.arange(100) / 12)
-    frames = clip_of(planted, noise_px=1.0)
-    steady = steady_distance(face(), frames, sigma_frames=1.0)
-    before, turns, middles = sizes_and_rest(frames)
-    after, turns_after, middles_after = sizes_and_rest(steady)
-    assert np.abs(after - planted).std() < 0.75 * np.abs(before - planted).std()
-    np.testing.assert_allclose(turns_after, turns, atol=1e-9)
-    np.testing.assert_allclose(middles_after, middles, atol=1e-9)
-
-
-@given(st.floats(0.98, 1.02), st.floats(0.0, 3.0))
-def test_a_head_that_comes_nearer_steadily_is_not_held_back(rate: float, sigma_frames: float) -> None:
-    frames = clip_of(rate ** np.arange(40.0), noise_px=0.0)
-    np.testing.assert_allclose(steady_distance(face(), frames, sigma_frames), frames, atol=1e-8)
-
-
-def test_frames_without_a_face_stay_without_one_and_break_no_other() -> None:
-    frames = clip_of(np.full(30, 1.1), noise_px=0.0)
-    frames[[0, 7, 8]] = np.nan
-    np.testing.assert_allclose(steady_distance(face(), frames, 2.0), frames, atol=1e-8)
-    unseen = np.full((3, 68, 2), np.nan)
-    assert np.isnan(steady_distance(face(), unseen, 2.0)).all()
