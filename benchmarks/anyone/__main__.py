@@ -156,6 +156,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     }
     kept.belong_to(about | {"weights": digest_of_weights(Path(find_model(options.model)))})
     clips = single_face_clips(bench.corpus)
+    if options.clip:
+        clips = [path for path in clips if path.name in options.clip]
+        if missing := set(options.clip) - {path.name for path in clips}:
+            raise UserError(f"no clip of one face is called {', '.join(sorted(missing))}")
     clips = clips[:: max(1, len(clips) // options.clips)][: options.clips] if options.clips else clips
     pictures = portraits(bench.corpus)
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
@@ -198,6 +202,7 @@ def main() -> int:
     parser.add_argument("--model", help="a pipeline's folder; the packaged one, or what was trained here")
     parser.add_argument("--out", default="outputs/bench-anyone", help="figures are kept here")
     parser.add_argument("--clips", type=int, default=0, help="so many clips only, spread over all; 0 = all")
+    parser.add_argument("--clip", action="append", metavar="FILE", help="this clip alone, by its file's name; may be given again")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each clip")
     parser.add_argument("--pairs", type=int, default=NUM_PAIRS)
     parser.add_argument("--speech", type=int, default=NUM_SPEECH)

@@ -15,7 +15,6 @@ from manifests import UserError
 MAX_PIXELS = 100_000_000
 MAX_SIDE_PX = 4096  # larger pictures are halved on reading until they fit: no face crop needs more
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
-_SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".jp2", ".avif")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _LEAST_MS, _SHOWN_MS = 20.0, 100.0  # of an animated picture's frame
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -51,7 +50,9 @@ def refuse_heic(path: str | Path) -> None:
 
 def is_named_picture(path: str | Path) -> bool:
     """Whether the path's name is a picture's, whatever the file holds."""
-    return Path(path).suffix.lower() in _SUFFIXES
+    from PIL import Image
+
+    return Image.registered_extensions().get(Path(path).suffix.lower()) in _FORMATS
 
 
 def is_animated(path: str | Path) -> bool:
