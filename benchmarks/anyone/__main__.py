@@ -53,7 +53,7 @@ class Bench:
         self.pipe.set_progress_bar_config(disable=True)
         self.codec = build_codec(self.pipe.settings)
         self.sampling = preset(options.preset).sampling
-        self.backend, self.reader, self.towers = make_backend("facemesh"), Reader(), load_towers()
+        self.backend, self.reader, self.once, self.towers = make_backend("facemesh"), Reader(), Reader(looks=1), load_towers()
         self.recogniser = Recogniser(Path(options.network) if options.network else fetch(Path(options.out)))
         self._clips: dict[Path, FirstSeconds] = {}
 
@@ -96,7 +96,8 @@ class Bench:
             if name == "model" and self.options.keep:
                 self._show(f"{driver.name}-{regions}", np.concatenate([made.rows["still"], made.target, frames], axis=2))
             if heard is not None and name in ("model", "codec"):
-                found["own" if name == "model" else "filmed"] = self.in_sync(reading.points_px, heard, float(driver.fps))
+                found["own" if name == "model" else "filmed"] = self.in_sync(frames, about, heard, float(driver.fps))
+        found["once"] = followed(self.once.read(made.rows["model"], about), self.once.read(made.target, about))
         found["driver"] = {track: float(np.nanstd(values)) for track, values in drivers.tracks.items()}
         return found
 
@@ -109,11 +110,13 @@ class Bench:
             self._show(f"speech-{sound.stem}", frames)
         result: dict[str, Any] = {"found": float(reading.found.mean()), "mouth_std": float(np.nanstd(reading.tracks["mouth"]))}
         for name, waveform in (("own", heard), ("swapped", swapped)):
-            result[name] = self.in_sync(reading.points_px, waveform, float(self.pipe.settings.fps))
+            result[name] = self.in_sync(frames, portrait.crop_points_px, waveform, float(self.pipe.settings.fps))
         return result
 
-    def in_sync(self, points_px: np.ndarray, waveform: np.ndarray, fps: float) -> dict[str, Any]:
-        """Offset in frames at 25 a second and confidence of (F, 68, 2) landmarks at `fps` against (N,) float32 sound at 16 kHz."""
+    def in_sync(self, frames: np.ndarray, about_px: np.ndarray, waveform: np.ndarray, fps: float) -> dict[str, Any]:
+        """Offset in frames at 25 a second and confidence of (F, H, W, 3) uint8 frames at `fps` against (N,) float32 sound at 16 kHz, their
+        landmarks read as the scorer was trained on them, by one look."""
+        points_px = self.once.read(frames, about_px).points_px
         shown = (np.arange(int(len(points_px) * VIDEO_HZ / fps)) * fps / VIDEO_HZ).astype(int)  # the scorer looks 25 times a second
         curve, windows = clip_curve(self.towers, points_px[shown], (waveform * 32767).astype(np.int16), fps)
         offset, confidence = read_curve(curve) if windows >= 30 and np.isfinite(curve).all() else (None, float("nan"))

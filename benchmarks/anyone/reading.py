@@ -14,6 +14,8 @@ from inference.driving.estimator import fit_similarity
 from inference.evaluation.metrics.face import correlation, mouth_opening
 
 BLOCK_PX = 8
+LOOKS = 7
+"""Of the mesh at a face: its own noise, a percent of the face's size from frame to frame at one look, is not the model's."""
 MOVES = {"mouth": 0.03, "eyes": 0.02, "roll_deg": 1.0, "shift": 0.03, "zoom": 0.02}
 """Standard deviation over a clip from which on something moves; openings and shifts in eye distances."""
 
@@ -36,10 +38,14 @@ class Reading:
 
 
 class Reader:
-    """Finds faces frame by frame, so that no frame profits from its neighbours."""
+    """Finds faces frame by frame, so that no frame profits from its neighbours.
 
-    def __init__(self) -> None:
-        self._mesh, self._lids = FaceMesh(), LidNetwork()
+    Args:
+        looks: of the mesh at each face, see `FaceMesh`.
+    """
+
+    def __init__(self, looks: int = LOOKS) -> None:
+        self._mesh, self._lids = FaceMesh(looks=looks), LidNetwork()
 
     def read(self, frames: np.ndarray, about_px: np.ndarray) -> Reading:
         """(F, H, W, 3) uint8; `about_px` (68, 2) are the points that motion is measured from."""

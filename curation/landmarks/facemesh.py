@@ -10,7 +10,7 @@ import numpy as np
 from curation.contracts import Clip, Faces, Frame, MediaInfo
 from curation.landmarks.choice import choose_faces
 from curation.landmarks.detector import Detection, FaceDetector, iou, search_squares, weighted_nms
-from curation.landmarks.mesh import MeshFace, MeshNetwork, Roi, eye_corners, point_box
+from curation.landmarks.mesh import NUDGES, MeshFace, MeshNetwork, Roi, eye_corners, point_box
 from curation.landmarks.orientation import look_closely, quarter_of
 from curation.landmarks.tracking import SMALL, FaceFollower
 
@@ -46,6 +46,8 @@ class FaceMesh:
         max_undetected: looks in a row at which no detector sees a followed face before it is given up, and its points since then with it.
         resume_within_ms: a face found again about where it was lost is the same for so long.
         min_relative_size: faces smaller than this part of the main one do not count (posters, people far behind).
+        looks: at most 7; the mesh is the mean over so many squares that differ a little (`mesh.NUDGES`): its noise is that of the
+            square's place, so points jitter less, for so many times the work.
     """
 
     detector_every_frames: int = 5
@@ -55,11 +57,14 @@ class FaceMesh:
     max_undetected: int = 5
     resume_within_ms: float = 1000.0
     min_relative_size: float = 0.3
+    looks: int = 1
     name: str = field(default="facemesh-2", init=False)
 
     def __post_init__(self) -> None:
         if self.detector_every_frames < 1 or self.max_faces < 1:
             raise ValueError("detector_every_frames and max_faces must be at least 1")
+        if not 1 <= self.looks <= len(NUDGES):
+            raise ValueError(f"looks must be 1 to {len(NUDGES)}")
 
     @property
     def gpu_memory_mib(self) -> int:
@@ -125,7 +130,7 @@ class FaceMesh:
         return look_closely(self.short_range, rgb, point_box(mesh_px[:, :2]), (quarter, (quarter + 2) % 4)).contradict(quarter)
 
     def mesh_at(self, rgb: np.ndarray, roi: Roi) -> MeshFace | None:
-        face = self.mesh.locate(rgb, roi)
+        face = self.mesh.locate_often(rgb, roi, self.looks)
         return face if face.presence >= self.min_presence and face.is_upright else None
 
     def mesh_of(self, rgb: np.ndarray, detection: Detection) -> MeshFace | None:

@@ -51,6 +51,7 @@ def test_the_page_says_what_holds() -> None:
 
     clip = {"model": row(), "still": row(mouth=0.0, psnr=20.0), "moved": row(mouth=0.0, psnr=22.0), "codec": row(psnr=30.0)}
     clip["driver"] = {"mouth": 0.1, "roll_deg": 0.0}
+    clip["once"] = {"mouth": 0.77}
     vectors = {f"vector/{k}": list(np.eye(8)[k]) for k in range(8)}
     about = {"stage": 2, "step": 10, "preset": "fast", "seconds": 4.0}
     figures = {"about": about, "self/a": clip, "self/b": {**clip, "model": row(mouth=0.5, psnr=21.0)}, **vectors}
@@ -58,6 +59,7 @@ def test_the_page_says_what_holds() -> None:
     assert found["mouth opening"] == ("0.540", False)  # nine in ten
     assert found["clips that move"] == ("0.500", False)
     assert found["PSNR of the face over the better control"] == ("1.000", True)
+    assert "mouth 0.77, eyes –" in page(figures)
     assert threshold_of_strangers(figures) == pytest.approx(0)
     assert "| **no** |" in page(figures)
     in_time, out_of_time = {"offset": 0, "confidence": 1.0}, {"offset": 9, "confidence": 1.0}

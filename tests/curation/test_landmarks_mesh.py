@@ -66,6 +66,19 @@ def test_points_follow_a_rolled_and_scaled_picture(backend, still, degrees, scal
     assert distance.mean() < 0.035
 
 
+def test_more_looks_jitter_less_over_shifts_that_are_known():
+    picture, read = astronaut(256), {1: [], 7: []}
+    shifts = np.random.default_rng(0).uniform(-6, 6, (12, 2))
+    for looks, found in read.items():
+        backend = FaceMesh(looks=looks)
+        for shift in shifts:
+            moved = cv2.warpAffine(picture, np.column_stack([np.eye(2), shift]), (256, 256), borderMode=cv2.BORDER_REPLICATE)
+            found.append(backend.detect_image(moved)[0].points_px - shift)
+    jitter = {looks: np.std(points, axis=0).mean() for looks, points in read.items()}
+    assert jitter[7] < 0.8 * jitter[1]
+    np.testing.assert_allclose(np.mean(read[7], axis=0), np.mean(read[1], axis=0), atol=1.5)  # the same points
+
+
 def test_a_crop_gives_the_same_points(backend, still):
     (found,) = backend.detect_image(astronaut(512)[:330, 90:420])
     distance = np.linalg.norm(found.points_px - (still.points_px - [90, 0]), axis=1) / sixty_eight.interocular(still.points_px)
