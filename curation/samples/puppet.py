@@ -1,7 +1,8 @@
 """Planted clips of anybody's portrait: its own pixels, moved in the plane of the picture by what a sample clip says and does.
 
 What `portrait` and `face` know of one photograph from lines drawn by hand is taken from the face mesh here, and coarser: lips part along
-the mesh's lip line and show a drawn mouth, lids close, brows rise, the picture turns, shifts and grows; the head does not turn aside.
+the mesh's lip line and show a drawn mouth, lids close, brows rise, the head turns aside as far as the mesh knows how deep it is, and the
+picture turns, shifts and grows.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from manifests.atomic import atomic_path
 SIDE_PX = 256  # of the clips
 EYES_SHARE = 0.27  # distance of the eyes' outer corners over the clip's side: the head with room to move
 EYES_PX = 62.0  # the same distance in the pixels that `mouth_track` and `motion_track` count in
-SHIFT, TURN_DEG, ZOOM = 0.05, 7.0, 0.06  # largest shift in sides of the clip, turn and growth
+SHIFT, ROLL_DEG, ZOOM = 0.05, 7.0, 0.06  # largest shift in sides of the clip, roll and growth
+YAW_DEG, PITCH_DEG, ASIDE_DEG = (
+    14.0,
+    8.0,
+    14.0,
+)  # largest turn and nod from the portrait's own, and turn from the camera: beyond it ears tear
 
 # Vertices of MediaPipe's face mesh, from the person's right to the left.
 _INNER_UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
@@ -95,10 +101,12 @@ class Puppet:
     Attributes:
         rgb: (SIDE_PX, SIDE_PX, 3) uint8, the portrait cut about its face.
         mesh_px: (468, 2) float64 face mesh on it.
+        depth_px: (468,) float64 how far its vertices lie behind one another; smaller = nearer.
     """
 
     rgb: np.ndarray
     mesh_px: np.ndarray
+    depth_px: np.ndarray
 
     @classmethod
     def of(cls, picture: np.ndarray) -> Puppet:
@@ -114,9 +122,10 @@ class Puppet:
         faces = FaceMesh().detect_image(picture)
         if not faces:
             raise UserError("no face found: the portrait must show one, from the front and not cut off")
-        mesh = faces[0].mesh_px[:, :2].astype(float)
+        mesh, depth = faces[0].mesh_px[:, :2].astype(float), faces[0].mesh_px[:, 2].astype(float)
         eyes = float(np.linalg.norm(mesh[33] - mesh[263]))
         zoom = EYES_SHARE * SIDE_PX / eyes
+        depth *= zoom
         middle = mesh.mean(0) - [0.0, 0.15 * eyes]
         matrix = np.array([[zoom, 0.0, SIDE_PX / 2 - zoom * middle[0]], [0.0, zoom, SIDE_PX / 2 - zoom * middle[1]]])
         small = max(1, int(1 / zoom))  # warpAffine does not average: shrink by whole numbers first
@@ -126,7 +135,7 @@ class Puppet:
         counted = matrix + [[0, 0, zoom / 2 - 0.5]] * 2  # it counts from pixel centres
         how, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
         rgb = cv2.warpAffine(picture, counted, (SIDE_PX, SIDE_PX), flags=how, borderMode=border)
-        return cls(rgb, mesh @ matrix[:, :2].T + matrix[:, 2])
+        return cls(rgb, mesh @ matrix[:, :2].T + matrix[:, 2], depth)
 
     @property
     def unit_px(self) -> float:
@@ -134,13 +143,15 @@ class Puppet:
         return float(np.linalg.norm(self.mesh_px[33] - self.mesh_px[263])) / EYES_PX
 
     def frame(self, mouth: MouthTrack, motion: MotionTrack, place: np.ndarray, i: int) -> np.ndarray:
-        """(SIDE_PX, SIDE_PX, 3) uint8, frame `i` of the tracks; `place` (T, 4) is turn in degrees, growth, shift x and y in px."""
+        """(SIDE_PX, SIDE_PX, 3) uint8, frame `i` of the tracks; `place` (T, 6) is roll in degrees, growth, shift x and y in px, yaw
+        and pitch in degrees."""
         import cv2
 
         unit = self.unit_px
         gap, jaw = unit * float(mouth.gap_px[i]), unit * float(mouth.jaw_px[i])
         width = float(np.clip(mouth.width_px[i] / REST_WIDTH_PX, 0.7, 1.15))
-        new = self._moved(gap, jaw, width, unit * float(motion.brow_px[i]))
+        roll, growth, shift_x, shift_y, yaw, pitch = place[i].tolist()
+        new = self._turned(self._moved(gap, jaw, width, unit * float(motion.brow_px[i])), yaw, pitch)
         rows, columns = np.mgrid[:SIDE_PX:_GRID_PX, :SIDE_PX:_GRID_PX] + _GRID_PX / 2
         grid = np.stack([columns.ravel(), rows.ravel()], axis=1)
         fields = []
@@ -159,8 +170,7 @@ class Puppet:
         source -= 0.5
         face = cv2.remap(self.rgb, source[..., 0], source[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         face = self._with_mouth(face, new, gap)
-        turn, growth, shift_x, shift_y = place[i]
-        matrix = cv2.getRotationMatrix2D((SIDE_PX / 2, SIDE_PX * 0.75), float(turn), 1 + float(growth))
+        matrix = cv2.getRotationMatrix2D((SIDE_PX / 2, SIDE_PX * 0.75), roll, 1 + growth)
         matrix[:, 2] += [shift_x, shift_y]
         return cv2.warpAffine(face, matrix, (SIDE_PX, SIDE_PX), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
@@ -181,6 +191,17 @@ class Puppet:
             new[vertex, 1] += share * jaw_px
         new[_BROWS, 1] -= brow_px
         return new
+
+    def _turned(self, points_px: np.ndarray, yaw_deg: float, pitch_deg: float) -> np.ndarray:
+        """(468, 2) points with the vertices' depth, turned about the middle between the ears; not much beyond `ASIDE_DEG` from the camera."""
+        ears = np.column_stack([self.mesh_px, self.depth_px])[[127, 356]]
+        middle = ears.mean(0)
+        own_deg = float(np.degrees(np.arctan2(ears[1, 2] - ears[0, 2], ears[1, 0] - ears[0, 0])))
+        yaw_deg = float(np.clip(yaw_deg, min(0.0, -ASIDE_DEG - own_deg), max(0.0, ASIDE_DEG - own_deg)))
+        x, y, z = (np.column_stack([points_px, self.depth_px]) - middle).T
+        yaw, pitch = np.radians([yaw_deg, pitch_deg])
+        x, z = x * np.cos(yaw) - z * np.sin(yaw), x * np.sin(yaw) + z * np.cos(yaw)
+        return np.column_stack([x, y * np.cos(pitch) - z * np.sin(pitch)]) + middle[:2]
 
     def _blinked(self, source: np.ndarray, blink: float) -> np.ndarray:
         """(H, W): the y where the portrait shows what closing lids put at (H, W, 2) `source`: skin above the lashes stretches over the
@@ -247,9 +268,9 @@ def _frames(puppet: Puppet, mouth: MouthTrack, motion: MotionTrack, place: np.nd
 
 
 def _places(times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(T, 4) smooth turn, growth and shift; at rest in the first frame of a clip no more than anywhere."""
-    largest = np.array([TURN_DEG, ZOOM, SHIFT * SIDE_PX, 0.7 * SHIFT * SIDE_PX])
-    speed, phase = rng.uniform(0.12, 0.45, (2, 4)), rng.uniform(0, 2 * np.pi, (2, 4))
+    """(T, 6) smooth roll, growth, shift, yaw and pitch; at rest in the first frame of a clip no more than anywhere."""
+    largest = np.array([ROLL_DEG, ZOOM, SHIFT * SIDE_PX, 0.7 * SHIFT * SIDE_PX, YAW_DEG, PITCH_DEG])
+    speed, phase = rng.uniform(0.12, 0.45, (2, 6)), rng.uniform(0, 2 * np.pi, (2, 6))
     waves = np.sin(2 * np.pi * speed[:, None] * times_s[None, :, None] + phase[:, None])
     return waves.mean(0) * largest
 

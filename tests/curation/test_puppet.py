@@ -22,7 +22,7 @@ def tracks(gap_px: list[float], blink: list[float] | None = None) -> tuple[Mouth
 
 
 def frames(puppet: Puppet, mouth: MouthTrack, motion: MotionTrack, place: np.ndarray | None = None) -> list[np.ndarray]:
-    place = np.zeros((len(mouth.gap_px), 4)) if place is None else place
+    place = np.zeros((len(mouth.gap_px), 6)) if place is None else place
     return [puppet.frame(mouth, motion, place, i) for i in range(len(mouth.gap_px))]
 
 
@@ -47,8 +47,25 @@ def test_lids_close_as_planted(puppet: Puppet) -> None:
     assert openings[2] < 0.6 * openings[0]
 
 
+def test_heads_turn_and_nod_as_planted_and_no_farther_aside_than_holds(puppet: Puppet) -> None:
+    from curation.landmarks.facemesh import FaceMesh
+
+    planted = np.array([(yaw, pitch) for yaw in (-10.0, 0.0, 10.0) for pitch in (-8.0, 0.0, 8.0)])
+    place = np.zeros((len(planted) + 2, 6))
+    place[: len(planted), 4:], place[-2, 4], place[-1, 4] = planted, -60.0, 60.0
+    finder, turned = FaceMesh(looks=7), []
+    for frame in frames(puppet, *tracks([0.0] * len(place)), place):
+        mesh = finder.detect_image(frame)[0].mesh_px
+        across, down = mesh[356] - mesh[127], mesh[152] - mesh[10]
+        turned.append((np.degrees(np.arctan2(across[2], across[0])), np.degrees(np.arctan2(down[2], down[1]))))
+    yaw, pitch = (np.array(turned) - turned[4]).T
+    assert np.polyfit(planted[:, 0], yaw[: len(planted)], 1)[0] == pytest.approx(1, abs=0.3)
+    assert np.polyfit(planted[:, 1], pitch[: len(planted)], 1)[0] == pytest.approx(1, abs=0.4)
+    assert np.abs(np.array(turned)[-2:, 0]).max() < 20
+
+
 def test_at_rest_only_the_face_differs_and_a_shift_shifts(puppet: Puppet) -> None:
-    shown = frames(puppet, *tracks([4.0, 4.0]), np.array([[0.0, 0, 0, 0], [0.0, 0, 6, 0]]))
+    shown = frames(puppet, *tracks([4.0, 4.0]), np.array([[0.0, 0, 0, 0, 0, 0], [0.0, 0, 6, 0, 0, 0]]))
     assert np.abs(shown[0][:40].astype(int) - puppet.rgb[:40]).mean() < 0.5
     assert np.abs(shown[1][40:-40, 46:-40].astype(int) - shown[0][40:-40, 40:-46]).mean() < 1
 
