@@ -27,11 +27,8 @@ SIDE_PX = 256  # of the clips
 EYES_SHARE = 0.27  # distance of the eyes' outer corners over the clip's side: the head with room to move
 EYES_PX = 62.0  # the same distance in the pixels that `mouth_track` and `motion_track` count in
 SHIFT, ROLL_DEG, ZOOM = 0.05, 7.0, 0.06  # largest shift in sides of the clip, roll and growth
-YAW_DEG, PITCH_DEG, ASIDE_DEG = (
-    14.0,
-    8.0,
-    14.0,
-)  # largest turn and nod from the portrait's own, and turn from the camera: beyond it ears tear
+YAW_DEG, PITCH_DEG = 14.0, 8.0  # largest turn and nod from the portrait's own
+ASIDE_DEG = 14.0  # largest turn from the camera: beyond it the far side folds
 
 # Vertices of MediaPipe's face mesh, from the person's right to the left.
 _INNER_UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
@@ -193,7 +190,7 @@ class Puppet:
         return new
 
     def _turned(self, points_px: np.ndarray, yaw_deg: float, pitch_deg: float) -> np.ndarray:
-        """(468, 2) points with the vertices' depth, turned about the middle between the ears; not much beyond `ASIDE_DEG` from the camera."""
+        """(468, 2) points with the vertices' depth, turned about the middle between the ears, at most `ASIDE_DEG` from the camera."""
         ears = np.column_stack([self.mesh_px, self.depth_px])[[127, 356]]
         middle = ears.mean(0)
         own_deg = float(np.degrees(np.arctan2(ears[1, 2] - ears[0, 2], ears[1, 0] - ears[0, 0])))
