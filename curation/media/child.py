@@ -40,7 +40,6 @@ class Child:
         self._file: Any = None
         self._span: Any = None
         self._pictures: Iterator | None = None  # None once all are sent
-        self._sound: Iterator[np.ndarray] | None = None  # None until it is asked for
         self._touched_bytes = 0
         self._n_opened = 0
         self._n_packets_before = 0  # of the open file, when `work` was asked last
@@ -87,19 +86,18 @@ class Child:
         return {"info": self._file.info(), "shape": self._file.picture.shape, "expected_s": self._span.expected_s}
 
     def block(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The next pictures, `points`: [[grid point, slot in the block], ...]; then sound, a piece a block as payload; at last `done`."""
+        """The next pictures, `points`: [[grid point, slot in the block], ...], and the sound heard on the way, `sound`: [[first sample,
+        samples], ...] with the samples as payload; at last `done`, with the length of the sound."""
         give_up_at = time.monotonic() + _SLICE_S
         points = self._fill(request["block"], give_up_at) if self._pictures is not None else []
-        if self._pictures is not None or not self._span.hear(give_up_at):
-            return {"points": points, "done": False}
-        if self._sound is None:
-            self._sound = self._span.sound()
-        piece = next(self._sound, None)
+        done = self._pictures is None and self._span.hear(give_up_at)
+        pieces = list(self._span.sound(last=done))
         return {
             "points": points,
-            "done": piece is None,
-            "n_samples": self._span.n_samples,
-            "payload": b"" if piece is None else piece.tobytes(),
+            "sound": [(first, len(samples)) for first, samples in pieces],
+            "done": done,
+            "n_samples": self._span.n_samples if done else None,
+            "payload": b"".join(samples.tobytes() for _, samples in pieces),
         }
 
     def work(self) -> tuple[int, int]:
@@ -111,7 +109,7 @@ class Child:
 
     def drop(self) -> None:
         """Closes the file: after a failure its state is not to be trusted."""
-        self._span = self._pictures = self._sound = None
+        self._span = self._pictures = None
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -149,7 +147,7 @@ class Child:
     def _open(self, path: str) -> None:
         from curation.media.videofile import VideoFile, file_identity
 
-        self._span = self._pictures = self._sound = None
+        self._span = self._pictures = None
         if self._file is not None and self._file.identity != file_identity(path):
             self.drop()
         if self._file is None:

@@ -19,6 +19,7 @@ _CONTINUE_WITHIN_S = 5.0  # a span that begins this little after the last one is
 _WORTH_SEEKING_S = 0.2  # fewer frames than this are decoded as quickly as sought past
 _SOUND_LEAD_S = 0.1  # seek a little earlier than the picture needs: audio decoders warm up over their first frames
 _INTERLEAVE_S = 10.0  # how far pictures may run ahead of their sound in the file
+_MOST_UNTAKEN = 1 << 20  # samples, a minute: so much sound is read before it is given out
 _RETRY_S = (0.0, 1.0, 5.0, 20.0, math.inf)  # seeks that land too late are repeated from further ahead, at last from the file's beginning
 # MPEG program streams give few time stamps and raw streams none, so that only decoding from the beginning numbers the frames rightly.
 _NO_SEEKING = frozenset({"mpeg", "mpegvideo", "m4v", "h264", "hevc", "av1", "obu"})
@@ -90,12 +91,13 @@ class Playhead:
             yield self._remember(frame)
 
     def hear_until(self, end_s: float, give_up_at: float) -> bool:
-        """Reads on until the sound reaches `end_s`; pictures on the way wait for the next span. False: out of time, call again."""
+        """Reads on until the sound reaches `end_s`; pictures on the way wait for the next span. False: out of time, or there is
+        much sound to take; call again."""
         return self._read_until(end_s, -math.inf, give_up_at)
 
     def listen(self, start_s: float, end_s: float, with_sound: bool, give_up_at: float) -> bool:
         """No pictures: goes to `start_s` on the first call and reads until `end_s`; then `last_packet` is known, and the sound if wanted.
-        False: out of time, call again."""
+        False: out of time, or there is much sound to take; call again."""
         if self._listening_to != (start_s, end_s):
             self._go_near(start_s, with_sound)
             self._listening_to = (start_s, end_s)
@@ -108,6 +110,15 @@ class Playhead:
             self._listening_to = None
         return complete
 
+    def take_sound(self, last: bool) -> list[tuple[int, np.ndarray]]:
+        """The sound that was decoded since the last call, as `Soundtrack.take`; with `last`, all that the frames so far make. What no later
+        span can ask for without seeking is forgotten."""
+        if last:
+            self.soundtrack.end_run()
+        taken = self.soundtrack.take()
+        self.soundtrack.forget_before(self._recent[0][0] if self._recent else math.inf)
+        return taken
+
     def end_of(self, time_s: float, frame: Any) -> float:
         """When the frame that begins at `time_s` is over."""
         return time_s + (float(frame.duration * frame.time_base) if frame.duration else self.frame_s)
@@ -118,7 +129,7 @@ class Playhead:
         self._with_sound = with_sound
         if not (heard and self._recent and self._recent[0][0] <= start_s and self._is_near(start_s)):
             self._seek(start_s)
-        self.soundtrack.forget_before(start_s)
+        self.soundtrack.begin_span(start_s)
 
     @property
     def _lead_s(self) -> float:
@@ -170,7 +181,7 @@ class Playhead:
                 self._waiting.append(packet)
             else:
                 self._decode_audio(packet)
-            if time.monotonic() > give_up_at:
+            if time.monotonic() > give_up_at or self.soundtrack.n_untaken > _MOST_UNTAKEN:
                 return False
         return True
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,10 @@ import numpy as np
 from curation.contracts import Clip, ClipError, FileSpan, Frame, MediaInfo
 from curation.media.limits import MediaLimits
 from curation.media.opening import canonical_path
+from curation.media.patience import Patience
 from curation.media.process import ChildDiedError, DecodeChild
 from curation.media.remote import LocalCopy
+from curation.spool import Spool
 from manifests.places import is_url
 
 
@@ -41,7 +42,7 @@ class MediaReader:
     def __init__(self, limits: MediaLimits | None = None):
         self._limits = limits or MediaLimits()
         self._child: DecodeChild | None = None
-        self._current: _Patience | None = None  # of the clip that is being read
+        self._current: Patience | None = None  # of the clip that is being read
         self._path = ""  # the file that the child has open
         self._copy = LocalCopy(self._limits)
         self._n_clips = 0  # since the child was started
@@ -77,7 +78,7 @@ class MediaReader:
         Raises:
             ClipError: every kind that `read` has, except those that show only later in the file.
         """
-        patience = _Patience(self._limits)
+        patience = Patience(self._limits)
         request = self._ask(patience, {"do": "probe", "path": canonical_path(path)}, fresh=True)
         reply, _ = self._answer(patience, request)
         return MediaInfo(**reply["info"])
@@ -128,7 +129,7 @@ class MediaReader:
             found = {order[frame.index]: np.array(frame.rgb) for frame in stream.frames()}
         return [found[i] for i in range(len(times_ms))]
 
-    def _ask(self, patience: _Patience, message: dict[str, Any], *, fresh: bool = False) -> int:
+    def _ask(self, patience: Patience, message: dict[str, Any], *, fresh: bool = False) -> int:
         """Sends a request and returns its number; with `fresh` it may start a child."""
         if fresh:
             self._current = patience
@@ -157,7 +158,7 @@ class MediaReader:
             raise ClipError("crash", str(error)) from error
         return self._n_requests
 
-    def _answer(self, patience: _Patience, request: int) -> tuple[dict[str, Any], bytearray]:
+    def _answer(self, patience: Patience, request: int) -> tuple[dict[str, Any], bytearray]:
         """Waits for the answer to `request`; answers to older requests, which nobody wants any more, are passed over."""
         while True:
             child = self._require_current(patience)
@@ -178,7 +179,7 @@ class MediaReader:
                     raise ClipError(*reply["error"])
                 return reply, payload
 
-    def _require_current(self, patience: _Patience) -> DecodeChild:
+    def _require_current(self, patience: Patience) -> DecodeChild:
         if self._child is None or self._current is not patience:
             raise RuntimeError("the reader was closed, or reads another clip by now")
         return self._child
@@ -196,10 +197,11 @@ class ClipStream:
         self._reader = reader
         self._limits = limits
         self._sample_hz = sample_hz
-        self._audio: np.ndarray | None = None
+        self._sound = Spool(np.int16)
+        self._has_sound = False
         self._exhausted = False
         self._done = False
-        self._patience = _Patience(limits)
+        self._patience = Patience(limits)
         number = reader._ask(self._patience, request | {"path": canonical_path(path)}, fresh=True)
         reply, _ = reader._answer(self._patience, number)
         self._with_frames = frames
@@ -235,9 +237,9 @@ class ClipStream:
                 yield Frame(point, 1000 * point / self._sample_hz, rgb)
 
     @property
-    def audio(self) -> np.ndarray | None:
+    def sound(self) -> Spool | None:
         """(N,) int16 mono at 16 kHz, sample 0 at the span's start, zeros where the file has no sound, as long as the frames; None if the
-        file has no audio stream or none was asked for. Known after `frames` is exhausted.
+        file has no audio stream or none was asked for. Known after `frames` is exhausted; stays when the stream is closed.
 
         Raises:
             ClipError: as `frames`, if no frames were asked for.
@@ -247,13 +249,18 @@ class ClipStream:
                 pass
         if not self._done:
             raise RuntimeError("the sound is known only after the last frame")
-        return self._audio
+        return self._sound if self._has_sound else None
+
+    @property
+    def audio(self) -> np.ndarray | None:
+        """`sound`, all of it in memory."""
+        return None if self.sound is None else np.asarray(self.sound)
 
     def _replies(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """(block of the shared memory, reply); keeps `prefetch_blocks` further requests under way."""
         asked: deque[tuple[int, int]] = deque()
         n_blocks = len(self._pictures)
-        n_asked, n_heard = 0, 0
+        n_asked = 0
         while not self._done:
             while len(asked) < n_blocks:
                 block = n_asked % n_blocks
@@ -262,47 +269,19 @@ class ClipStream:
             block, request = asked.popleft()
             reply, payload = self._reader._answer(self._patience, request)
             self.decode_ms += reply["ms"]
-            if reply.get("n_samples") is not None:
-                n_heard = self._hear(reply["n_samples"], n_heard, payload)
+            self._hear(reply, payload)
             self._done = reply["done"]
             yield block, reply
 
-    def _hear(self, n_samples: int, n_heard: int, payload: bytearray) -> int:
-        """One more piece of the sound behind `n_heard` samples of `n_samples`; how many it is now."""
-        if self._audio is None:
-            self._audio = np.zeros(n_samples, np.int16)
-        piece = np.frombuffer(payload, np.int16)
-        self._audio[n_heard : n_heard + len(piece)] = piece
-        return n_heard + len(piece)
-
-
-class _Patience:
-    """How long to wait for the child: each answer has its limit, and all of them together have the clip's. Only what passes on the child's
-    clock during `waiting_for` counts: neither the caller's own work nor that of other programs."""
-
-    def __init__(self, limits: MediaLimits):
-        self._limits = limits
-        self._budget_s = limits.deadline_base_s
-        self._waited_s = 0.0
-
-    def allow_for(self, media_s: float) -> None:
-        """The clip lasts so long."""
-        self._budget_s = self._limits.deadline_base_s + self._limits.deadline_per_media_s * media_s
-
-    @contextmanager
-    def waiting_for(self, child: DecodeChild) -> Iterator[Callable[[], float]]:
-        """Gives how many seconds are left for the answer."""
-        began_s = child.clock_s()
-        try:
-            yield child.countdown(max(0.001, min(self._limits.stall_s, self._budget_s - self._waited_s)))
-        finally:
-            self._waited_s += child.clock_s() - began_s
-
-    def verdict(self) -> str:
-        """Which limit was passed, for a person."""
-        if self._waited_s >= self._budget_s:
-            return f"decoding took more than {self._budget_s:.3g} s"
-        return f"the decoder did not answer for {self._limits.stall_s:.3g} s"
+    def _hear(self, reply: dict[str, Any], payload: bytearray) -> None:
+        """Puts the sound that came along where it belongs."""
+        samples, at = np.frombuffer(payload, np.int16), 0
+        for first, n in reply["sound"]:
+            self._sound.write(first, samples[at : at + n])
+            at += n
+        if reply["n_samples"] is not None:
+            self._sound.resize(reply["n_samples"])
+            self._has_sound = True
 
 
 def random_frames(path: str, times_ms: Sequence[float], limits: MediaLimits | None = None) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,11 @@ import numpy as np
 from curation.media.heard import MonoResampler
 
 RATE_HZ = 16_000
-PIECE = 1 << 20  # samples that are handed out at once: a minute
 _STRETCH = 1 << 14  # samples that are held together: a second
 
 
 class Soundtrack:
-    """Collects decoded audio frames, resamples them and cuts spans out.
+    """Collects decoded audio frames, resamples them and gives them out in the order in which they came.
 
     Sound that follows on is resampled in one run, which is placed by the timestamp of its first frame; a timestamp that departs from the
     count of samples by more than `max_jitter_s` (a hole, an edit) starts a new run. Small departures are rounding of the container.
@@ -47,36 +45,39 @@ class Soundtrack:
         self.end_s = max(self.end_s, self._expected_s)
         self._append(resampler.resample(frame))
 
-    def cut(self, start_s: float, n_samples: int) -> Iterator[np.ndarray]:
-        """`n_samples` int16 from `start_s` on, in pieces of `PIECE`, the last one shorter; zeros where there is no sound. Ends the current
-        run."""
-        self._end_run()
-        start = round(start_s * RATE_HZ)
-        for at in range(start, start + n_samples, PIECE):
-            piece = np.zeros(min(PIECE, start + n_samples - at), np.int16)
-            for stretch in self._stretches:
-                a, b = max(stretch.first, at), min(stretch.end, at + len(piece))
-                if a < b:
-                    piece[a - at : b - at] = stretch.samples[a - stretch.first : b - stretch.first]
-            yield piece
+    def begin_span(self, time_s: float) -> None:
+        """Drops what ends before `time_s`; `take` gives the rest, though it gave it before."""
+        self.forget_before(time_s)
+        for stretch in self._stretches:
+            stretch.n_taken = 0
+
+    def take(self) -> list[tuple[int, np.ndarray]]:
+        """What came since the last call: (number of the first sample on the clip's clock, (n,) int16). Where two overlap, the later holds;
+        where there is none, there is no sound."""
+        return [stretch.take() for stretch in self._stretches if stretch.n_taken < stretch.n]
+
+    @property
+    def n_untaken(self) -> int:
+        """Samples that `take` would give."""
+        return sum(stretch.n - stretch.n_taken for stretch in self._stretches)
+
+    def end_run(self) -> None:
+        """What the resampler still holds comes out; the next frame starts a new run."""
+        if self._resampler is not None:
+            self._append(self._resampler.resample(None))
+            self._resampler = None
 
     def forget_before(self, time_s: float) -> None:
         """Drops what ends before `time_s`."""
-        index = round(time_s * RATE_HZ)
-        self._stretches = [stretch for stretch in self._stretches if stretch.end > index]
+        self._stretches = [stretch for stretch in self._stretches if stretch.end > time_s * RATE_HZ]
 
     def _start_run(self, source: tuple, time_s: float) -> MonoResampler:
-        self._end_run()
+        self.end_run()
         resampler = self._resampler = MonoResampler(RATE_HZ, np.int16)
         self._source = source
         self._expected_s = time_s
         self._next_index = round(time_s * RATE_HZ)
         return resampler
-
-    def _end_run(self) -> None:
-        if self._resampler is not None:
-            self._append(self._resampler.resample(None))
-            self._resampler = None
 
     def _append(self, samples: np.ndarray) -> None:
         while len(samples):
@@ -92,12 +93,18 @@ class Soundtrack:
 
 @dataclass
 class _Stretch:
-    """Sound that follows on: `n` of `samples` from number `first` on the clip's clock. A frame's own 20 ms would cost a third more."""
+    """Sound that follows on: `n` of `samples` from number `first` on the clip's clock, `n_taken` of them given out. A frame's own 20 ms would
+    cost a third more."""
 
     first: int
     samples: np.ndarray
     n: int = 0
+    n_taken: int = 0
 
     @property
     def end(self) -> int:
         return self.first + self.n
+
+    def take(self) -> tuple[int, np.ndarray]:
+        begin, self.n_taken = self.n_taken, self.n
+        return self.first + begin, self.samples[begin : self.n]

@@ -22,7 +22,7 @@ def rounding_s(file: VideoFile) -> float:
 
 
 class Span:
-    """Walks through one span once: first `pictures` (or not), then `hear` until it says so, then `sound`.
+    """Walks through one span once: first `pictures` (or not), then `hear` until it says so; meanwhile `sound` gives what was heard.
 
     Args:
         file: the open file.
@@ -86,7 +86,7 @@ class Span:
 
     def hear(self, give_up_at: float) -> bool:
         """Reads the sound that lies behind the last picture in the file, or, without pictures, all of it. False: `time.monotonic()` passed
-        `give_up_at` before the end, call again.
+        `give_up_at` before the end, or there is much `sound`; call again.
 
         Raises:
             DecodeError: no_frames, truncated.
@@ -109,9 +109,20 @@ class Span:
         """Length of `sound`: as long as the pictures are shown; None without an audio stream."""
         return round(self._length_s * RATE_HZ) if self._with_sound else None
 
-    def sound(self) -> Iterator[np.ndarray]:
-        """int16 at 16 kHz from the span's start in pieces, zeros where there is no sound."""
-        return self._file.playhead.soundtrack.cut(self._start_s, self.n_samples or 0)
+    def sound(self, last: bool) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the first sample after the span's start, (n,) int16 at 16 kHz) of what was heard since the last call; of samples that
+        come twice the later hold, those that never come are silent. With `last`, all the rest. Some may lie behind the span's end."""
+        if self._with_sound:
+            start, most = round(self._start_s * RATE_HZ), round(self._longest_s * RATE_HZ)
+            for first, samples in self._file.playhead.take_sound(last):
+                a, b = max(0, start - first), min(len(samples), start + most - first)
+                if a < b:
+                    yield first + a - start, samples[a:b]
+
+    @property
+    def _longest_s(self) -> float:
+        """A length that the span does not exceed."""
+        return self._max_span_s + 2 * self._max_gap_s if self._end_s is None else self._end_s - self._start_s
 
     @property
     def _length_s(self) -> float:
@@ -183,6 +194,6 @@ class Picks:
 
     n_samples = None
 
-    def sound(self) -> Iterator[np.ndarray]:
+    def sound(self, last: bool) -> Iterator[tuple[int, np.ndarray]]:
         """There is no sound."""
         return iter(())
