@@ -16,7 +16,10 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from curation.errors import ClipError as ClipError
+from curation.faces import FaceRows as FaceRows
+from curation.faces import Faces as Faces
 from manifests.ids import clip_id
+from manifests.rows import Rows
 from manifests.schema import Column
 
 AUDIO_RATE_HZ = 16_000
@@ -149,34 +152,20 @@ class Frame:
     rgb: np.ndarray  # (H, W, 3) uint8
 
 
-@dataclass(frozen=True)
-class Faces:
-    """The faces of a clip on the sampled frames. T frames; NaN where the face is not seen.
-
-    Attributes:
-        times_ms: (T,) float64.
-        n_faces: (T,) int16, faces seen at the frame.
-        points_px: (T, 68, 2) float32, iBUG order, the main face.
-        confidence: (T, 68) float32 in 0..1, 0 where the face is not seen.
-    """
-
-    times_ms: np.ndarray
-    n_faces: np.ndarray
-    points_px: np.ndarray
-    confidence: np.ndarray
-
-    @property
-    def seen(self) -> np.ndarray:
-        """(T,) bool: the main face has landmarks."""
-        return np.isfinite(self.points_px).all(axis=(1, 2))
-
-
 class FaceTracker(Protocol):
     """State of one clip: fed every sampled frame in order, then asked for the faces."""
 
     def on_frame(self, frame: Frame) -> None: ...
 
     def finish(self) -> Faces: ...
+
+
+@runtime_checkable
+class FinishesInStretches(Protocol):
+    """What a `FaceTracker` offers besides if it holds no long clip in memory."""
+
+    def finish_in_stretches(self) -> Iterator[Faces]:
+        """What `finish` gives, cut into stretches of the clip."""
 
 
 @runtime_checkable
@@ -213,13 +202,14 @@ class Evidence:
     Attributes:
         audio: (N,) int16 mono at 16 kHz, sample 0 at the start of the span; None if the file has no audio stream.
         faces: landmarks rounded as the side table stores them, so that scoring from the table gives the same numbers.
+            Of a long clip, sound and points lie on disk: read them a stretch at a time (`curation.blocks`).
     """
 
     clip: Clip
     media: MediaInfo
     sample_hz: float
-    faces: Faces
-    audio: np.ndarray | None
+    faces: FaceRows
+    audio: Rows | None
 
 
 class Scorer(ABC):
@@ -276,5 +266,5 @@ class ScoredClip:
     """A finished row, the landmarks that go to the side table (None where the clip failed), and the ms that each stage took just now."""
 
     row: dict[str, Any]
-    faces: Faces | None = None
+    faces: FaceRows | None = None
     spent_ms: dict[str, float] = field(default_factory=dict)

@@ -45,11 +45,12 @@ def explain_clip(out_dir: Path, name: str, saved_run: dict[str, Any], picture: P
 
     frames = _some_frames(clip, config)
     index = [round(frame.time_ms * config.sample_hz / 1000) for frame in frames]
-    angles_deg = HeadPose().angles_deg(scored.faces.points_px, scored.faces.confidence)
+    points_px = np.asarray(scored.faces.points_px)[index]
+    angles_deg = HeadPose().angles_deg(points_px, np.asarray(scored.faces.confidence)[index])
     image = explain_picture(
         [(frame.time_ms, frame.rgb) for frame in frames],
-        list(scored.faces.points_px[index]),
-        list(angles_deg[index]),
+        list(points_px),
+        list(angles_deg),
         LipSync().sync_curve(evidence),
         row,
     )

@@ -90,7 +90,7 @@ class Spool:
         for first in range(0, self._n, at_once):
             yield from self[first : first + at_once]
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """All rows in memory."""
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from manifests.atomic import atomic_path
 from manifests.errors import NoLandmarksError, UserError
 from manifests.places import filesystem_of, one_line, open_parquet, parquet_files
+from manifests.rows import Rows
 from manifests.schema import Column
 
 LANDMARKS_DIR = "landmarks"
@@ -28,9 +30,10 @@ _GRIDS_PX = tuple(2.0**exponent for exponent in range(-5, 5))  # finest first
 _EXACT_STEPS = 2048  # float16 holds every multiple of a power of two up to this many steps exactly
 
 _FRAMES_AT_ONCE = 3000  # bounds the memory for hours of footage
+_GROUP_FRAMES = 8192  # of a row group, likewise: a clip of more than 5 minutes has several
 _FLAT = N_POINTS * 3
 LANDMARK_COLUMNS: tuple[Column, ...] = (
-    Column("clip_id", pa.string(), "", "the clip, as in the manifest; all rows of a clip are one row group", 1),
+    Column("clip_id", pa.string(), "", "the clip, as in the manifest; a row group holds one clip, a long clip has several, one after the other", 1),
     Column("frame_index", pa.int32(), "", "number of the sampled frame within the clip, from 0", 1),
     Column("time_ms", pa.float64(), "ms", "time of the frame from the start of the clip", 1),
     Column("n_faces", pa.int16(), "", "faces seen on the frame", 1),
@@ -110,8 +113,8 @@ def _confidence(confidence: np.ndarray, n_frames: int) -> np.ndarray:
     return np.clip(np.nan_to_num(confidence, nan=0.0), 0, 1).astype(np.float16)
 
 
-def write_landmarks(path: str | os.PathLike, clips: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> None:
-    """Write a side table, atomically; the same clips give the same bytes.
+def write_landmarks(path: str | os.PathLike, clips: Mapping[str, tuple[np.ndarray, np.ndarray, Rows, Rows]]) -> None:
+    """Write a side table, atomically, a stretch at a time; the same clips give the same bytes.
 
     Args:
         path: a file, or any URL that fsspec can write to; a run keeps one a shard, `<run>/landmarks/<shard>.parquet`.
@@ -130,15 +133,35 @@ def write_landmarks(path: str | os.PathLike, clips: Mapping[str, tuple[np.ndarra
     }
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, _SCHEMA, **options) as writer:
         for clip_id in sorted(clips):
-            table = _clip_table(clip_id, *clips[clip_id])
-            if len(table):
+            for table in _clip_tables(clip_id, *clips[clip_id]):
                 writer.write_table(table, row_group_size=len(table))
 
 
-def _clip_table(clip_id: str, times_ms: np.ndarray, n_faces: np.ndarray, points_px: np.ndarray, confidence: np.ndarray) -> pa.Table:
+def _clip_tables(clip_id: str, times_ms: np.ndarray, n_faces: np.ndarray, points_px: Rows, confidence: Rows) -> Iterator[pa.Table]:
+    """The rows of a clip, a row group each."""
     n_frames = len(points_px)
     if np.shape(times_ms) != (n_frames,) or np.shape(n_faces) != (n_frames,):
         raise ValueError(f"clip {clip_id}: {n_frames} frames of points, but times {np.shape(times_ms)} and n_faces {np.shape(n_faces)}")
+    if confidence.shape != (n_frames, N_POINTS):
+        raise ValueError(f"confidence must have the shape ({n_frames}, {N_POINTS}), not {confidence.shape}")
+    for first in range(0, n_frames, _GROUP_FRAMES):
+        block = slice(first, min(n_frames, first + _GROUP_FRAMES))
+        packed, centre, seen = _packed(points_px[block], confidence[block])
+        columns = [
+            pa.repeat(clip_id, len(packed)),
+            np.arange(block.start, block.stop, dtype=np.int32),
+            np.asarray(times_ms[block], np.float64),
+            np.clip(n_faces[block], 0, np.iinfo(np.int16).max).astype(np.int16),
+            pa.array(centre[:, 0].astype(np.float32), mask=~seen),
+            pa.array(centre[:, 1].astype(np.float32), mask=~seen),
+            pa.FixedSizeListArray.from_arrays(pa.array(packed.reshape(-1)), _FLAT),
+        ]
+        yield pa.table(columns, schema=_SCHEMA)
+
+
+def _packed(points_px: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(T, 68, 3) float16 as the table has them, middles (T, 2) float64, seen (T,) bool."""
+    n_frames = len(points_px)
     packed = np.zeros((n_frames, N_POINTS, 3), np.float16)
     trusted = _confidence(confidence, n_frames)
     centre, seen = np.empty((n_frames, 2)), np.empty(n_frames, bool)
@@ -148,20 +171,11 @@ def _clip_table(clip_id: str, times_ms: np.ndarray, n_faces: np.ndarray, points_
         seen[block] = here
         packed[block][here, :, :2] = (snapped - centre[block][:, None])[here]
         packed[block][here, :, 2] = trusted[block][here]
-    columns = [
-        pa.repeat(clip_id, n_frames),
-        np.arange(n_frames, dtype=np.int32),
-        np.asarray(times_ms, np.float64),
-        np.clip(n_faces, 0, np.iinfo(np.int16).max).astype(np.int16),
-        pa.array(centre[:, 0].astype(np.float32), mask=~seen),
-        pa.array(centre[:, 1].astype(np.float32), mask=~seen),
-        pa.FixedSizeListArray.from_arrays(pa.array(packed.reshape(-1)), _FLAT),
-    ]
-    return pa.table(columns, schema=_SCHEMA)
+    return packed, centre, seen
 
 
 def load_landmarks(path: str | os.PathLike, clip_id: str) -> ClipLandmarks:
-    """The landmarks of one clip; reads the footers and that clip's row group alone.
+    """The landmarks of one clip; reads the footers and that clip's row groups alone.
 
     Args:
         path: a run's directory, or one file of its `landmarks/` (quicker, where the shard is known); local or any fsspec URL.
@@ -171,11 +185,17 @@ def load_landmarks(path: str | os.PathLike, clip_id: str) -> ClipLandmarks:
         NoLandmarksError: no such clip there, or its rows are damaged.
         UserError: no side table.
     """
+    return _joined(landmark_stretches(path, clip_id))
+
+
+def landmark_stretches(path: str | os.PathLike, clip_id: str) -> Iterator[ClipLandmarks]:
+    """`load_landmarks`, a stretch of the clip after the other: one is in memory at a time."""
     for parquet, file in _side_tables(path):
         with parquet:
-            for group in range(parquet.num_row_groups):
-                if _group_clip(parquet, group) == clip_id:
-                    return _read_group(parquet, group, file)
+            for found, groups in _clip_groups(parquet):
+                if found == clip_id:
+                    yield from (_read_group(parquet, group, file) for group in groups)
+                    return
     raise NoLandmarksError(f"no landmarks of clip {clip_id} in {path}: it failed, or belongs to another run")
 
 
@@ -183,8 +203,8 @@ def iter_landmarks(path: str | os.PathLike) -> Iterator[tuple[str, ClipLandmarks
     """Every (clip_id, landmarks) of a run or of one side table, one clip in memory at a time."""
     for parquet, file in _side_tables(path):
         with parquet:
-            for group in range(parquet.num_row_groups):
-                yield _group_clip(parquet, group), _read_group(parquet, group, file)
+            for clip_id, groups in _clip_groups(parquet):
+                yield clip_id, _joined(_read_group(parquet, group, file) for group in groups)
 
 
 class LandmarkIndex:
@@ -199,11 +219,10 @@ class LandmarkIndex:
 
     def __init__(self, path: str | os.PathLike):
         self._path = path
-        self._places: dict[str, tuple[str, int]] = {}
+        self._places: dict[str, tuple[str, range]] = {}
         for parquet, file in _side_tables(path):
             with parquet:
-                for group in range(parquet.num_row_groups):
-                    self._places[_group_clip(parquet, group)] = (file, group)
+                self._places |= {clip_id: (file, groups) for clip_id, groups in _clip_groups(parquet)}
 
     def __contains__(self, clip_id: str) -> bool:
         return clip_id in self._places
@@ -212,7 +231,7 @@ class LandmarkIndex:
         return len(self._places)
 
     def load(self, clip_id: str) -> ClipLandmarks:
-        """Reads one clip's row group.
+        """Reads one clip's row groups.
 
         Raises:
             NoLandmarksError: no landmarks of that clip, or a file that is damaged or gone.
@@ -220,15 +239,15 @@ class LandmarkIndex:
         """
         if clip_id not in self._places:
             raise NoLandmarksError(f"no landmarks of clip {clip_id} in {self._path}: it failed, or belongs to another run")
-        file, group = self._places[clip_id]
+        file, groups = self._places[clip_id]
         try:
             opened = open_parquet(filesystem_of(self._path)[0], file)
         except UserError as error:
             raise NoLandmarksError(str(error)) from error
         with opened as parquet:
-            if group >= parquet.num_row_groups or _group_clip(parquet, group) != clip_id:
+            if groups.stop > parquet.num_row_groups or any(_group_clip(parquet, group) != clip_id for group in groups):
                 raise UserError(f"{file} was written anew: its clips have moved; start again")
-            return _read_group(parquet, group, file)
+            return _joined(_read_group(parquet, group, file) for group in groups)
 
 
 def _side_tables(path: str | os.PathLike) -> Iterator[tuple[pq.ParquetFile, str]]:
@@ -244,8 +263,15 @@ def _side_tables(path: str | os.PathLike) -> Iterator[tuple[pq.ParquetFile, str]
         yield parquet, file
 
 
+def _clip_groups(parquet: pq.ParquetFile) -> Iterator[tuple[str, range]]:
+    """(clip_id, its row groups) of a side table, in order."""
+    for clip_id, groups in groupby(range(parquet.num_row_groups), lambda group: _group_clip(parquet, group)):
+        first, *more = groups
+        yield clip_id, range(first, first + 1 + len(more))
+
+
 def _group_clip(parquet: pq.ParquetFile, group: int) -> str:
-    """One row group is one clip, so the statistics name it."""
+    """A row group holds one clip, so the statistics name it."""
     statistics = parquet.metadata.row_group(group).column(0).statistics
     if statistics is None or not statistics.has_min_max:
         raise UserError("a table of landmarks does not name its clips: it was written by something else")
@@ -263,3 +289,8 @@ def _read_group(parquet: pq.ParquetFile, group: int, file: str) -> ClipLandmarks
     points_px = packed[..., :2] + centre[:, None]
     confidence = packed[..., 2].copy()
     return ClipLandmarks(table["time_ms"].to_numpy().copy(), table["n_faces"].to_numpy().copy(), points_px, confidence)
+
+
+def _joined(stretches: Iterator[ClipLandmarks]) -> ClipLandmarks:
+    parts = list(stretches)
+    return parts[0] if len(parts) == 1 else ClipLandmarks(*map(np.concatenate, zip(*parts, strict=True)))

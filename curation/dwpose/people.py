@@ -126,9 +126,9 @@ class FaceOfPerson:
     def points_px(self) -> list[np.ndarray]:
         return [face_part(points) for points in self.all_points_px]
 
-    @property
-    def confidence(self) -> np.ndarray:
-        return np.stack([face_part(scores) for scores in self.all_scores])
+    def stretch(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points (m, 68, 2) and confidence (m, 68) on `frames[first:last]`."""
+        return np.stack(self.points_px[first:last]), np.stack([face_part(scores) for scores in self.all_scores[first:last]])
 
     @property
     def boxes_px(self) -> np.ndarray:

@@ -14,8 +14,21 @@ import numpy as np
 import manifests
 from curation import landmarks
 from curation.config import CurationConfig, digest
-from curation.contracts import Clip, ClipError, Evidence, Faces, FaceTracker, Frame, ScoredClip, Scorer, SeesEveryFace
+from curation.contracts import (
+    Clip,
+    ClipError,
+    Evidence,
+    FaceRows,
+    Faces,
+    FaceTracker,
+    FinishesInStretches,
+    Frame,
+    ScoredClip,
+    Scorer,
+    SeesEveryFace,
+)
 from curation.discovery import parts
+from curation.faces import SpooledFaces
 from curation.media import MediaReader
 from manifests import Column, configuration
 from manifests.errors import UserError, did_you_mean
@@ -109,7 +122,7 @@ class ClipScorer:
                     continue
                 return self.failed(clip, error, attempts)
 
-    def rescore(self, clip: Clip, row: dict[str, Any], faces: Faces, stale: frozenset[str]) -> ScoredClip:
+    def rescore(self, clip: Clip, row: dict[str, Any], faces: FaceRows, stale: frozenset[str]) -> ScoredClip:
         """`row` with the columns of the stale scorers measured again; decodes only what those scorers read."""
         scorers = [scorer for scorer in self.scorers if scorer.name in stale]
         if row.get("video_start_ms") is None:  # its landmarks are of a version that counted every span from the first frame
@@ -140,7 +153,7 @@ class ClipScorer:
             **self._stamp,
         }
 
-    def _measure(self, clip: Clip, scorers: list[Scorer], faces: Faces | None) -> tuple[dict[str, Any], Faces]:
+    def _measure(self, clip: Clip, scorers: list[Scorer], faces: FaceRows | None) -> tuple[dict[str, Any], FaceRows]:
         """Decode what is needed and run `scorers`; `faces = None` finds the landmarks too."""
         reads = frozenset().union(*(scorer.reads for scorer in scorers))
         want_frames, want_audio = faces is None or "frames" in reads, "audio" in reads
@@ -162,16 +175,16 @@ class ClipScorer:
                     tracker.on_frame(frame)
                     landmarks_s += time.perf_counter() - began
                 sync_s += _shown(scorers, frame, tracker)
-            audio, decode_ms = stream.audio, stream.decode_ms
+            audio, decode_ms = stream.sound, stream.decode_ms
         found_now = faces is None
         if tracker is not None:
             if n_sampled == 0:
                 raise ClipError("no_frames", "the span holds no frame")
             began = time.perf_counter()
-            found = tracker.finish()  # backends that batch do much of their work here
+            found = _found(tracker)  # backends that batch do much of their work here
             landmarks_s += time.perf_counter() - began
             sync_s += _shown(scorers, None, tracker)
-            faces = _as_stored(found) if found_now else faces
+            faces = found if found_now else faces
             end_ms += 1000.0 / self.config.sample_hz
         if faces is None:
             raise RuntimeError("neither landmarks given nor found")
@@ -236,8 +249,13 @@ def _spent(row: dict[str, Any]) -> dict[str, float]:
     return {name: row[name] for name in STAGE_COLUMNS if row.get(name)}
 
 
-def _as_stored(faces: Faces) -> Faces:
+def _found(tracker: FaceTracker) -> SpooledFaces:
     """Landmarks rounded as the side table stores them: a score from the table equals a score from the video."""
+    stretches = tracker.finish_in_stretches() if isinstance(tracker, FinishesInStretches) else iter([tracker.finish()])
+    return SpooledFaces.of(_as_stored(stretch) for stretch in stretches)
+
+
+def _as_stored(faces: Faces) -> Faces:
     points_px, confidence = manifests.quantise(faces.points_px, faces.confidence)
     return replace(faces, points_px=points_px, confidence=confidence)
 

@@ -29,6 +29,7 @@ import yaml
 import manifests
 from curation.config import digest
 from curation.contracts import Clip, Faces, ScoredClip
+from curation.faces import SpooledFaces
 from curation.job.lock import hold
 from manifests import Column
 from manifests.atomic import put
@@ -155,9 +156,8 @@ class Ledger:
         """What says whether committed rows are up to date: `BRIEF_COLUMNS` of each."""
         return manifests.read_table(self.shard_file(shard), BRIEF_COLUMNS).to_pylist()
 
-    def faces(self, shard: int, clip_id: str) -> Faces:
-        times_ms, n_faces, points_px, confidence = manifests.load_landmarks(self.landmarks_file(shard), clip_id)
-        return Faces(times_ms, n_faces, points_px, confidence)
+    def faces(self, shard: int, clip_id: str) -> SpooledFaces:
+        return SpooledFaces.of(Faces(*stretch) for stretch in manifests.landmark_stretches(self.landmarks_file(shard), clip_id))
 
     def commit(
         self,

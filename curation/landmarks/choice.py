@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from curation.contracts import Faces
+from curation.blocks import blocks
+from curation.faces import Faces, joined
 from curation.landmarks import sixty_eight
 from curation.landmarks.tracking import box_size_px
 
+FRAMES_AT_ONCE = 3000  # bounds the memory for hours of footage
 _MIN_DETECTED = 2  # a face that the detector saw only once, in a clip with more looks, is taken for an accident
 
 
@@ -19,23 +21,21 @@ class FacePath(Protocol):
 
     Attributes:
         frames: n indices of sampled frames, ascending.
-        points_px: (68, 2) a frame.
         n_detected: on how many frames a detector, looking afresh, found it.
-        confidence: (n, 1) or (n, 68) in 0..1.
         boxes_px: (n, 4) boxes of the points.
     """
 
-    frames: list[int]
-    n_detected: int
+    @property
+    def frames(self) -> Sequence[int]: ...
 
     @property
-    def points_px(self) -> list[np.ndarray]: ...
-
-    @property
-    def confidence(self) -> np.ndarray: ...
+    def n_detected(self) -> int: ...
 
     @property
     def boxes_px(self) -> np.ndarray: ...
+
+    def stretch(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points (m, 68, 2) and confidence (m, 1) or (m, 68) in 0..1 on the m frames `frames[first:last]`."""
 
 
 P = TypeVar("P", bound=FacePath)
@@ -65,30 +65,51 @@ def choose_faces(
     face_box_px: tuple[float, float, float, float] | None,
     min_relative_size: float,
 ) -> Faces:
+    """`faces_in_stretches`, all of them in memory."""
+    return joined(faces_in_stretches(tracks, times_ms, frame_size_px, face_box_px, min_relative_size))
+
+
+def faces_in_stretches(
+    tracks: Sequence[FacePath],
+    times_ms: np.ndarray,
+    frame_size_px: tuple[int, int],
+    face_box_px: tuple[float, float, float, float] | None,
+    min_relative_size: float,
+) -> Iterator[Faces]:
     """The main face's points and the count of faces, from all tracks of a clip.
 
     The main face is the track with the largest sum, over its frames, of the face's size; with `face_box_px`, of its share within that box.
     Where it is absent (before or after a cut), the best track whose life does not overlap the chosen ones' fills in, so that the points
     never jump from one person to another who is there at the same time.
     """
-    n_frames = len(times_ms)
-    points_px = np.full((n_frames, sixty_eight.N_POINTS, 2), np.nan, np.float32)
-    confidence = np.zeros((n_frames, sixty_eight.N_POINTS), np.float32)
-    n_faces = np.zeros(n_frames, np.int16)
-    kept, main = main_paths(tracks, n_frames, face_box_px)
-    main_size = np.full(n_frames, np.nan)
+    kept, main = main_paths(tracks, len(times_ms), face_box_px)
+    n_faces = _count(kept, main, len(times_ms), min_relative_size)
+    of_main = [(track, np.array(track.frames)) for track in main]
+    for block in blocks(len(times_ms), FRAMES_AT_ONCE):
+        points_px = np.full((block.stop - block.start, sixty_eight.N_POINTS, 2), np.nan, np.float32)
+        confidence = np.zeros((block.stop - block.start, sixty_eight.N_POINTS), np.float32)
+        for track, frames in of_main:
+            first, last = np.searchsorted(frames, (block.start, block.stop))
+            if first < last:
+                points, trust = track.stretch(first, last)
+                at = frames[first:last] - block.start
+                points_px[at] = points
+                confidence[at] = trust * _inside(points, frame_size_px)
+        yield Faces(times_ms[block], n_faces[block], points_px, confidence)
+
+
+def _count(kept: Sequence[P], main: Sequence[P], n_frames: int, min_relative_size: float) -> np.ndarray:
+    """(T,) int16 faces on each frame that are not much smaller than the main one."""
+    n_faces, main_size = np.zeros(n_frames, np.int16), np.full(n_frames, np.nan)
     for track in main:
-        points = np.stack(track.points_px)
-        points_px[track.frames] = points
-        confidence[track.frames] = track.confidence * _inside(points, frame_size_px)
-        main_size[track.frames] = box_size_px(track.boxes_px)
+        main_size[np.array(track.frames)] = box_size_px(track.boxes_px)
     # Where the main face is lost for a moment, others are compared with its usual size.
     usual = np.nanmedian(main_size) if np.isfinite(main_size).any() else 0.0
     reference = np.where(np.isfinite(main_size), main_size, usual)
     for track in kept:
         frames = np.array(track.frames)
         n_faces[frames[box_size_px(track.boxes_px) >= min_relative_size * reference[frames]]] += 1
-    return Faces(times_ms, n_faces, points_px, confidence)
+    return n_faces
 
 
 def _share_within(boxes_px: np.ndarray, face_box_px: tuple[float, float, float, float] | None) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from curation.contracts import Clip, Faces, Frame, MediaInfo
-from curation.landmarks.choice import choose_faces
+from curation.faces import joined
+from curation.landmarks.choice import faces_in_stretches
 from curation.landmarks.detector import Detection, FaceDetector, iou, search_squares, weighted_nms
 from curation.landmarks.mesh import NUDGES, MeshFace, MeshNetwork, Roi, eye_corners, point_box
 from curation.landmarks.orientation import look_closely, quarter_of
@@ -168,7 +170,10 @@ class FaceMeshTracker:
         return seen
 
     def finish(self) -> Faces:
-        return choose_faces(
+        return joined(self.finish_in_stretches())
+
+    def finish_in_stretches(self) -> Iterator[Faces]:
+        return faces_in_stretches(
             self._follower.tracks,
             times_ms=np.array(self._follower.times_ms, np.float64),
             frame_size_px=(self._info.width_px, self._info.height_px),

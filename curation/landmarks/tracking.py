@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from curation.blocks import blocks
 from curation.contracts import Frame
 from curation.landmarks.detector import Detection, iou
 from curation.landmarks.mesh import MeshFace, Roi, point_box
+from curation.spool import Spool
 
+_FRAMES_AT_ONCE = 3000  # bounds the memory for hours of footage
 _SAME_FACE_IOU = 0.4  # of two landmark boxes
 SMALL = 0.15  # of the frame's longer side: beside a face smaller than this, a look at the whole frame may miss another
 _LOOKS_TO_UPRIGHT = 5  # whether a followed face is still the right way up is asked once in so many looks
@@ -23,9 +27,11 @@ class Track:
 
     Attributes:
         mesh_px: (468, 3) of the last frame.
+        seen_px: (68, 2) float32 points of every face of the clip, in the order in which they were found.
+        last_px: (68, 2) float32 points on the last frame.
         last_ms: time of the last frame.
         frames: indices of the sampled frames.
-        points_px: (68, 2) float32 a frame.
+        rows: where in `seen_px` the face's points on these frames lie.
         presence: 0..1 a frame.
         n_detected: detector frames on which a detector found this face.
         n_undetected: detector frames in a row, up to now, on which none did.
@@ -35,10 +41,12 @@ class Track:
     """
 
     mesh_px: np.ndarray
+    seen_px: Spool
+    last_px: np.ndarray = field(init=False)
     last_ms: float = 0.0
-    frames: list[int] = field(default_factory=list)
-    points_px: list[np.ndarray] = field(default_factory=list)
-    presence: list[float] = field(default_factory=list)
+    frames: array[int] = field(default_factory=lambda: array("i"))
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    presence: array[float] = field(default_factory=lambda: array("f"))
     n_detected: int = 0
     n_undetected: int = 0
     n_vouched: int = 0
@@ -49,9 +57,11 @@ class Track:
         """The face was located on one more frame."""
         self.mesh_px = face.mesh_px
         self.last_ms = frame.time_ms
+        self.last_px = face.points_px
         self.frames.append(index)
-        self.points_px.append(face.points_px)
+        self.rows.append(len(self.seen_px))
         self.presence.append(face.presence)
+        self.seen_px.append(self.last_px[None])
 
     def vouch(self) -> None:
         """A detector found the face on the last frame."""
@@ -69,22 +79,26 @@ class Track:
         self.n_vouched = min(self.n_vouched, len(self.frames))
 
     def _forget_from(self, n: int) -> None:
-        del self.frames[n:], self.points_px[n:], self.presence[n:]
+        del self.frames[n:], self.rows[n:], self.presence[n:]
+        self.last_px = self.seen_px[self.rows[-1] : self.rows[-1] + 1][0]
 
     @property
     def box_px(self) -> np.ndarray:
         """(4,) box of the 68 points on the last frame."""
-        return point_box(self.points_px[-1])
+        return point_box(self.last_px)
 
     @property
     def boxes_px(self) -> np.ndarray:
         """(n, 4) boxes of the 68 points on `frames`."""
-        return point_box(np.stack(self.points_px))
+        return np.concatenate([point_box(self._points(b.start, b.stop)) for b in blocks(len(self.frames), _FRAMES_AT_ONCE)])
 
-    @property
-    def confidence(self) -> np.ndarray:
-        """(n, 1) float32 in 0..1 on `frames`, for all points alike."""
-        return np.array(self.presence, np.float32)[:, None]
+    def stretch(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points (m, 68, 2) float32 and confidence (m, 1) float32, for all points alike, on `frames[first:last]`."""
+        return self._points(first, last), np.array(self.presence[first:last], np.float32)[:, None]
+
+    def _points(self, first: int, last: int) -> np.ndarray:
+        rows = np.array(self.rows[first:last])
+        return self.seen_px[rows[0] : rows[-1] + 1][rows - rows[0]]
 
 
 def box_size_px(boxes_px: np.ndarray) -> np.ndarray:
@@ -121,7 +135,8 @@ class FaceFollower:
 
     def __init__(self, finder: Finder):
         self.tracks: list[Track] = []
-        self.times_ms: list[float] = []
+        self.times_ms: array[float] = array("d")
+        self._points_px = Spool(np.float32, (68, 2))  # of every face on every frame
         self._finder = finder
         self._live: list[Track] = []
         self._looks_to_search = 0
@@ -130,7 +145,7 @@ class FaceFollower:
     @property
     def seen_px(self) -> np.ndarray:
         """(n, 68, 2) float32 points of the faces on the last frame."""
-        return np.array([track.points_px[-1] for track in self._live], np.float32).reshape(-1, 68, 2)
+        return np.array([track.last_px for track in self._live], np.float32).reshape(-1, 68, 2)
 
     def on_frame(self, frame: Frame) -> None:
         index = len(self.times_ms)
@@ -200,7 +215,7 @@ class FaceFollower:
         lost = [t for t in self.tracks if t not in self._live and frame.time_ms - t.last_ms <= self._finder.resume_within_ms]
         track = _same_face(face.box_px, lost)
         if track is None or track.frames[-1] == index:
-            track = Track(face.mesh_px)
+            track = Track(face.mesh_px, self._points_px)
             self.tracks.append(track)
         track.extend(frame, index, face)
         track.vouch()

@@ -14,12 +14,13 @@ import numpy as np
 from curation.blocks import blocks
 from curation.lipsync.features import FRAMES_AT_ONCE, N_LIPS, VIDEO_HZ, MelRows, MouthRows, sampling_lag_rows
 from curation.lipsync.towers import Towers
+from manifests.rows import Rows
 
 MAX_SHIFT = 15
 SHIFTS = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)  # the offset, in frames, that each point of the curve stands for
 
 
-def clip_curve(towers: Towers, points_px: np.ndarray, audio: np.ndarray, fps: float = VIDEO_HZ) -> tuple[np.ndarray, int]:
+def clip_curve(towers: Towers, points_px: Rows, audio: Rows, fps: float = VIDEO_HZ) -> tuple[np.ndarray, int]:
     """Landmarks and sound of a clip to its sync curve.
 
     Args:

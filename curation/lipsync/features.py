@@ -13,6 +13,7 @@ import numpy as np
 
 from curation.blocks import blocks
 from curation.landmarks.sixty_eight import FLIP, RIGID
+from manifests.rows import Rows
 
 VIDEO_HZ = 25
 AUDIO_HZ = 16_000
@@ -63,9 +64,9 @@ def mouth_features(points_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class MouthRows:
     """`mouth_features` of any stretch of a clip, in memory that does not grow with the clip."""
 
-    def __init__(self, points_px: np.ndarray):
-        self._points = np.asarray(points_px)
-        if self._points.ndim != 3 or self._points.shape[1:] != (68, 2):
+    def __init__(self, points_px: Rows):
+        self._points = points_px
+        if len(self._points.shape) != 3 or self._points.shape[1:] != (68, 2):
             raise ValueError(f"points must be (T, 68, 2), not {self._points.shape}")
         self._only: tuple[np.ndarray, np.ndarray] | None = None  # a clip of one block is aligned once
         if 0 < len(self._points) <= FRAMES_AT_ONCE:
@@ -151,9 +152,9 @@ class MelRows:
         later_rows: moves the rows so much later, as `later` does.
     """
 
-    def __init__(self, audio: np.ndarray, later_rows: int = 0):
-        self._audio = np.asarray(audio)
-        if self._audio.ndim != 1:
+    def __init__(self, audio: Rows, later_rows: int = 0):
+        self._audio = audio
+        if len(self._audio.shape) != 1:
             raise ValueError(f"audio must be (N,), not {self._audio.shape}")
         self._n = len(self._audio) // SAMPLES_PER_FRAME * MELS_PER_FRAME
         self._later = later_rows

@@ -19,7 +19,7 @@ from curation.report.picture import CHAINS
 from curation.report.rundata import Reasons, RunData
 from curation.wording import clean, shown
 from manifests import UserError
-from manifests.landmarks import LANDMARKS_DIR
+from manifests.landmarks import LANDMARKS_DIR, ClipLandmarks
 from manifests.tables import records
 
 MOST_TILES = 18  # each takes a decoded picture
@@ -118,11 +118,9 @@ def _picture(data: RunData, row: dict[str, Any], reader: Any) -> tuple[str | Non
     time_ms = 0.0 if length_ms is None or shown(length_ms) is None else float(length_ms) / 2
     points_px, note = None, ""
     try:
-        landmarks = manifests.load_landmarks(_landmarks_path(data, row), row["clip_id"])
-        seen = np.flatnonzero(np.isfinite(landmarks.points_px).all(axis=(1, 2)))
-        if seen.size:
-            nearest = seen[np.argmin(np.abs(landmarks.times_ms[seen] - time_ms))]
-            time_ms, points_px = float(landmarks.times_ms[nearest]), landmarks.points_px[nearest]
+        face = _nearest_face(manifests.landmark_stretches(_landmarks_path(data, row), row["clip_id"]), time_ms)
+        if face is not None:
+            time_ms, points_px = face
         else:
             note = "no face seen"
     except UserError:
@@ -132,6 +130,17 @@ def _picture(data: RunData, row: dict[str, Any], reader: Any) -> tuple[str | Non
         return _jpeg_uri(rgb), _overlay(points_px, rgb.shape[1], rgb.shape[0]), note
     except ClipError as error:
         return None, "", f"no picture: {clean(error.message, 120)}"
+
+
+def _nearest_face(stretches: Iterable[ClipLandmarks], time_ms: float) -> tuple[float, np.ndarray] | None:
+    """(time in ms, points (68, 2)) of the frame with a face that is nearest to `time_ms`."""
+    found: list[tuple[float, np.ndarray]] = []
+    for stretch in stretches:
+        seen = np.flatnonzero(np.isfinite(stretch.points_px).all(axis=(1, 2)))
+        if seen.size:
+            nearest = seen[np.argmin(np.abs(stretch.times_ms[seen] - time_ms))]
+            found.append((float(stretch.times_ms[nearest]), stretch.points_px[nearest].copy()))
+    return min(found, key=lambda face: abs(face[0] - time_ms), default=None)
 
 
 def _landmarks_path(data: RunData, row: dict[str, Any]) -> Path:

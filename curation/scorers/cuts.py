@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass
 
@@ -40,18 +41,17 @@ class Cuts(Scorer):
 
     def begin(self, info: MediaInfo) -> None:
         self._recent: deque[np.ndarray] = deque(maxlen=self.max_flash_frames + 2)  # small HSV pictures
-        self._times_ms: list[float] = []
-        self._differences: list[float] = []  # to the frame before; the first is 0
+        self._times_ms = array("d")
+        self._differences = array("d")  # to the frame before; the first is 0
         self._inserted: set[int] = set()  # first frames of a few that another shot left, or of a shot behind a blank: cuts on their own
         self._of_light: set[int] = set()  # frames whose difference is a change of light
-        self._repeated: set[int] = set()  # frames that show the picture before once more: the file has fewer than are sampled
+        self._repeated = bytearray()  # a frame: whether it shows the picture before once more, as the file has fewer than are sampled
         self._shown: np.ndarray | None = None
 
     def on_frame(self, frame: Frame) -> None:
         import cv2
 
-        if frame.rgb is self._shown:
-            self._repeated.add(len(self._times_ms))
+        self._repeated.append(frame.rgb is self._shown)
         self._shown = frame.rgb
         height, width = frame.rgb.shape[:2]
         step = max(1, width // self.compare_width_px)  # a whole number, for which averaging blocks of pixels is many times faster
@@ -121,7 +121,7 @@ class Cuts(Scorer):
         """Up to `_WINDOW` frames before (`step` -1) or after (1) that show a new picture; the first frame follows none."""
         found: list[int] = []
         while len(found) < _WINDOW and 0 < (index := index + step) < len(self._times_ms):
-            if index not in self._repeated:
+            if not self._repeated[index]:
                 found.append(index)
         return found
 

@@ -30,24 +30,27 @@ class FaceResolution(Scorer):
     reads = frozenset({"faces"})
 
     def finish(self, evidence: Evidence) -> dict[str, float]:
-        all_points, measured = evidence.faces.points_px, []
+        all_points, corners, eyes = evidence.faces.points_px, [], []
         for block in blocks(len(all_points), FRAMES_AT_ONCE):
             points = all_points[block]
-            points = points[np.isfinite(points).all(axis=(1, 2))].astype(np.float64)  # (F, 68, 2)
-            measured.append(np.column_stack([points.min(axis=1), points.max(axis=1), interocular(points)]))
-        if not sum(map(len, measured)):
+            points = points[np.isfinite(points).all(axis=(1, 2))]  # (F, 68, 2)
+            corners.append(np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1))
+            eyes.append(interocular(points.astype(np.float64)))
+        if not sum(map(len, corners)):
             return {}
-        found = np.concatenate(measured)
-        corners, eyes = found[:, :4], found[:, 4]
-        sides = corners[:, 2:] - corners[:, :2]
-        width, height = np.median(sides, axis=0)
+        x0, y0, x1, y1 = np.concatenate(corners).T  # of a clip of hours, float64 only edge by edge
+        width, height = _difference(x1, x0), _difference(y1, y0)
         return {
-            **dict(zip(_BOX, np.median(corners, axis=0).tolist(), strict=True)),
-            "face_width_px": float(width),
-            "face_height_px": float(height),
-            "face_size_px_p5": float(np.percentile(sides.min(axis=1), 5)),
-            "interocular_px_p5": float(np.percentile(eyes, 5)),
+            **{name: float(np.median(edge.astype(np.float64))) for name, edge in zip(_BOX, (x0, y0, x1, y1), strict=True)},
+            "face_width_px": float(np.median(width)),
+            "face_height_px": float(np.median(height)),
+            "face_size_px_p5": float(np.percentile(np.minimum(width, height), 5)),
+            "interocular_px_p5": float(np.percentile(np.concatenate(eyes), 5)),
         }
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a.astype(np.float64) - b
 
 
 @dataclass
@@ -84,9 +87,12 @@ class ValidFrames(Scorer):
         n_frames = len(faces.n_faces)
         if not n_frames:
             return {}
-        trusted = (faces.confidence >= self.min_confidence).sum(axis=1) >= self.min_trusted_points
-        alone = faces.n_faces == 1 if evidence.clip.face_box_px is None else faces.n_faces >= 1
-        valid = alone & faces.seen & trusted
+        n_valid = 0
+        for block in blocks(n_frames, FRAMES_AT_ONCE):
+            trusted = (faces.confidence[block] >= self.min_confidence).sum(axis=1) >= self.min_trusted_points
+            there = faces.n_faces[block]
+            alone = there == 1 if evidence.clip.face_box_px is None else there >= 1
+            n_valid += int((alone & np.isfinite(faces.points_px[block]).all(axis=(1, 2)) & trusted).sum())
         enough = max(self.min_crowded_share * n_frames, min(self.min_crowded_frames, n_frames))
         reached = (n for n in range(int(faces.n_faces.max()), 0, -1) if (faces.n_faces >= n).sum() >= enough)
-        return {"n_faces_max": next(reached, 0), "valid_frame_ratio": float(valid.mean())}
+        return {"n_faces_max": next(reached, 0), "valid_frame_ratio": n_valid / n_frames}

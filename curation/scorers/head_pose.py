@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.blocks import blocks
 from curation.contracts import Evidence, Scorer
 from curation.landmarks import pose
 from manifests import column
@@ -36,15 +37,21 @@ class HeadPose(Scorer):
         return pose.angles_deg(pose.head_rotations(points_px, confidence)[0])
 
     def finish(self, evidence: Evidence) -> dict[str, float]:
-        rotations, residual_px = pose.head_rotations(evidence.faces.points_px, evidence.faces.confidence)
-        known = np.isfinite(residual_px)
-        if not known.any():
+        faces = evidence.faces
+        turned_deg, angles_deg, residuals_px = [], [], []
+        for block in blocks(len(faces.points_px), pose.FRAMES_AT_ONCE):
+            rotations, residual_px = pose.head_rotations(faces.points_px[block], faces.confidence[block])
+            known = np.isfinite(residual_px)
+            turned_deg.append(pose.turn_deg(rotations[known]))
+            angles_deg.append(np.abs(pose.angles_deg(rotations[known])))
+            residuals_px.append(residual_px[known])
+        if not sum(map(len, residuals_px)):
             return {}
         values = {
-            "head_rotation_deg": float(pose.turn_deg(rotations[known]).mean()),
-            "pose_residual_px": float(np.median(residual_px[known])),
+            "head_rotation_deg": float(np.concatenate(turned_deg).mean()),
+            "pose_residual_px": float(np.median(np.concatenate(residuals_px))),
         }
-        for axis, of_axis in zip(_AXES, np.abs(pose.angles_deg(rotations[known])).T, strict=True):
+        for axis, of_axis in zip(_AXES, np.concatenate(angles_deg).T, strict=True):
             values[f"{axis}_deg_mean_abs"] = float(of_axis.mean())
             values[f"{axis}_deg_p95"] = float(np.percentile(of_axis, 95))
         return values

@@ -11,6 +11,7 @@ import numpy as np
 from curation.blocks import blocks
 from curation.contracts import AUDIO_RATE_HZ, Evidence, Scorer
 from manifests import column
+from manifests.rows import Rows
 
 CHUNKS_AT_ONCE = 4096  # two minutes
 
@@ -32,7 +33,7 @@ class Speech(Scorer):
 
         return SileroVAD(AUDIO_RATE_HZ)
 
-    def probability(self, audio: np.ndarray) -> np.ndarray:
+    def probability(self, audio: Rows) -> np.ndarray:
         """(N // 512,) speech probability in 0..1 of consecutive 32 ms chunks of (N,) int16 sound at 16 kHz."""
         self._detector.reset()
         step = self._detector.window_size_samples

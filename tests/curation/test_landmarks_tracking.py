@@ -17,6 +17,7 @@ from curation.landmarks.facemesh import FaceMesh
 from curation.landmarks.mesh import MeshFace, Roi
 from curation.landmarks.pose import TEMPLATE_CM
 from curation.landmarks.tracking import FaceFollower, Track
+from curation.spool import Spool
 
 BLANK = np.zeros((100, 100, 3), np.uint8)
 
@@ -183,7 +184,7 @@ def test_an_empty_clip_has_no_faces():
 
 
 def test_a_track_starts_empty():
-    assert Track(np.zeros((468, 3))).frames == []
+    assert len(Track(np.zeros((468, 3)), Spool(np.float32, (68, 2))).frames) == 0
     assert Roi(1, 2, 3, 0).side_px == 3
 
 
