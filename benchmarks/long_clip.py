@@ -1,5 +1,5 @@
-"""`python -m benchmarks.long_clip FILE`: memory of a whole curation run by the length of its one clip, in the process that scores and in its
-decoder. Linux.
+"""`python -m benchmarks.long_clip FILE`: memory of a whole curation run by the length of its one clip, in the process that scores and
+in its decoder. Linux.
 
 The first 3.2 s of a clip at 192 px, repeated without encoding again. `anon` is the largest own memory that was seen (looked at
 every 20 ms), `RSS` the kernel's peak of all resident memory, files' pages included. Options behind `--` go to `curation run`.

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from manifests.errors import NoLandmarksError, UserError
     from manifests.filters import apply, columns_that_bar, survival
     from manifests.ids import clip_id, shard_of, split
-    from manifests.landmarks import ClipLandmarks, LandmarkIndex, iter_landmarks, landmark_stretches, load_landmarks, quantise, write_landmarks
+    from manifests.landmarks import (
+        ClipLandmarks,
+        LandmarkIndex,
+        iter_landmarks,
+        landmark_stretches,
+        load_landmarks,
+        quantise,
+        write_landmarks,
+    )
     from manifests.overview import describe, summary
     from manifests.presets import Preset, Rule, load_presets, preset
     from manifests.schema import COLUMNS, ERROR_KINDS, NEEDED_COLUMNS, SCHEMA_VERSION, TIMING_COLUMNS, Column, column
@@ -24,7 +32,15 @@ _HOMES = {
     "errors": ("NoLandmarksError", "UserError"),
     "filters": ("apply", "columns_that_bar", "survival"),
     "ids": ("clip_id", "shard_of", "split"),
-    "landmarks": ("ClipLandmarks", "LandmarkIndex", "iter_landmarks", "landmark_stretches", "load_landmarks", "quantise", "write_landmarks"),
+    "landmarks": (
+        "ClipLandmarks",
+        "LandmarkIndex",
+        "iter_landmarks",
+        "landmark_stretches",
+        "load_landmarks",
+        "quantise",
+        "write_landmarks",
+    ),
     "overview": ("describe", "summary"),
     "presets": ("Preset", "Rule", "load_presets", "preset"),
     "schema": ("COLUMNS", "ERROR_KINDS", "NEEDED_COLUMNS", "SCHEMA_VERSION", "TIMING_COLUMNS", "Column", "column"),
@@ -65,8 +81,8 @@ __all__ = [
     "describe",
     "diff",
     "iter_landmarks",
-    "load",
     "landmark_stretches",
+    "load",
     "load_landmarks",
     "load_presets",
     "preset",

@@ -33,7 +33,13 @@ _FRAMES_AT_ONCE = 3000  # bounds the memory for hours of footage
 _GROUP_FRAMES = 8192  # of a row group, likewise: a clip of more than 5 minutes has several
 _FLAT = N_POINTS * 3
 LANDMARK_COLUMNS: tuple[Column, ...] = (
-    Column("clip_id", pa.string(), "", "the clip, as in the manifest; a row group holds one clip, a long clip has several, one after the other", 1),
+    Column(
+        "clip_id",
+        pa.string(),
+        "",
+        "the clip, as in the manifest; a row group holds one clip, a long clip has several, one after the other",
+        1,
+    ),
     Column("frame_index", pa.int32(), "", "number of the sampled frame within the clip, from 0", 1),
     Column("time_ms", pa.float64(), "ms", "time of the frame from the start of the clip", 1),
     Column("n_faces", pa.int16(), "", "faces seen on the frame", 1),

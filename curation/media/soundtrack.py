@@ -93,8 +93,8 @@ class Soundtrack:
 
 @dataclass
 class _Stretch:
-    """Sound that follows on: `n` of `samples` from number `first` on the clip's clock, `n_taken` of them given out. A frame's own 20 ms would
-    cost a third more."""
+    """Sound that follows on: `n` of `samples` from number `first` on the clip's clock, `n_taken` of them given out. A frame's own 20 ms
+    would cost a third more."""
 
     first: int
     samples: np.ndarray

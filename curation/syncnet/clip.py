@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from curation.syncnet.mfcc import mfcc
-from curation.syncnet.network import Embedder
+from curation.pieces import Pieces
+from curation.spool import Spool
+from curation.syncnet.mfcc import N_CEPSTRA, mfcc, mfcc_stretches
+from curation.syncnet.network import EMBEDDING, Embedder
 from curation.syncnet.score import SAMPLES_PER_FRAME, SyncScore, distances, n_windows, read
 from curation.syncnet.stream import LipTrack
+from manifests.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class TrackScore:
         }
 
 
-def score_tracks(embedder: Embedder, tracks: Sequence[LipTrack], audio: np.ndarray) -> list[TrackScore]:
+def score_tracks(embedder: Embedder, tracks: Sequence[LipTrack], audio: Rows) -> list[TrackScore]:
     """Each track against the sound of its own frames, in the same order; those with less sound than six frames are left out.
 
     Args:
@@ -45,11 +48,22 @@ def score_tracks(embedder: Embedder, tracks: Sequence[LipTrack], audio: np.ndarr
     """
     scored = []
     for track in tracks:
-        sound = audio[track.first * SAMPLES_PER_FRAME : (track.first + track.n_frames) * SAMPLES_PER_FRAME]
-        n = n_windows(track.n_frames, len(sound))
+        first = min(len(audio), track.first * SAMPLES_PER_FRAME)
+        heard = Pieces(audio, [(first, min(len(audio), (track.first + track.n_frames) * SAMPLES_PER_FRAME) - first)])
+        n = n_windows(track.n_frames, len(heard))
         if n > 0:
-            scored.append(TrackScore(track, read(distances(track.lips[:n], embedder.sound(mfcc(sound), n)))))
+            scored.append(TrackScore(track, read(distances(Pieces(track.lips, [(0, n)]), _sound(embedder, heard, n)))))
     return scored
+
+
+def _sound(embedder: Embedder, audio: Rows, n: int) -> Spool:
+    """(n, 1024) embeddings of the sound, on disk as soon as they are many."""
+    cepstra, sound = Spool(np.float64, (N_CEPSTRA,)), Spool(np.float32, (EMBEDDING,))
+    for stretch in mfcc_stretches(audio):
+        cepstra.append(stretch)
+    for stretch in embedder.sound_stretches(cepstra, n):
+        sound.append(stretch)
+    return sound
 
 
 def score_crops(embedder: Embedder, crops: np.ndarray, audio: np.ndarray) -> SyncScore | None:

@@ -7,11 +7,13 @@ package itself is the tests' peer: it frames a whole recording at once, which ho
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 
 from curation.blocks import blocks
+from manifests.rows import Rows
 
 RATE_HZ = 16_000
 WINDOW = 400  # samples
@@ -24,12 +26,14 @@ PRE_EMPHASIS = 0.97
 _FRAMES_AT_ONCE = 8192  # 82 s: bounds the memory for hours of sound
 
 
-def mfcc(audio: np.ndarray) -> np.ndarray:
+def mfcc(audio: Rows) -> np.ndarray:
     """(N,) int16 sound at 16 kHz to (M, 13) float64; M = 1 + ceil((N - 400) / 160), at least 1, and 0 where there is no sound."""
-    if not len(audio):
-        return np.zeros((0, N_CEPSTRA))
-    n_frames = 1 + max(0, -(-(len(audio) - WINDOW) // STEP))
-    cepstra = np.empty((n_frames, N_CEPSTRA))
+    return np.concatenate([np.zeros((0, N_CEPSTRA)), *mfcc_stretches(audio)])
+
+
+def mfcc_stretches(audio: Rows) -> Iterator[np.ndarray]:
+    """`mfcc` in stretches of at most 82 s."""
+    n_frames = 1 + max(0, -(-(len(audio) - WINDOW) // STEP)) if len(audio) else 0
     for block in blocks(n_frames, _FRAMES_AT_ONCE):
         first, last = block.start * STEP, (block.stop - 1) * STEP + WINDOW
         before = audio[first - 1 : last - 1] if first else np.concatenate([[0], audio[: last - 1]])
@@ -37,8 +41,7 @@ def mfcc(audio: np.ndarray) -> np.ndarray:
         signal -= PRE_EMPHASIS * before[: len(signal)]
         signal = np.pad(signal, (0, last - first - len(signal)))
         frames = np.lib.stride_tricks.sliding_window_view(signal, WINDOW)[::STEP]  # (m, 400)
-        cepstra[block] = _cepstra(frames)
-    return cepstra
+        yield _cepstra(frames)
 
 
 def _cepstra(frames: np.ndarray) -> np.ndarray:

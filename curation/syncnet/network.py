@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from curation.blocks import blocks
 from curation.syncnet.score import MFCC_PER_FRAME, WINDOW_FRAMES
+from manifests.rows import Rows
 
 CROP_PX = 224
 EMBEDDING = 1024
@@ -95,16 +98,20 @@ class Embedder:
             parts.append(self._lip_head(hidden.flatten(1)).cpu().numpy())
         return np.concatenate(parts)
 
-    @torch.inference_mode()
-    def sound(self, mfcc: np.ndarray, n: int) -> np.ndarray:
+    def sound(self, mfcc: Rows, n: int) -> np.ndarray:
         """The first `n` windows of (M, 13) cepstra, 0.2 s each, one a video frame: (n, 1024) float32. M is at least 4 n + 16."""
-        parts = [np.zeros((0, EMBEDDING), np.float32)]
-        windows = np.lib.stride_tricks.sliding_window_view(mfcc.astype(np.float32), _MFCC_WINDOW, axis=0)[::MFCC_PER_FRAME]  # (M', 13, 20)
-        for start in range(0, n, 8 * self.windows_at_once):
-            chunk = torch.from_numpy(np.ascontiguousarray(windows[start : min(n, start + 8 * self.windows_at_once)])).to(self.device)
-            hidden = self._sound(chunk[:, None].contiguous(memory_format=torch.channels_last))
-            parts.append(self._sound_head(hidden.flatten(1)).cpu().numpy())
-        return np.concatenate(parts)
+        return np.concatenate([np.zeros((0, EMBEDDING), np.float32), *self.sound_stretches(mfcc, n)])
+
+    def sound_stretches(self, mfcc: Rows, n: int) -> Iterator[np.ndarray]:
+        """`sound` in stretches of 8 `windows_at_once`."""
+        for block in blocks(n, 8 * self.windows_at_once):
+            cepstra = mfcc[MFCC_PER_FRAME * block.start : MFCC_PER_FRAME * (block.stop - 1) + _MFCC_WINDOW].astype(np.float32)
+            windows = np.lib.stride_tricks.sliding_window_view(cepstra, _MFCC_WINDOW, axis=0)[::MFCC_PER_FRAME]  # (m, 13, 20)
+            with torch.inference_mode():
+                chunk = torch.from_numpy(np.ascontiguousarray(windows)).to(self.device)
+                hidden = self._sound(chunk[:, None].contiguous(memory_format=torch.channels_last))
+                found = self._sound_head(hidden.flatten(1)).cpu().numpy()
+            yield found
 
 
 def _fused(tower: nn.Sequential) -> nn.Sequential:

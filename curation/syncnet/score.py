@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.blocks import blocks
 from curation.syncnet.filters import median_filter
+from manifests.rows import Rows
 
 VIDEO_HZ = 25
 WINDOW_FRAMES = 5
 MFCC_PER_FRAME = 4
 MAX_SHIFT = 15
 SAMPLES_PER_FRAME = 640
+_WINDOWS_AT_ONCE = 512  # bounds the memory for hours of footage
 _EPSILON = 1e-6  # torch's pairwise_distance adds it to every difference
 
 
@@ -42,7 +45,7 @@ def n_windows(n_frames: int, n_samples: int) -> int:
     return max(0, min(n_frames, n_samples // SAMPLES_PER_FRAME) - WINDOW_FRAMES)
 
 
-def distances(lips: np.ndarray, sound: np.ndarray) -> np.ndarray:
+def distances(lips: Rows, sound: Rows) -> np.ndarray:
     """Euclidean distance of each picture window to the sound 15 windows earlier .. 15 later; beyond the ends the sound is a zero vector.
 
     Args:
@@ -51,10 +54,15 @@ def distances(lips: np.ndarray, sound: np.ndarray) -> np.ndarray:
     Returns:
         (n, 31) float32.
     """
-    padded = np.pad(sound, ((MAX_SHIFT, MAX_SHIFT), (0, 0)))
     found = np.empty((len(lips), 2 * MAX_SHIFT + 1), np.float32)
-    for shift in range(found.shape[1]):
-        found[:, shift] = np.linalg.norm(lips - padded[shift : shift + len(lips)] + np.float32(_EPSILON), axis=1)
+    for block in blocks(len(lips), _WINDOWS_AT_ONCE):
+        begin, end = block.start - MAX_SHIFT, block.stop + MAX_SHIFT
+        heard = sound[max(0, begin) : end]
+        before = max(0, -begin)
+        padded = np.pad(heard, ((before, end - begin - before - len(heard)), (0, 0)))
+        seen = lips[block]
+        for shift in range(found.shape[1]):
+            found[block, shift] = np.linalg.norm(seen - padded[shift : shift + len(seen)] + np.float32(_EPSILON), axis=1)
     return found
 
 

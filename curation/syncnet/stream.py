@@ -7,16 +7,20 @@ embedded in chunks and forgotten.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from curation.pieces import Pieces
+from curation.spool import Spool
 from curation.syncnet.crop import SMOOTHING_TAPS, centre_and_half, crop_face, smoothed
-from curation.syncnet.network import Embedder
+from curation.syncnet.network import EMBEDDING, Embedder
 from curation.syncnet.score import WINDOW_FRAMES
 from curation.syncnet.shots import ShotDetector
 from curation.syncnet.tracks import FaceTracks, Track
+from manifests.rows import Rows
 
 _AHEAD = SMOOTHING_TAPS // 2
 
@@ -28,12 +32,12 @@ class LipTrack:
     Attributes:
         first: index of its first frame.
         squares_px: (T, 3) centre x, centre y, half side of each crop.
-        lips: (T - 4, 1024) float32.
+        lips: (T - 4, 1024) float32; they lie on disk.
     """
 
     first: int
     squares_px: np.ndarray
-    lips: np.ndarray
+    lips: Rows
 
     @property
     def n_frames(self) -> int:
@@ -44,9 +48,13 @@ class LipTrack:
 class _Crops:
     """The crops of one track: those that wait, and what became of the others."""
 
-    squares_px: list[np.ndarray] = field(default_factory=list)
+    squares_px: array[float] = field(default_factory=lambda: array("d"))  # three numbers a crop
     waiting: list[np.ndarray] = field(default_factory=list)
-    lips: list[np.ndarray] = field(default_factory=list)
+    lips: list[tuple[int, int]] = field(default_factory=list)  # (first, n) of the pieces among the stream's embeddings
+
+    @property
+    def n_cut(self) -> int:
+        return len(self.squares_px) // 3
 
 
 class LipStream:
@@ -70,6 +78,7 @@ class LipStream:
         self._boxes: deque[np.ndarray] = deque()
         self._tracked = 0  # frames that went into `_tracks`
         self._source: np.ndarray | None = None
+        self._lips = Spool(np.float32, (EMBEDDING,))  # of all tracks, as they come
         self._done: list[LipTrack] = []
         self.most_frames_held = 0
 
@@ -115,31 +124,34 @@ class LipStream:
         del self._crops[track]
         if track.n_detected > self._min_track_frames and track.side_px > self._min_face_size_px:
             self._embed(crops)
-            self._done.append(LipTrack(track.first, np.stack(crops.squares_px), np.concatenate(crops.lips)))
+            squares_px = np.array(crops.squares_px).reshape(-1, 3)
+            self._done.append(LipTrack(track.first, squares_px, Pieces(self._lips, crops.lips)))
 
     def _crop(self, track: Track, ahead: int) -> None:
         """Cut what of the track can be cut, knowing that its boxes go on for `ahead` frames only after that."""
         crops = self._crops.setdefault(track, _Crops())
-        n_done, n_ready = len(crops.squares_px), len(track.boxes_px) - ahead
+        n_done, n_ready = crops.n_cut, track.n_frames - ahead
         if n_ready <= n_done:
             return
         begin = max(0, n_done - _AHEAD)
-        squares = smoothed(centre_and_half(np.stack(track.boxes_px[begin:])))  # zeros beyond the ends of the track only
+        squares = smoothed(centre_and_half(track.boxes_px(begin)))  # zeros beyond the ends of the track only
         for i in range(n_done, n_ready):
             square = squares[i - begin]
             frame = self._frames[track.first + i - self._first_frame]
-            crops.squares_px.append(square)
+            crops.squares_px.extend(square)
             crops.waiting.append(np.ascontiguousarray(crop_face(frame, square)))
         if track.n_detected > self._min_track_frames and len(crops.waiting) >= self._embedder.windows_at_once + WINDOW_FRAMES - 1:
             self._embed(crops)
 
     def _embed(self, crops: _Crops) -> None:
         """Embed what waits; the last four crops stay, because later windows begin with them."""
-        crops.lips.append(self._embedder.lips(np.stack(crops.waiting)))
+        lips = self._embedder.lips(np.stack(crops.waiting))
+        crops.lips.append((len(self._lips), len(lips)))
+        self._lips.append(lips)
         del crops.waiting[: -(WINDOW_FRAMES - 1)]
 
     def _forget(self) -> None:
-        needed = [track.first + len(self._crops[track].squares_px) for track in self._tracks.live]
+        needed = [track.first + self._crops[track].n_cut for track in self._tracks.live]
         first = min(needed, default=self._tracked)
         while self._first_frame < min(first, self._tracked):
             self._frames.popleft()

@@ -6,6 +6,7 @@ As the boxes of a frame hardly overlap each other, going through the frames once
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,30 +21,43 @@ class Track:
 
     Attributes:
         first: index of its first frame.
-        boxes_px: (4,) float64 boxes x0, y0, x1, y1, one a frame up to the last detection, interpolated where there was none.
         n_detected: frames with a detection.
+        last_px: (4,) float64 box of the last detection.
     """
 
     first: int
-    boxes_px: list[np.ndarray] = field(default_factory=list)
     n_detected: int = 0
+    last_px: np.ndarray = field(default_factory=lambda: np.zeros(4))
+    _boxes: array[float] = field(default_factory=lambda: array("d"))  # four numbers a frame
+
+    @property
+    def n_frames(self) -> int:
+        """Frames up to the last detection."""
+        return len(self._boxes) // 4
 
     @property
     def last(self) -> int:
         """Index of the last frame with a detection."""
-        return self.first + len(self.boxes_px) - 1
+        return self.first + self.n_frames - 1
 
     @property
     def side_px(self) -> float:
         """The larger of mean width and mean height."""
-        boxes = np.stack(self.boxes_px)
+        boxes = self.boxes_px()
         return float((boxes[:, 2:] - boxes[:, :2]).mean(axis=0).max())
 
+    def boxes_px(self, first: int = 0) -> np.ndarray:
+        """(n, 4) float64 boxes x0, y0, x1, y1, from the track's frame number `first` up to the last detection, interpolated where there was
+        none."""
+        return np.array(self._boxes[4 * first :]).reshape(-1, 4)
+
     def extend(self, index: int, box_px: np.ndarray) -> None:
-        if self.boxes_px:
-            before, gap = self.boxes_px[-1], index - self.last
-            self.boxes_px += [before + (box_px - before) * (i / gap) for i in range(1, gap)]
-        self.boxes_px.append(box_px)
+        if self.n_frames:
+            before, gap = self.last_px, index - self.last
+            for i in range(1, gap):
+                self._boxes.extend(before + (box_px - before) * (i / gap))
+        self._boxes.extend(box_px)
+        self.last_px = box_px
         self.n_detected += 1
 
 
@@ -60,7 +74,7 @@ class FaceTracks:
         left = [np.asarray(box, np.float64) for box in boxes_px]
         for track in self.live:
             for i, box in enumerate(left):
-                if overlap(track.boxes_px[-1], box) > MIN_IOU:
+                if overlap(track.last_px, box) > MIN_IOU:
                     track.extend(index, left.pop(i))
                     break
         for box in left:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from curation import spool as module
+from curation.pieces import Pieces
 from curation.spool import Spool
 from manifests.errors import UserError
 
@@ -42,8 +43,22 @@ def test_what_is_written_anywhere_is_read_as_from_an_array(monkeypatch, held, se
     assert spool.shape == array.shape
     np.testing.assert_array_equal(np.asarray(spool), array)
     np.testing.assert_array_equal(np.array(list(spool)).reshape(array.shape), array)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="do not fit"):
         spool.append(np.zeros((2, 2, 3)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pieces_are_rows_of_their_own(seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(50, 3))
+    cuts = [(int(rng.integers(0, 40)), int(rng.integers(0, 9))) for _ in range(seed)]
+    whole = np.concatenate([rows[:0], *(rows[first : first + n] for first, n in cuts)])
+    pieces = Pieces(rows, cuts)
+    assert pieces.shape == whole.shape
+    np.testing.assert_array_equal(np.asarray(pieces), whole)
+    for first in range(len(whole) + 1):
+        for last in (*range(first, len(whole) + 2), -1):
+            np.testing.assert_array_equal(pieces[first:last], whole[first:last])
 
 
 def test_the_memory_does_not_grow_with_the_rows():
@@ -74,21 +89,25 @@ def test_nothing_stays_behind_after_a_kill(tmp_path):
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", _FILLS], stdout=subprocess.PIPE, env=environment, text=True) as process:
         assert process.stdout.readline() == "full\n"
-        held = [os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir() if fd.is_symlink()]
+        held = [str(fd.readlink()) for fd in Path(f"/proc/{process.pid}/fd").iterdir() if fd.is_symlink()]
         assert any(str(tmp_path) in name for name in held)  # it does lie there
         process.kill()
     time.sleep(0.1)
     assert not list(tmp_path.iterdir())
 
 
+def _n_open() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def test_a_spool_that_is_lost_is_closed():
-    n_before = len(os.listdir("/proc/self/fd"))
+    n_before = _n_open()
     spool = Spool(np.int16)
     spool.append(np.ones(1 << 20, np.int16))
-    assert len(os.listdir("/proc/self/fd")) == n_before + 1
+    assert _n_open() == n_before + 1
     del spool
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == n_before
+    assert _n_open() == n_before
 
 
 def test_a_temporary_directory_that_cannot_be_written_is_one_line(monkeypatch, tmp_path):

@@ -66,9 +66,9 @@ def test_tracks_are_those_of_the_published_walk(seed: int, n: int) -> None:
     expected = walked_tracks(frames, 25)
     assert sorted((t.first, t.last, t.n_detected) for t in ended) == sorted((k[0], k[-1], len(k)) for k, _ in expected)
     for track in ended:
-        numbers, boxes = next((k, b) for k, b in expected if k[0] == track.first and np.array_equal(b[0], track.boxes_px[0]))
+        numbers, boxes = next((k, b) for k, b in expected if k[0] == track.first and np.array_equal(b[0], track.boxes_px()[0]))
         filled = interp1d(numbers, np.array(boxes), axis=0)(np.arange(numbers[0], numbers[-1] + 1)) if len(numbers) > 1 else boxes
-        np.testing.assert_allclose(track.boxes_px, filled, atol=1e-9)
+        np.testing.assert_allclose(track.boxes_px(), filled, atol=1e-9)
 
 
 @given(x=st.floats(-20, 220), y=st.floats(-20, 170), s=st.floats(2, 150), height=st.integers(40, 160), width=st.integers(40, 200))
@@ -176,4 +176,4 @@ def test_the_network_takes_what_the_stream_hands_it() -> None:
         stream.add_frame(np.full((64, 64, 3), 10 * i, np.uint8))
         stream.add_boxes(np.array([[24, 26, 40, 42]], float))
     (track,) = stream.finish()
-    np.testing.assert_allclose(track.lips[:, 0], np.arange(2, 14) * 40 / 255, atol=1e-3)
+    np.testing.assert_allclose(np.asarray(track.lips)[:, 0], np.arange(2, 14) * 40 / 255, atol=1e-3)
