@@ -205,3 +205,25 @@ def test_mistakes_are_named(run, tmp_path):
     with pytest.raises(ValueError, match="shape"):
         manifests.quantise(points_px[:, :5], confidence)
     assert not list(tmp_path.glob("*x.parquet*"))
+
+
+def test_a_long_clip_in_several_row_groups_comes_back_as_in_one(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    clips = {}
+    for name, n in (("a", 7), ("b", 25), ("c", 0), ("d", 10)):
+        arrays = manifests.quantise(rng.normal(size=(n, 68, 2)) * 40 + 300, rng.random((n, 68)))
+        clips[name] = (np.arange(n) * 40.0, rng.integers(0, 3, n).astype(np.int16), *arrays)
+    manifests.write_landmarks(tmp_path / "one.parquet", clips)
+    monkeypatch.setattr("manifests.landmarks._GROUP_FRAMES", 10)
+    several = tmp_path / "several.parquet"
+    manifests.write_landmarks(several, clips)
+    assert pq.ParquetFile(several).num_row_groups == 1 + 3 + 1
+    assert pq.read_table(several).equals(pq.read_table(tmp_path / "one.parquet"))
+    index = manifests.LandmarkIndex(several)
+    assert len(index) == 3
+    for clip_id, whole in manifests.iter_landmarks(tmp_path / "one.parquet"):
+        stretches = list(manifests.landmark_stretches(several, clip_id))
+        assert [len(stretch.times_ms) for stretch in stretches] == {"a": [7], "b": [10, 10, 5], "d": [10]}[clip_id]
+        for found in (index.load(clip_id), manifests.load_landmarks(several, clip_id), dict(manifests.iter_landmarks(several))[clip_id]):
+            for one, other in zip(found, whole, strict=True):
+                np.testing.assert_array_equal(one, other)
