@@ -20,6 +20,7 @@ from manifests.schema import COLUMNS, column
 _PASSES, _FAILS, _MISSING = 0, 1, 2
 _COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne}
 ALL_SOURCES = "(all)"
+_ROWS_AT_ONCE = 1 << 17  # judged; what is needed besides the verdicts of a million rows at once is a tenth of their frame
 _SCHEMA_COLUMNS = frozenset(known.name for known in COLUMNS)
 
 
@@ -47,24 +48,38 @@ def apply(
         UserError: unknown preset, reason or column; a column of the wrong type.
     """
     chosen = _chosen(preset, presets_file, thresholds)
-    states, scored = _states(df, chosen)
-    if warn and scored.any():
-        empty = {rule.column for rule, state in zip(chosen.rules, states, strict=True) if (state == _MISSING)[scored].all()}
+    looked_at = _looked_at(df, chosen)
+    accepted, listed, n_scored, n_missing = [], [], 0, np.zeros(len(chosen.rules), np.int64)
+    for first in range(0, max(1, len(df)), _ROWS_AT_ONCE):
+        states, scored = _states([series.iloc[first : first + _ROWS_AT_ONCE] for series in looked_at], chosen)
+        n_scored += int(scored.sum())
+        n_missing += [int((state == _MISSING)[scored].sum()) for state in states]
+        passes, reasons = _verdicts(states, scored, looked_at[1].iloc[first : first + _ROWS_AT_ONCE], chosen)
+        accepted.append(passes)
+        listed.append(reasons)
+    if warn and n_scored:
+        empty = {rule.column for rule, n in zip(chosen.rules, n_missing, strict=True) if n == n_scored}
         if needed := columns_that_bar(chosen, empty):
             told = f"preset {chosen.name} accepts none of these clips: they have no {', '.join(needed)}"
             warnings.warn(f"{told}; score them by a profile that measures it, or judge by another preset", stacklevel=2)
-    code = np.zeros(len(df), np.int64)
+    kind = column("reject_reasons").type
+    return df.assign(
+        accepted=np.concatenate(accepted),
+        reject_reasons=pd.Series(pa.chunked_array(listed, kind), index=df.index, dtype=pd.ArrowDtype(kind)),
+    )
+
+
+def _verdicts(states: list[np.ndarray], scored: np.ndarray, error_kind: pd.Series, chosen: Preset) -> tuple[np.ndarray, pa.Array]:
+    """Of some rows: accepted, (n,) bool, and the reasons why not, lists of text."""
+    code = np.zeros(len(scored), np.int64)
     for state in states:
         code *= 3
         code += state
-    kinds, kind_names = pd.factorize(df["error_kind"][~scored].astype(object).fillna("unknown"))
+    kinds, kind_names = pd.factorize(error_kind[~scored].astype(object).fillna("unknown"))
     code[~scored] = -1 - kinds
     row_verdict, verdicts = pd.factorize(code)
     reasons = [_reasons(int(verdict), chosen.rules, kind_names) for verdict in verdicts]
-    listed = pa.array(reasons, column("reject_reasons").type).take(pa.array(row_verdict))
-    return df.assign(
-        accepted=code == 0, reject_reasons=pd.Series(listed, index=df.index, dtype=pd.ArrowDtype(column("reject_reasons").type))
-    )
+    return code == 0, pa.array(reasons, column("reject_reasons").type).take(pa.array(row_verdict))
 
 
 def columns_that_bar(preset: Preset, unmeasured: Collection[str]) -> tuple[str, ...]:
@@ -86,7 +101,7 @@ def survival(
         before it), `surviving_hours` (NaN without `duration_ms`).
     """
     chosen = _chosen(preset, presets_file, thresholds)
-    states, scored = _states(df, chosen)
+    states, scored = _states(_looked_at(df, chosen), chosen)
     source, names = pd.factorize(_needed(df, "source", "survival"), sort=True)
     hours = df["duration_ms"].astype("float64").fillna(0).to_numpy() / 3.6e6 if "duration_ms" in df else np.full(len(df), np.nan)
     steps = [("failed", "status == scored", scored)]
@@ -109,11 +124,17 @@ def _chosen(preset: str | Preset, presets_file: str | os.PathLike | None, thresh
     return chosen.with_thresholds(thresholds) if thresholds else chosen
 
 
-def _states(df: pd.DataFrame, chosen: Preset) -> tuple[list[np.ndarray], np.ndarray]:
+def _looked_at(df: pd.DataFrame, chosen: Preset) -> list[pd.Series]:
+    """The columns `status` and `error_kind`, then the one of each rule."""
+    of_all = [_needed(df, name, chosen.name) for name in ("status", "error_kind")]
+    return of_all + [_of_rule(df, rule, chosen.name) for rule in chosen.rules]
+
+
+def _states(looked_at: list[pd.Series], chosen: Preset) -> tuple[list[np.ndarray], np.ndarray]:
     """A rule's state on every row, (n,) int8 of passes, fails, missing, for each rule; and which rows are scored, (n,) bool."""
-    scored = (_needed(df, "status", chosen.name) == "scored").fillna(False).to_numpy(bool)
-    _needed(df, "error_kind", chosen.name)
-    return [_rule_state(_of_rule(df, rule, chosen.name), rule) for rule in chosen.rules], scored
+    status, _, *of_rules = looked_at
+    scored = (status == "scored").fillna(False).to_numpy(bool)
+    return [_rule_state(series, rule) for series, rule in zip(of_rules, chosen.rules, strict=True)], scored
 
 
 def _of_rule(df: pd.DataFrame, rule: Rule, preset_name: str) -> pd.Series:

@@ -57,7 +57,9 @@ class FolderIndex:
                 raise UserError(f"{self.file} is no text in UTF-8 (UTF-16, or a spreadsheet's own file): save it as CSV, UTF-8")
             delimiter = max(",;\t", key=header.count)
             is_continental = delimiter == ";"  # and then numbers may have a decimal comma
-            names = self._columns(next(csv.reader([header], delimiter=delimiter), []))
+            titles = next(csv.reader([header], delimiter=delimiter), [])
+            n_titled = max((i for i, title in enumerate(titles, 1) if title.strip()), default=0)  # blanks at the end may be left out
+            names = self._columns(titles)
             reader = csv.reader(lines, delimiter=delimiter)
             while True:
                 try:
@@ -67,15 +69,18 @@ class FolderIndex:
                     continue
                 if cells is None:
                     return
-                if not cells:
+                if not cells or (len(cells) == 1 and not cells[0].strip()):
                     continue
                 self.n_named += 1
                 where = f"{self.file.name}:{reader.line_num + n_before + 1}"
                 while len(cells) > len(names) and not cells[-1].strip():
                     cells.pop()
                 try:
-                    if len(cells) > len(names):
-                        raise ValueError(f"{len(cells)} cells, but the header names {len(names)} columns")
+                    if len(cells) < n_titled and "\n" in cells[-1]:
+                        raise ValueError(f"{shown(cells[-1])} goes on over lines: a quote before it is not closed")
+                    if not n_titled <= len(cells) <= len(names):
+                        told = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
+                        raise ValueError(f"{told}, but the header names {n_titled} {'column' if n_titled == 1 else 'columns'}")
                     row = {name: cell for name, cell in zip(names, cells, strict=False) if name}
                     if is_continental:
                         row |= {name: decimal_point(row[name]) for name in _NUMBERS & row.keys()}

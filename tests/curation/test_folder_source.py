@@ -286,8 +286,9 @@ def test_a_comma_before_three_digits_may_mean_thousands_and_is_named(tmp_path):
     assert report.malformed == ("index.csv:2: end_ms is '2,000', no whole number",)
 
 
-def test_a_quote_that_is_not_closed_is_named_instead_of_a_missing_file(tmp_path):
-    clips, report = indexed(tmp_path, 'path,start_ms\nb.mp4,0\n"a.mp4,0\nb.mp4,1000\n')
+@pytest.mark.parametrize("text", ['path,start_ms\nb.mp4,0\n"a.mp4,0\nb.mp4,1000\n', 'path\nb.mp4\n"a.mp4\nb.mp4\n'])
+def test_a_quote_that_is_not_closed_is_named_instead_of_a_missing_file(tmp_path, text):
+    clips, report = indexed(tmp_path, text)
     assert [clip.source_key for clip in clips] == ["b.mp4"]
     assert not report.missing
     assert len(report.malformed) == 1
@@ -308,3 +309,20 @@ def test_a_box_beside_every_picture_is_named(tmp_path):
     clips, report = indexed(tmp_path, f"{header}\na.mp4,-500,10,-400,90\nb.mp4,-5,-5,90,90\n")
     assert [clip.source_key for clip in clips] == ["b.mp4"]
     assert report.malformed == ("index.csv:2: the face box -500, 10, -400, 90 lies beside every picture",)
+
+
+@pytest.mark.parametrize(
+    ("line", "n_cells"), [("b.mp4,1000", 2), ("b.mp4", 1), ("b.mp4,0,1000,ada,CC0,surplus", 6), ('"b.mp4,0,1000,ada"', 1)]
+)
+def test_a_line_with_too_few_or_too_many_cells_is_named(tmp_path, line, n_cells):
+    clips, report = indexed(tmp_path, f"path,start_ms,end_ms,identity,licence\na.mp4,0,1000,ada,\n\n{line}\nb.mp4,,,,\n")
+    assert [(clip.source_key, clip.end_ms) for clip in clips] == [("a.mp4", 1000), ("b.mp4", None)]
+    assert report.malformed == (f"index.csv:4: {n_cells} cell{'s' * (n_cells > 1)}, but the header names 5 columns",)
+    assert report.skipped() == "left out: 1 index line"
+
+
+@pytest.mark.parametrize("header", ["path,start_ms,", "path,start_ms,,"])
+def test_a_delimiter_that_ends_the_header_wants_no_cell(tmp_path, header):
+    clips, report = indexed(tmp_path, f"{header}\na.mp4,0\n   \nb.mp4,0,\n")
+    assert len(clips) == 2
+    assert not report.malformed

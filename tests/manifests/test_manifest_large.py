@@ -78,3 +78,24 @@ def test_constant_columns_are_held_once(many):
     df = manifests.load(many)
     buffers = {buffer.address: buffer.size for chunk in df.sync_model.array._pa_array.chunks for buffer in chunk.buffers() if buffer}
     assert sum(buffers.values()) < spelt_out / 2
+
+
+def test_many_rows_are_judged_as_few_are(many):
+    """In stretches of 1 << 17 rows, where some have no failed clip and the index is not a plain count."""
+    df = manifests.load(many).iloc[::-1]
+    df.loc[df.index[:140_000], "status"] = "scored"
+    with pytest.warns(UserWarning, match="accepts none of these clips: .*lipsync_conf"):
+        whole = manifests.apply(df, "embedded")
+    parts = pd.concat([manifests.apply(df.iloc[i : i + 7_000], "embedded", warn=False) for i in range(0, N_ROWS, 7_000)])
+    assert whole.index.equals(df.index)
+    assert whole.accepted.tolist() == parts.accepted.tolist()
+    assert whole.reject_reasons.tolist() == parts.reject_reasons.tolist()
+    assert whole.reject_reasons.dtype == manifests.load(many).reject_reasons.dtype
+
+
+@pytest.mark.slow
+def test_a_million_rows_of_a_run_are_loaded_and_judged_in_one_gigabyte(tmp_path):
+    from benchmarks.manifest_load import once, synthetic_table
+
+    manifests.write(synthetic_table(1_000_000), tmp_path / "manifest.parquet", {})
+    assert max(once(tmp_path / "manifest.parquet")[2] for _ in range(3)) < 1000
