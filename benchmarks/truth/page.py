@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.truth.conditions import READ_FACTORS
 from benchmarks.truth.factors import SIGNALS
 from benchmarks.truth.measure import AUDIO_SCALES, GUIDANCES, MOTIONS
+from benchmarks.truth.response import READABLE_R
 from benchmarks.truth.sections import ablation_lines, shown, table3_lines
 from manifests import UserError
 from manifests.atomic import put
@@ -30,7 +31,9 @@ All factors of a driver move independently of each other and of the sound; the h
 people with 95 % intervals (`inference/evaluation/statistics.py`), all in [truth.json](truth.json).
 
 How it is measured: what landmarks read of every answer at the model's size is regressed on all ten planted signals at once.
-Landmarks mix factors, so their own matrix, measured on the drivers, is divided out first. *Slope* 1 is as much as the driver,
+Landmarks mix factors, so their own matrix, measured on the drivers, is divided out first, and how much they see of each factor
+in each face. A face in which they read a factor of its own act with r below {readable_r:g} (lips in a full beard, eyes in shadow) says
+nothing of that factor. *Slope* 1 is as much as the driver,
 *r* the partial correlation; it is not corrected for the landmarks' noise, which the first table shows. *Response* is to one
 standard deviation of a signal, in % of the factor's response to its own with eyes and mouth shown. A *leak* is the response
 to a signal that is given and must not drive the factor; its sign is kept.
@@ -45,8 +48,8 @@ Columns: frames in which the driver's lids or lips are furthest from their mean.
 Read from the drivers themselves, cut to the model's size; face found in {found:.1f} % of the frames. Up and down of the gaze
 cannot be read at this size and is planted only.
 
-| factor | planted deviation | slope read | r | worst crosstalk, divided out |
-|---|---|---|---|---|
+| factor | planted deviation | slope read | r, all people | people in whom it can be read | worst crosstalk, divided out |
+|---|---|---|---|---|---|
 """
 _CONTROLS = """
 ## The instrument on planted models
@@ -85,11 +88,15 @@ def page(summary: dict[str, Any], ablations: list[dict[str, Any]] | None = None,
         table3: docs/truth_table3.json, of `benchmarks.truth.table3.figures`.
     """
     about = summary["about"]
-    facts = about | {"trained_on": about["trained_on"] or "what was not recorded", "found": 100 * summary["reader"]["found"]}
+    facts = about | {
+        "trained_on": about["trained_on"] or "what was not recorded",
+        "found": 100 * summary["reader"]["found"],
+        "readable_r": READABLE_R,
+    }
     lines = _INTRODUCTION.format(**facts).splitlines()
     for factor, row in summary["reader"]["factors"].items():
         worst = f"{row['worst crosstalk, %']:.0f} % of {row['of']}"
-        lines.append(f"| {factor} | {row['moves']:.3g} | {row['slope']:.3g} | {shown(row['r'])} | {worst} |")
+        lines.append(f"| {factor} | {row['moves']:.3g} | {row['slope']:.3g} | {shown(row['r'])} | {row['readable']} | {worst} |")
     lines += _controls(summary["controls"])
     lines += ["", "## What must hold", "", "| what | asked | found | holds |", "|---|---|---|---|"]
     lines += [f"| {what} | {asked} | {found} | {holds} |" for what, asked, found, holds in bars(summary)]
@@ -98,7 +105,7 @@ def page(summary: dict[str, Any], ablations: list[dict[str, Any]] | None = None,
     for name, condition in summary["conditions"].items():
         cells = [_followed(condition["follow"].get(factor)) for factor in READ_FACTORS]
         lines.append(f"| {name} | {condition['found']:.3f} | {' | '.join(cells)} |")
-    lines += ["", "Slope; r; means. `–`: its signal is not given.", "", "## Response matrices", ""]
+    lines += ["", "Slope; r; means. `–`: its signal is not given, or nobody's face shows it.", "", "## Response matrices", ""]
     lines += ["In % of the response to the own signal with eyes and mouth shown, with the interval's half width; **bold**: a leak whose"]
     lines += ["interval excludes 0."]
     for name, condition in summary["conditions"].items():
@@ -162,7 +169,7 @@ def verdict(figure: Figure, least: float | None = None, most: float | None = Non
 def _controls(controls: dict[str, Any]) -> list[str]:
     if not controls:
         return []
-    worst = max(controls["leaks"], key=lambda name: abs(controls["leaks"][name]["mean"]))
+    worst = max(controls["leaks"], key=lambda name: abs(controls["leaks"][name]["mean"] or 0))
     lines = [*_CONTROLS.splitlines(), "", f"| | {' | '.join(controls['follow'])} |", f"|---|{'---|' * len(controls['follow'])}"]
     for name in ("slope", "r"):
         lines.append(f"| copying: {name} | {' | '.join(shown(row[name]) for row in controls['follow'].values())} |")
@@ -174,7 +181,7 @@ def _controls(controls: dict[str, Any]) -> list[str]:
 
 
 def _followed(row: dict[str, Any] | None) -> str:
-    return f"{row['slope']['mean']:.2f}; {row['r']['mean']:.2f}" if row else "–"
+    return f"{row['slope']['mean']:.2f}; {row['r']['mean']:.2f}" if row and row["r"]["mean"] is not None else "–"
 
 
 def _response(figure: Figure, is_leak: bool) -> str:

@@ -1,13 +1,15 @@
 """The response matrix: how what is read of an output follows what was planted in its driver.
 
 A clip's readings are regressed on all ten signals at once, so that two signals that happen to move together in a short clip are told apart.
-Landmarks mix factors (closed lids look like a smaller face): their own matrix, measured where the truth is known, is divided out.
+Landmarks mix factors (closed lids look like a smaller face): their own matrix, measured where the truth is known, is divided out. How much
+they see of a factor differs from face to face, and of some they see nothing (lips in a full beard): each face's own gain, measured on its
+own act, is divided out too, and faces in which a factor cannot be read say nothing of it.
 What a clip says is kept as its covariances, from which everything follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,9 @@ import numpy as np
 from benchmarks.truth.factors import FACTORS, READ, SIGNALS
 from inference.evaluation.statistics import Interval, mean_interval
 
+READABLE_R = 0.9
+"""Least correlation of a reading with the truth in a person's own act, from which on the person counts for that factor: what is asked of
+a model cannot be read by less."""
 _P = len(SIGNALS)
 _STILL = 1e-12
 _UNBOUNDED = (-np.inf, np.inf)
@@ -79,30 +84,42 @@ class Calibration:
     """What landmarks make of faces whose truth is known.
 
     Attributes:
-        reads: (8, 8) mean change of a reading for a unit of a factor, both as `READ`.
+        reads: (8, 8) mean change of a reading for a unit of a factor, both as `READ`; of a reading, over those in whom it can be read.
         spreads: (10,) standard deviation of the signals in the drivers.
-        r: (people, 8) partial correlation of each reading with its own factor.
+        r: (8,) by person: partial correlation of each reading with its own factor.
+        gains: (8,) by person: how much more of each factor is read in this face than on average.
     """
 
     reads: np.ndarray
     spreads: np.ndarray
-    r: np.ndarray
+    r: Mapping[int, np.ndarray]
+    gains: Mapping[int, np.ndarray]
 
     @classmethod
-    def of(cls, clips: Sequence[Moments]) -> Calibration:
-        """From clips whose readings are of the drivers themselves."""
-        reads = np.mean([clip.slopes[:, READ] for clip in clips], axis=0)
-        spreads = np.sqrt(np.mean([clip.spreads[:_P] ** 2 for clip in clips], axis=0))
-        return cls(reads, spreads, np.array([[clip.partial(k, own) for k, own in enumerate(READ)] for clip in clips]))
+    def of(cls, clips: Mapping[int, Moments]) -> Calibration:
+        """From clips by person, whose readings are of the drivers themselves."""
+        r = {who: np.array([clip.partial(k, own) for k, own in enumerate(READ)]) for who, clip in clips.items()}
+        slopes = np.array([clip.slopes[:, READ] for clip in clips.values()])  # (people, 8, 8)
+        counts = np.array([found >= READABLE_R for found in r.values()])
+        counts[:, ~counts.any(axis=0)] = True  # nobody: the mean of all, of which nothing will be said
+        reads = np.stack([slopes[counts[:, k], k].mean(axis=0) for k in range(len(READ))])
+        own = np.diagonal(slopes, axis1=1, axis2=2) / np.diag(reads)
+        gains = {who: np.where(found >= READABLE_R, gain, 1.0) for (who, found), gain in zip(r.items(), own, strict=True)}
+        return cls(reads, np.sqrt(np.mean([clip.spreads[:_P] ** 2 for clip in clips.values()], axis=0)), r, gains)
 
     @classmethod
-    def exact(cls, clips: Sequence[Moments]) -> Calibration:
+    def exact(cls, clips: Mapping[int, Moments]) -> Calibration:
         """For readings that are the truth itself."""
-        return cls(np.eye(len(READ)), cls.of(clips).spreads, np.ones((len(clips), len(READ))))
+        ones = {who: np.ones(len(READ)) for who in clips}
+        return cls(np.eye(len(READ)), cls.of(clips).spreads, ones, ones)
 
-    def corrected(self, clip: Moments) -> Moments:
-        """Readings in the factors' units, without what landmarks mix."""
-        return clip.mixed(np.linalg.inv(self.reads))
+    def corrected(self, clip: Moments, who: int) -> Moments:
+        """Readings of a person's face in the factors' units, without what landmarks mix."""
+        return clip.mixed(np.linalg.inv(self.reads) / self.gains[who]) if who in self.gains else clip.mixed(np.linalg.inv(self.reads))
+
+    def readable(self, who: int) -> np.ndarray:
+        """(8,) bool: which factors can be read in a person's face."""
+        return np.asarray(self.r[who] >= READABLE_R) if who in self.r else np.zeros(len(READ), bool)
 
     @property
     def crosstalk(self) -> np.ndarray:
@@ -112,16 +129,17 @@ class Calibration:
 
 
 class Responses:
-    """Of one condition: a clip a person, corrected.
+    """Of one condition: a clip a person, corrected. What cannot be read in a face is NaN, which no mean or interval counts.
 
     Args:
-        people: who is in each clip.
+        people: whose face is in each clip.
     """
 
     def __init__(self, clips: Sequence[Moments], people: Sequence[int], calibration: Calibration):
         self.people, self.spreads = list(people), calibration.spreads
-        self._clips = [calibration.corrected(clip) for clip in clips]
-        self.slopes = np.array([clip.slopes for clip in self._clips])  # (N, 8, 10)
+        self._clips = [calibration.corrected(clip, who) for clip, who in zip(clips, self.people, strict=True)]
+        self._readable = np.array([calibration.readable(who) for who in self.people])  # (N, 8)
+        self.slopes = np.where(self._readable[:, :, None], [clip.slopes for clip in self._clips], np.nan)  # (N, 8, 10)
 
     def slope(self, factor: str, signal: str) -> Interval:
         """1 = as much as the driver does."""
@@ -133,12 +151,13 @@ class Responses:
 
     def rs(self, factor: str, signal: str) -> np.ndarray:
         """(N,) partial correlations."""
-        return np.array([clip.partial(_row(factor), SIGNALS.index(signal)) for clip in self._clips])
+        return self._read(factor, [clip.partial(_row(factor), SIGNALS.index(signal)) for clip in self._clips])
 
     def own_response(self, factor: str, own: str) -> float:
-        """Mean response to one deviation of its own signal."""
+        """Mean response to one deviation of its own signal; NaN where nobody's can be read."""
         k = SIGNALS.index(own)
-        return float(self.slopes[:, _row(factor), k].mean() * self.spreads[k])
+        slopes = self.slopes[self._readable[:, _row(factor)], _row(factor), k]
+        return float(slopes.mean() * self.spreads[k]) if len(slopes) else float("nan")
 
     def leak(self, factor: str, signal: str, own_response: float) -> Interval:
         """Response to one deviation of a signal, in % of `own_response`; with its sign, so that chance does not add up over people."""
@@ -151,7 +170,10 @@ class Responses:
 
     def spread(self, factor: str) -> np.ndarray:
         """(N,) standard deviation over time."""
-        return np.array([clip.spreads[_P + _row(factor)] for clip in self._clips])
+        return self._read(factor, [clip.spreads[_P + _row(factor)] for clip in self._clips])
+
+    def _read(self, factor: str, values: list[float]) -> np.ndarray:
+        return np.where(self._readable[:, _row(factor)], values, np.nan)
 
 
 def _row(factor: str) -> int:

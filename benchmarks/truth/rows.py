@@ -76,7 +76,7 @@ def of_column(seeds: dict[int, dict[str, Any]], people: int, condition: str, fac
     if not ours or not whole:
         return {}
     any_seed = next(iter(seeds.values()))
-    drivers = [Moments.from_tree(tree) for k in range(people) if (tree := any_seed[f"reader/{k}"]["moments"])]
+    drivers = {k: Moments.from_tree(tree) for k in range(people) if (tree := any_seed[f"reader/{k}"]["moments"])}
     calibration = Calibration.of(drivers)
     responses = Responses(list(ours.values()), [k for _, k in ours], calibration)
     if not is_leak:

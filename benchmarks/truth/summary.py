@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.truth.conditions import CONDITIONS, READ_FACTORS, Condition, leaks
 from benchmarks.truth.factors import READ, SIGNALS
 from benchmarks.truth.measure import AUDIO_SCALES, CONTROLS, GUIDANCES, MOTIONS, audio_name, motion_name, response_name
-from benchmarks.truth.response import Calibration, Moments, Responses, over_people
+from benchmarks.truth.response import READABLE_R, Calibration, Moments, Responses, over_people
 from inference.evaluation.statistics import Interval
 from manifests import UserError
 
@@ -19,7 +19,7 @@ _FEWEST = 2  # people
 def summary(figures: dict[str, Any]) -> dict[str, Any]:
     """Raises UserError where fewer than two drivers could be read."""
     people = range(int(figures["about"]["people"]))
-    drivers = [clip for k in people if (clip := _moments(figures, f"reader/{k}")) is not None]
+    drivers = {k: clip for k in people if (clip := _moments(figures, f"reader/{k}")) is not None}
     if len(drivers) < _FEWEST:
         raise UserError("the face is found in too few drivers to measure anything: more --people or --seconds")
     calibration = Calibration.of(drivers)
@@ -59,7 +59,7 @@ def plain(interval: Interval) -> dict[str, float | int | None]:
 def _reader(figures: dict[str, Any], calibration: Calibration, people: range) -> dict[str, Any]:
     """What landmarks make of the drivers, whose truth is known."""
     crosstalk = calibration.crosstalk
-    who = list(range(len(calibration.r)))
+    who, rs = list(calibration.r), np.array(list(calibration.r.values()))
     spreads = calibration.spreads[list(READ)]
     rows = {}
     for k, factor in enumerate(READ_FACTORS):
@@ -68,7 +68,8 @@ def _reader(figures: dict[str, Any], calibration: Calibration, people: range) ->
         rows[factor] = {
             "moves": round(float(spreads[k]), 4),
             "slope": round(float(calibration.reads[k, k]), 4),
-            "r": plain(over_people(calibration.r[:, k], who, (-1, 1))),
+            "r": plain(over_people(rs[:, k], who, (-1, 1))),
+            "readable": int((rs[:, k] >= READABLE_R).sum()),
             "worst crosstalk, %": round(max(others), 1),
             "of": worst,
         }
@@ -123,7 +124,7 @@ def _amplitude(figures: dict[str, Any], calibration: Calibration, people: range)
     for scale in AUDIO_SCALES:
         ours = _responses(figures, [audio_name(scale, k) for k in people], calibration)
         if ours is not None and reference is not None:
-            share = ours.spread("lips") ** 2 / np.mean(reference.spread("lips") ** 2)
+            share = ours.spread("lips") ** 2 / np.nanmean(reference.spread("lips") ** 2)
             found["audio_scale"][f"{scale:g}"] = {
                 "lip variance": plain(over_people(share, ours.people, (0, np.inf))), "slope": plain(ours.slope("lips", "sound")),
             }  # fmt: skip

@@ -30,7 +30,7 @@ def answered(model: Copying, name: str, people: list[Someone], calibration: Cali
 
 
 def read_of(people: list[Someone]) -> Calibration:
-    return Calibration.exact([Moments.of(one.signals, one.signals[:, :9]) for one in people])
+    return Calibration.exact({k: Moments.of(one.signals, one.signals[:, :9]) for k, one in enumerate(people)})
 
 
 def holds(people: list[Someone], conditions: list[str]) -> None:
@@ -79,7 +79,7 @@ def test_what_landmarks_mix_is_divided_out() -> None:
     signals = [rng.standard_normal((60, 10)) @ (np.eye(10) + 0.3 * rng.standard_normal((10, 10))) for _ in range(4)]
     mixing = np.diag(rng.uniform(0.5, 2, 9)) + 0.1 * rng.standard_normal((9, 9))
     mixing[:, 4] = mixing[4] = 0  # nothing reads it
-    calibration = Calibration.of([Moments.of(x, x[:, :9] @ mixing.T) for x in signals])
+    calibration = Calibration.of({k: Moments.of(x, x[:, :9] @ mixing.T) for k, x in enumerate(signals)})
     truth = rng.standard_normal((9, 10)) * 0.2 + np.eye(9, 10)
     truth[4] = 0
     ours = Responses([Moments.of(x, x @ truth.T @ mixing.T) for x in signals], range(4), calibration)
@@ -87,6 +87,28 @@ def test_what_landmarks_mix_is_divided_out() -> None:
     own = ours.own_response("lips", "lips")
     expected = 100 * truth[0, 1] * calibration.spreads[1] / (truth[0, 0] * calibration.spreads[0])
     assert ours.leak("lips", "lids", own).mean == pytest.approx(expected)
+
+
+def test_a_face_counts_by_its_own_gain_and_only_where_it_can_be_read() -> None:
+    rng = np.random.default_rng(3)
+    signals = [rng.standard_normal((80, 10)) for _ in range(8)]
+    gains = np.linspace(0.5, 1.5, 8)
+    bearded, answer = 7, 0.8  # whose lips are noise; every answer moves its lips by so much
+
+    def seen(who: int, factors: np.ndarray) -> np.ndarray:
+        tracks = factors + 0.02 * rng.standard_normal(factors.shape)
+        tracks[:, 0] = rng.standard_normal(80) if who == bearded else gains[who] * tracks[:, 0]
+        return tracks
+
+    calibration = Calibration.of({k: Moments.of(x, seen(k, x[:, :9])) for k, x in enumerate(signals)})
+    answers = [Moments.of(x, seen(k, x[:, :9] * ([answer] + [1] * 8))) for k, x in enumerate(signals)]
+    ours = Responses(answers, range(8), calibration)
+    slope = ours.slope("lips", "lips")
+    assert slope.n_identities == 7
+    assert slope.mean == pytest.approx(answer, abs=0.02)
+    assert slope.high - slope.low < 0.05
+    assert ours.slope("lids", "lids").n_identities == 8
+    assert ours.own_response("lips", "lips") == pytest.approx(answer * calibration.spreads[0], rel=0.02)
 
 
 def test_a_face_that_stands_still_follows_nothing_and_too_few_frames_say_nothing() -> None:
