@@ -33,7 +33,11 @@ STAGES = (1, 2)
 TRAINING_SEED = 0  # of the set of people
 CLIP_S, CLIP_SIDE_PX = 2.0, 192  # of the people in training, as of those that the packaged weights saw
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PICTURED = (("eyes-no-masks", "eyes"), ("video-no-masks", "video"))  # a leak and its cure; the first pair that a table has
+PICTURED = (
+    ("eyes-no-masks", "eyes"),
+    ("video-no-masks", "video"),
+    ("video-no-masks", "video-no-eq2"),
+)  # a leak and its cure; the first pair that a table has
 SAMPLES_PER_S, CLIPS_PER_S, ANSWER_S = 15.0, 0.15, 6.0  # of one core beside other work; the last of a person, condition and model
 
 

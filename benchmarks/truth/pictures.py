@@ -13,7 +13,7 @@ from benchmarks.truth.measure import Measure
 from benchmarks.truth.models import Cast, Packaged
 
 ROWS = ("both", "eyes", "sound+eyes")
-_COLUMNS = 8
+_COLUMNS, _SHOWN_PX = 8, 128
 
 
 def telling_frames(signals: np.ndarray, count: int = _COLUMNS, factors: Sequence[str] = ("lids", "lips")) -> list[int]:
@@ -67,4 +67,6 @@ def save_leak(models: Mapping[str, Path], cast: Cast, path: Path, preset: str = 
         answer, _ = model.answer(CONDITIONS["eyes"], cast.portrait(number, model.pipe.settings), footage, driver.act.sound)
         rows.append(answer[frames])
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)).save(path, quality=88)
+    picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    larger = max(1, _SHOWN_PX // rows[0].shape[1])  # of models with small pictures
+    Image.fromarray(picture.repeat(larger, axis=0).repeat(larger, axis=1)).save(path, quality=88)

@@ -45,7 +45,7 @@ def table(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
         if name not in found:
             continue
         recipe = RECIPES.get(name)
-        against = recipe.against if recipe and recipe.against != name and recipe.against in found else START
+        against = next((one for one in recipe.against if one != name and one in found), START) if recipe else START
         base = values.get(against) if recipe else None
         rows[name] = {
             "what": recipe.what if recipe else "the weights that every row continues, before it does",
