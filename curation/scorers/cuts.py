@@ -13,6 +13,7 @@ from manifests import column
 
 _WINDOW = 2  # neighbours on either side that a difference must stand out from
 _QUIET = 0.5  # differences below are noise: nothing stands out from less
+_DARK, _PALE = 32, 16  # brightness and chroma (8 bits) below which saturation and hue are noise: they count the less, the less there is
 
 
 @dataclass
@@ -20,20 +21,20 @@ class Cuts(Scorer):
     """Counts hard cuts between sampled frames.
 
     A cut is where the HSV difference to the previous frame stands out from up to two neighbours on either side (`adaptive_ratio`) and is
-    large in itself (`min_difference`, mean 8-bit HSV distance, PySceneDetect's), so that a fast head turn or a camera pan is none. Below
-    `hard_difference` it must stand out the more, the smaller it is: a head that jerks after a frame that the camera repeated, or the noise
-    of hues in the dark, reach 4 times their neighbours, soft cuts at least 9 (104 real clips). Nor is a change of light a cut: a step of
-    exposure, which one curve of brightness explains, or a flash or blank of up to `max_flash_frames` frames, after which the picture from
-    before is back. Where another picture follows the blank, it begins a shot.
+    large in itself (`min_difference`, mean 8-bit HSV distance, PySceneDetect's but for the dark), so that a fast head turn, a camera pan or
+    a fade is none. Below `hard_difference` it must stand out the more, the smaller it is: a head that jerks after a frame that the camera
+    repeated reaches 4 times its neighbours, soft cuts at least 7 (104 real clips). Nor is a change of light a cut: a step of exposure,
+    which one curve of brightness explains, or a flash or blank of up to `max_flash_frames` frames, after which the picture from before is
+    back. Where another picture follows the blank, it begins a shot; as many blank frames at an end of the clip are no shot of their own.
     """
 
     name = "cuts"
-    version = 4
+    version = 5
     columns = (column("n_cuts"),)
     reads = frozenset({"frames"})
 
     adaptive_ratio: float = 3.0
-    min_difference: float = 12.0
+    min_difference: float = 10.0
     hard_difference: float = 25.0
     min_scene_ms: float = 200.0
     compare_width_px: int = 160
@@ -46,6 +47,7 @@ class Cuts(Scorer):
         self._inserted: set[int] = set()  # first frames of a few that another shot left, or of a shot behind a blank: cuts on their own
         self._of_light: set[int] = set()  # frames whose difference is a change of light
         self._repeated = bytearray()  # a frame: whether it shows the picture before once more, as the file has fewer than are sampled
+        self._blank = bytearray()  # a frame: whether it is hardly a picture
         self._shown: np.ndarray | None = None
 
     def on_frame(self, frame: Frame) -> None:
@@ -62,6 +64,7 @@ class Cuts(Scorer):
         self._times_ms.append(frame.time_ms)
         difference = _difference(self._recent[-1], small) if self._recent else 0.0
         self._differences.append(difference)
+        self._blank.append(_is_blank(small[..., 2]))
         if self._recent and difference >= self.min_difference:
             if _one_curve_explains(self._recent[-1][..., 2], small[..., 2]):
                 self._of_light.add(index)
@@ -106,7 +109,8 @@ class Cuts(Scorer):
         """Indices of the sampled frames that begin a new shot."""
         differences = np.array(self._differences)
         steady = differences.copy()
-        steady[list(self._of_light)] = 0.0  # what a flash does to the picture hides no cut beside it
+        # What a flash does to the picture hides no cut beside it.
+        steady[[*self._of_light, *self._edges_of_outer_blanks(), *self._fades()]] = 0.0
         cuts: list[int] = []
         for i in np.flatnonzero(steady >= self.min_difference).tolist():
             beside = [steady[k] for step in (-1, 1) for k in self._neighbours(i, step)]
@@ -116,6 +120,18 @@ class Cuts(Scorer):
             if (i in self._inserted or steady[i] >= ratio * usual) and far_enough:
                 cuts.append(i)
         return cuts
+
+    def _edges_of_outer_blanks(self) -> list[int]:
+        """The first picture behind the blank frames that begin a clip, and the first of the blank frames that end it."""
+        n_frames, length = len(self._times_ms), self.max_flash_frames
+        starts = next((i for i in range(min(length + 1, n_frames)) if not self._blank[i]), 0)
+        ends = next((i for i in range(min(length + 1, n_frames)) if not self._blank[n_frames - 1 - i]), 0)
+        return [edge for edge, n_blank in ((starts, starts), (n_frames - ends, ends)) if n_blank]
+
+    def _fades(self) -> list[int]:
+        """Frames where blank becomes a picture, or a picture blank, in steps: the picture's next or last one is a change of light too."""
+        light, blank = self._of_light, self._blank
+        return [i for i in range(1, len(self._times_ms)) if (blank[i - 1] and i + 1 in light) or (blank[i] and i - 1 in light)]
 
     def _neighbours(self, index: int, step: int) -> list[int]:
         """Up to `_WINDOW` frames before (`step` -1) or after (1) that show a new picture; the first frame follows none."""
@@ -127,8 +143,15 @@ class Cuts(Scorer):
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean distance of two (H, W, 3) uint8 HSV pictures, hue, saturation and value alike."""
-    return float(np.abs(a.astype(np.int16) - b).mean())
+    """Mean distance of two (H, W, 3) uint8 HSV pictures: hue, saturation and value alike where there is light and colour to see."""
+    hue, saturation, value = np.moveaxis(np.abs(a.astype(np.int16) - b), -1, 0)
+    light = np.minimum(np.minimum(a[..., 2], b[..., 2]), _DARK) / np.float32(_DARK)
+    colour = np.minimum(np.minimum(_chroma(a), _chroma(b)), _PALE) / np.float32(_PALE)
+    return float((hue * colour + saturation * light + value).mean() / 3)
+
+
+def _chroma(hsv: np.ndarray) -> np.ndarray:
+    return hsv[..., 1].astype(np.uint16) * hsv[..., 2] // 255
 
 
 def _one_curve_explains(a: np.ndarray, b: np.ndarray) -> bool:

@@ -116,6 +116,43 @@ def test_fades_and_whip_pans_are_no_cuts():
     assert count(scenes(30, pan_px=24)) == 0
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+@pytest.mark.parametrize("light", [(1.0, 70.0), (1.8, 40.0), (0.0, 0.0), (0.0, 128.0), (0.0, 255.0)])
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_flash_or_blank_at_the_very_edge_is_no_cut(length, light, at_the_end):
+    """Nothing of another shot is in the clip: as little a cut as the same frames in its middle."""
+    frames = planted(30, seed=length)[:: -1 if at_the_end else 1]
+    film = [lit(f, *light) if i < length else f for i, f in enumerate(frames)]
+    assert count(film[:: -1 if at_the_end else 1]) == 0
+
+
+def test_a_black_screen_of_more_frames_is_a_shot_of_its_own():
+    frames = planted(30)
+    assert count([lit(f, 0.0) if i < 8 else f for i, f in enumerate(frames)]) == 1
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 6, 12, 25])
+@pytest.mark.parametrize("n_blank", [1, 6, 10])
+@pytest.mark.parametrize("colour", [0.0, 255.0])
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_fade_at_an_end_is_no_cut(length, n_blank, colour, at_the_end):
+    """Almost black or almost white, a picture has hues and saturations, but nobody sees them."""
+    if length == 2 and n_blank > 5:
+        pytest.skip("two steps after a black screen are nearly a hard edge")
+    shares = [min(1.0, max(0, i + 1 - n_blank) / length) for i in range(45)]
+    film = [lit(f, share, colour * (1 - share)) for f, share in zip(planted(45, seed=length), shares, strict=True)]
+    assert count(film[:: -1 if at_the_end else 1]) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_of_hues_in_the_dark_is_no_cut(seed):
+    """A key frame gives a dark scene other hues, which nobody sees."""
+    rng = np.random.default_rng(seed)
+    before, after = (rng.integers(4, 12, (60, 80, 3)) for _ in range(2))
+    frames = [lit(before if i < 15 else after, 1.0) for i in range(30)]
+    assert count([lit(f + rng.integers(0, 2, f.shape), 1.0) for f in frames]) == 0
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_soft_cut_is_found(seed):
     """Of low contrast: a mean HSV difference between 12 and 15."""
