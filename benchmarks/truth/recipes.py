@@ -14,10 +14,13 @@ NO_DROPOUT = {"eyes_share": 0.0, "mouth_share": 0.0, "both_share": 1.0}
 NO_MASKS: dict[str, object] = {"masked_stages": []}
 MOSTLY_EYES = {"eyes_share": 0.8, "mouth_share": 0.0, "both_share": 0.2}
 VIDEO = {"visual_share": 1.0, "audio_share": 0.0, "mixed_share": 0.0}
+_SMALL = ("model.num_layers=4", "model.num_attention_heads=4", "model.temporal_heads=4", "model.first_reference_block=1")
 SIZES = {
     "embedded": (),
     "coarse": ("model.num_layers=4", "model.patch_size=4", "model.first_reference_block=1"),  # 4 x 4 tokens
-    "small": ("model.num_layers=4", "model.num_attention_heads=4", "model.temporal_heads=4", "model.first_reference_block=1"),
+    "small": _SMALL,
+    "96px": (*_SMALL, "size_px=96", "model.sample_size=12"),  # 6 x 6 tokens
+    "64px": (*_SMALL, "size_px=64", "model.sample_size=8"),  # 4 x 4 tokens, too few for Eq. 2: all lie in the driven encoder's reach
 }
 """Settings of the model that all recipes share, by name."""
 START = "start"
@@ -46,6 +49,13 @@ class Recipe:
     def other_model(self) -> bool:
         """The model itself is another: it cannot continue given weights."""
         return any(setting.startswith("model.") for setting in self.inference)
+
+    @property
+    def attention_masked(self) -> bool:
+        """Some samples get Eq. 2's mask."""
+        modality = {"masked_stages": [1], "mask_visual_attention": True, "mask_mixed_attention": False} | PAPER | self.modality
+        drops = modality["both_share"] != 1
+        return bool(modality["masked_stages"]) and bool((drops and modality["mask_visual_attention"]) or modality["mask_mixed_attention"])
 
     @property
     def hears(self) -> bool:

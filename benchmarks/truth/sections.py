@@ -53,6 +53,8 @@ def _table(found: dict[str, Any]) -> list[str]:
     given += ["--lr", f"{about['lr']:g}"] if about["lr"] else []
     given += ["--size", about["size"]] if about.get("size", "embedded") != "embedded" else []
     given += ["--known"] if about.get("known") else []
+    given += ["--people", str(about["people"]), "--clips", str(about["clips"])] if about.get("clips", 1) != 1 else []
+    given += [word for setting in about.get("settings", ()) for word in ("--set", setting)]
     facts = about | {
         "given": " ".join([*given, "…"]),
         "start": f"Every row continues the weights `{about['init']}` in stage 2:" if about["init"] else "Every row starts from nothing:",
