@@ -76,7 +76,7 @@ _NO_ABLATIONS = """\
 _NO_TABLE = '- Table 3 (A, V, A+V by the evaluation\'s own figures): `make truth ARGS="--part table3"`.'
 _NEVER = """\
 - Drivers re-rendered as another person (`make truth-ablations ARGS="--recipes rerendered"`): no row trained.
-- Stage 3, and rows trained from nothing.
+- Stage 3, Eq. 2 apart from the masked loss, and rows of the embedded size trained from nothing.
 - Yaw and pitch: the model moves a portrait in the picture's plane, and the drivers face the camera."""
 
 
