@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def short_clip(clip: Path, file: Path) -> None:
         video.width = video.height = SIDE_PX
         video.options = {"bf": "0"}
         audio.layout = "mono"
-        for n, frame in zip(range(N_FRAMES), source.decode(video=0), strict=False):
+        for n, frame in enumerate(islice(source.decode(video=0), N_FRAMES)):
             small = frame.reformat(SIDE_PX, SIDE_PX)
             small.pts, small.time_base = n, Fraction(1, 25)
             out.mux(video.encode(small))

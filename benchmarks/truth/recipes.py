@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from training.data.modality import ModalityConfig
+
 # The paper's: a third of eyes, mouth and both; 10, 20 and 70 % of the modalities. A row sets what is different.
 PAPER = {
     "eyes_share": 0.3333333, "mouth_share": 0.3333333, "both_share": 0.3333334,
@@ -53,9 +55,9 @@ class Recipe:
     @property
     def attention_masked(self) -> bool:
         """Some samples get Eq. 2's mask."""
-        modality = {"masked_stages": [1], "mask_visual_attention": True, "mask_mixed_attention": False} | PAPER | self.modality
-        drops = modality["both_share"] != 1
-        return bool(modality["masked_stages"]) and bool((drops and modality["mask_visual_attention"]) or modality["mask_mixed_attention"])
+        modality = ModalityConfig(**(PAPER | self.modality))  # type: ignore[arg-type]
+        drops = modality.both_share < 1 and modality.mask_visual_attention
+        return bool(modality.masked_stages) and (drops or modality.mask_mixed_attention)
 
     @property
     def hears(self) -> bool:

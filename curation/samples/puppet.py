@@ -1,4 +1,4 @@
-"""Planted clips of anybody's portrait: its own pixels, moved in the plane of the picture by what a sample clip says and does.
+"""Planted clips of anybody's portrait: its own pixels, moved by what a sample clip says and does.
 
 What `portrait` and `face` know of one photograph from lines drawn by hand is taken from the face mesh here, and coarser: lips part along
 the mesh's lip line and show a drawn mouth, lids close, brows rise, the head turns aside as far as the mesh knows how deep it is, and the
