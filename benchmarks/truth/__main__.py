@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--people", type=int, default=20, help=f"intervals need {FEWEST_IDENTITIES}")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each clip")
     parser.add_argument("--part", choices=(*PARTS, TABLE3), action="append", help="this part alone; may be given again")
-    parser.add_argument("--preset", default="fast", help="of sampling; guidance is 1 and 2 whatever it says")
+    parser.add_argument("--preset", default="fast", help="of sampling; answers are measured as it guides them, and unguided")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--network", type=Path, help="MobileFaceNet.tflite, for identity; fetched by npm if not given")
     parser.add_argument("--no-identity", action="store_true", help="leave identity out, and the distance that rests on it")

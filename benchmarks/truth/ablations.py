@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.kept import Kept
-from benchmarks.truth.conditions import CONDITIONS
+from benchmarks.truth.conditions import CONDITIONS, UNGUIDED
 from benchmarks.truth.drivers import held_out
 from benchmarks.truth.measure import measure
 from benchmarks.truth.models import Cast
@@ -218,7 +218,7 @@ def about_of(plan: Plan) -> dict[str, Any]:
 
 def _measured(plan: Plan, out: Path, cast: Cast, name: str, seed: int, model: str) -> None:
     folder = out / "truth" / f"{name}-{seed}"
-    measure(model, folder, cast, plan.seconds, parts=("response",), guidances=(1.0,), conditions=plan.conditions)
+    measure(model, folder, cast, plan.seconds, parts=("response",), guidances=(UNGUIDED,), conditions=plan.conditions)
     put(folder / "done", b"")
 
 

@@ -42,6 +42,9 @@ CONDITIONS = {
         Condition("sound+eyes", "eyes", True),
     )
 }
+UNGUIDED, SHIPPED = "1", "shipped"
+GUIDANCES = {UNGUIDED: "guidance 1", SHIPPED: "as it ships"}
+"""How answers are guided, by name: not at all, or as the preset and the model's own limits say, which is what a user gets."""
 READ_FACTORS = tuple(FACTORS[k] for k in READ)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.anyone.footage import FirstSeconds
 from benchmarks.kept import Kept, digest_of_weights
 from benchmarks.people.recognition import Recogniser
-from benchmarks.truth.conditions import CONDITIONS
+from benchmarks.truth.conditions import CONDITIONS, GUIDANCES, SHIPPED, UNGUIDED
 from benchmarks.truth.drivers import Someone
 from benchmarks.truth.factors import FactorReader, Seen
 from benchmarks.truth.models import Cast, Copying, Packaged
@@ -23,7 +23,6 @@ from curation.face_crop import warp
 from inference.driving.reference import Reference
 from manifests import UserError
 
-GUIDANCES = (1.0, 2.0)
 AUDIO_SCALES = (0.0, 0.5, 1.0, 2.0)
 MOTIONS = (0.0, 0.5, 1.0, 2.0)
 PARTS = ("response", "controls", "amplitude")
@@ -32,19 +31,19 @@ CONTROLS = {"copying": ("both", Copying()), "leaking": ("eyes", Copying(lip_leak
 _IDENTITY_EVERY = 8  # frames
 
 
-def response_name(condition: str, guidance: float, number: int) -> str:
-    """Of a clip's figures."""
-    return f"{condition}/g{guidance:g}/{number}"
+def response_name(condition: str, guidance: str, number: int) -> str:
+    """Of a clip's figures; `guidance` of `GUIDANCES`."""
+    return f"{condition}/g{guidance}/{number}"
 
 
 def audio_name(scale: float, number: int) -> str:
     """At 1 it is the condition's own."""
-    return response_name("sound", 1.0, number) if scale == 1 else f"audio_scale/{scale:g}/{number}"
+    return response_name("sound", UNGUIDED, number) if scale == 1 else f"audio_scale/{scale:g}/{number}"
 
 
 def motion_name(motion: float, number: int) -> str:
     """At 1 it is the condition's own."""
-    return response_name("both", 1.0, number) if motion == 1 else f"motion/{motion:g}/{number}"
+    return response_name("both", UNGUIDED, number) if motion == 1 else f"motion/{motion:g}/{number}"
 
 
 class Measure:
@@ -62,7 +61,7 @@ class Measure:
         self._reader = FactorReader()
         self._recogniser = Recogniser(network) if network else None
 
-    def run(self, parts: tuple[str, ...], guidances: tuple[float, ...] = GUIDANCES) -> None:
+    def run(self, parts: tuple[str, ...], guidances: Sequence[str] = tuple(GUIDANCES)) -> None:
         """In the order of what a killed run would miss most."""
         numbers = range(len(self.people))
         for someone in self.people:
@@ -70,7 +69,7 @@ class Measure:
         for guidance in guidances:
             if "response" in parts:
                 for number, name in product(numbers, self.conditions):
-                    self._each(response_name(name, guidance, number), lambda n=name, g=guidance, k=number: self.answers(n, k, guidance=g))
+                    self._each(response_name(name, guidance, number), lambda n=name, g=guidance, k=number: self.answers(n, k, g))
             if "controls" in parts:
                 for number, name in product(numbers, CONTROLS):
                     self._each(f"{name}/{number}", lambda n=name, k=number: self.copies(n, k))
@@ -86,12 +85,12 @@ class Measure:
         frames, about = self.model.own_crop(self.footage(someone))
         return self._figures(someone.signals, self._reader.read(frames, about))
 
-    def answers(self, name: str, number: int, guidance: float = 1.0, audio_scale: float = 1.0, motion: float = 1.0) -> dict[str, Any]:
+    def answers(self, name: str, number: int, guidance: str = UNGUIDED, audio_scale: float = 1.0, motion: float = 1.0) -> dict[str, Any]:
         """What is read of the model's answer."""
         driver = self.people[(number + 1) % len(self.people)]
         frames, shown = self.model.answer(
             CONDITIONS[name], self.portrait(number), self.footage(driver), driver.act.sound,
-            guidance=guidance, audio_scale=audio_scale, motion=motion,
+            guided=guidance == SHIPPED, audio_scale=audio_scale, motion=motion,
         )  # fmt: skip
         count = min(len(frames), len(driver.signals))
         seen = self._reader.read(frames[:count], shown.crop_points_px)
@@ -145,7 +144,7 @@ class Measure:
 
 def measure(
     model: str | None, out: Path, cast: Cast, seconds: float, *, parts: tuple[str, ...] = PARTS, preset: str = "fast",
-    network: Path | None = None, device: str = "auto", guidances: tuple[float, ...] = GUIDANCES,
+    network: Path | None = None, device: str = "auto", guidances: Sequence[str] = tuple(GUIDANCES),
     conditions: Sequence[str] = tuple(CONDITIONS),
 ) -> Measure:  # fmt: skip
     """Measures a model; `out`/figures.json keeps the figures by name.

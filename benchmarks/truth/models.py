@@ -94,12 +94,12 @@ class Packaged:
 
     Args:
         model: its folder; None: the one that comes with the package, or what was trained here.
-        preset: named sampling settings (`configs/inference/presets.yaml`); guidance is set by each call.
+        preset: named sampling settings (`configs/inference/presets.yaml`).
     """
 
     def __init__(self, model: str | None, preset_name: str, device: str = "auto"):
         self.name = find_model(model)
-        self.pipe = load(LoadOptions(model=model, device=device, overrides=("most_guidance=null", "mouth_guidance=null")))
+        self.pipe = load(LoadOptions(model=model, device=device))
         self.pipe.set_progress_bar_config(disable=True)
         self.sampling = preset(preset_name).sampling
 
@@ -122,7 +122,7 @@ class Packaged:
         footage: FirstSeconds,
         sound: np.ndarray,
         *,
-        guidance: float = 1.0,
+        guided: bool = False,
         audio_scale: float = 1.0,
         motion: float = 1.0,
     ) -> tuple[np.ndarray, Reference]:
@@ -130,6 +130,7 @@ class Packaged:
 
         Args:
             sound: (N,) float32 at 16 kHz; used where the condition is heard.
+            guided: as the preset says and the model itself, or by 1 everywhere.
         """
         settings = self.pipe.settings
         driving = None
@@ -140,7 +141,9 @@ class Packaged:
             )  # fmt: skip
             driving = Driving(footage, portrait, options, settings.size_px)
         shown = portrait if driving is None or driving.reference is None else driving.reference
-        sampling = replace(self.sampling, guidance_scale=guidance, audio_guidance_scale=guidance, audio_scale=audio_scale)
+        sampling = replace(self.sampling, audio_scale=audio_scale)
+        if not guided:
+            sampling = replace(sampling, guidance_scale=1.0, audio_guidance_scale=1.0, mouth_guidance_scale=1.0)
         with self.pipe.prepare(shown, driving, sound if condition.heard else None, sampling, generator=0) as animation:
             frames = np.stack(list(animation.frames()))
         if driving is not None:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.truth.conditions import READ_FACTORS
+from benchmarks.truth.conditions import GUIDANCES, READ_FACTORS
 from benchmarks.truth.factors import SIGNALS
-from benchmarks.truth.measure import AUDIO_SCALES, GUIDANCES, MOTIONS
+from benchmarks.truth.measure import AUDIO_SCALES, MOTIONS
 from benchmarks.truth.response import READABLE_R
 from benchmarks.truth.sections import ablation_lines, shown, table3_lines
 from manifests import UserError
@@ -216,7 +216,7 @@ def _amplitude(amplitude: dict[str, Any]) -> list[str]:
 def _unmeasured(summary: dict[str, Any], ablations: list[dict[str, Any]] | None, table3: dict[str, Any] | None) -> list[str]:
     people, conditions, amplitude = summary["about"]["people"], summary["conditions"], summary["amplitude"]
     told = [_FEW.format(people=people)] if people < ENOUGH_PEOPLE else []
-    missing = [f"guidance {scale:g}" for scale in GUIDANCES if not any(name.endswith(f"guidance {scale:g}") for name in conditions)]
+    missing = [label for label in GUIDANCES.values() if not any(name.endswith(label) for name in conditions)]
     missing += [f"`audio_scale` {scale:g}" for scale in AUDIO_SCALES if f"{scale:g}" not in amplitude["audio_scale"]]
     missing += [f"`motion` {motion:g}" for motion in MOTIONS if f"{motion:g}" not in amplitude["motion"]]
     told += [f"- {', '.join(missing)}: left out of this run."] if missing else []

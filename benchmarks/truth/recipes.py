@@ -88,6 +88,10 @@ RECIPES = {
         against=("video",),
     ),
     "video-no-dropout": Recipe("video alone, without face dropout: eyes and mouth always together", VIDEO | NO_DROPOUT, against=("video",)),
+    "video-rerendered": Recipe(
+        "video alone, without Eq. 2, driven by other people with the same motion",
+        VIDEO | {"mask_visual_attention": False}, ("data.variant_share=1",), against=("video-no-eq2",), rerendered=True,
+    ),
     "no-dropout": Recipe("without face dropout: video shows eyes and mouth together", NO_DROPOUT),
     "no-masks": Recipe("without Eq. 2 and the masked loss", NO_MASKS),
     "all-paths": Recipe(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.truth.conditions import CONDITIONS
+from benchmarks.truth.conditions import CONDITIONS, UNGUIDED
 from benchmarks.truth.measure import response_name
 from benchmarks.truth.recipes import RECIPES, START
 from benchmarks.truth.response import Calibration, Moments, Responses, over_people
@@ -91,7 +91,7 @@ def _clips(seeds: dict[int, dict[str, Any]], condition: str, people: int) -> dic
         (seed, k): Moments.from_tree(tree["moments"])
         for seed, kept in seeds.items()
         for k in range(people)
-        if (tree := kept.get(response_name(condition, 1.0, k))) and tree["moments"]
+        if (tree := kept.get(response_name(condition, UNGUIDED, k))) and tree["moments"]
     }
 
 

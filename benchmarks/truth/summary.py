@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.truth.conditions import CONDITIONS, READ_FACTORS, Condition, leaks
+from benchmarks.truth.conditions import CONDITIONS, GUIDANCES, READ_FACTORS, Condition, leaks
 from benchmarks.truth.factors import READ, SIGNALS
-from benchmarks.truth.measure import AUDIO_SCALES, CONTROLS, GUIDANCES, MOTIONS, audio_name, motion_name, response_name
+from benchmarks.truth.measure import AUDIO_SCALES, CONTROLS, MOTIONS, audio_name, motion_name, response_name
 from benchmarks.truth.response import READABLE_R, Calibration, Moments, Responses, over_people
 from inference.evaluation.statistics import Interval
 from manifests import UserError
@@ -24,13 +24,13 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
         raise UserError("the face is found in too few drivers to measure anything: more --people or --seconds")
     calibration = Calibration.of(drivers)
     found: dict[str, Any] = {"about": figures["about"], "reader": _reader(figures, calibration, people), "conditions": {}}
-    for guidance in GUIDANCES:
+    for guidance, label in GUIDANCES.items():
         both = _responses(figures, [response_name("both", guidance, k) for k in people], calibration)
         for name, condition in CONDITIONS.items():
             names = [response_name(name, guidance, k) for k in people]
             responses = _responses(figures, names, calibration)
             if responses is not None:
-                found["conditions"][f"{name}, guidance {guidance:g}"] = _condition(figures, names, condition, responses, both)
+                found["conditions"][f"{name}, {label}"] = _condition(figures, names, condition, responses, both)
     found["controls"] = _controls(figures, calibration, people)
     found["amplitude"] = _amplitude(figures, calibration, people)
     return found

@@ -142,7 +142,7 @@ def test_page_of_figures(tmp_path) -> None:
     text = page(found)
     assert "| eyes, guidance 1: lids leak into lips, % | ≤ 5 |" in text
     assert "not been run" in text
-    assert "- guidance 2, `audio_scale` 0," in text
+    assert "- as it ships, `audio_scale` 0," in text
     (tmp_path / "truth.json").write_text(json.dumps(found))
     write_page(tmp_path)
     assert (tmp_path / "truth.md").read_text() == text

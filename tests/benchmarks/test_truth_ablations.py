@@ -9,6 +9,7 @@ pytest.importorskip("numba", reason="people are rendered by numba: install the [
 pytest.importorskip("torch", reason="the benchmark needs torch: install the [train] extra")
 
 from benchmarks.truth.ablations import CONFIG, Plan, _to_docs, about_of, main, run
+from benchmarks.truth.conditions import UNGUIDED
 from benchmarks.truth.measure import response_name
 from benchmarks.truth.recipes import RECIPES, SIZES, START
 from benchmarks.truth.response import Moments
@@ -36,7 +37,7 @@ def plant(folder, leaks: list[float], seed: int) -> None:
     figures = {}
     for k, leak in enumerate(leaks):
         signals = np.random.default_rng(k).standard_normal((FRAMES, 10))
-        for name in (f"reader/{k}", response_name("both", 1.0, k), response_name("eyes", 1.0, k)):
+        for name in (f"reader/{k}", response_name("both", UNGUIDED, k), response_name("eyes", UNGUIDED, k)):
             tracks = signals[:, :9] + 1e-3 * rng.standard_normal((FRAMES, 9))
             if name.startswith("eyes"):
                 tracks[:, 0] = leak * signals[:, 1] + 1e-3 * rng.standard_normal(FRAMES)
