@@ -35,7 +35,7 @@ CLIP_S, CLIP_SIDE_PX = 2.0, 192  # of the people in training, as of those that t
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 # A leak and its cure; the first pair that a table has.
 PICTURED = (("eyes-no-masks", "eyes"), ("video-no-masks", "video"), ("video-no-masks", "video-no-eq2"))
-SAMPLES_PER_S = {"embedded": 15.0, "small": 30.0, "coarse": 38.0, "96px": 50.0, "64px": 95.0}  # in training, by size, of one core
+SAMPLES_PER_S = {"embedded": 15.0, "small": 30.0, "coarse": 38.0, "112px": 50.0, "64px": 95.0}  # in training, by size, of one core
 CLIPS_PER_S, ANSWER_S = 0.3, 6.0  # of one core; an answer is of a person, condition and model
 
 
@@ -96,7 +96,7 @@ class Plan:
         masked = [name for name in recipes if self.size == "64px" and RECIPES[name].attention_masked]
         if masked:
             raise UserError(
-                f"--recipes {' '.join(masked)}: at 64 px Eq. 2 hides every token from the mouth; --size 96px, or recipes without"
+                f"--recipes {' '.join(masked)}: at 64 px Eq. 2 hides every token from the mouth; --size 112px, or recipes without"
             )
         deaf = [name for name in recipes if STAGES[-1] not in self.stages and RECIPES[name].hears]
         if deaf:
@@ -133,21 +133,6 @@ def data_of(plan: Plan, out: Path) -> Path:
     return curated
 
 
-def rerendered(out: Path, manifest: Path) -> Path:
-    """A manifest of the same clips whose drivers are other people with the same motion, made where it is not there.
-
-    Raises:
-        UserError: another lies in `out`.
-    """
-    from inference.models.components import load_inference_config
-    from training.offline.variants import VariantConfig, make_variants
-
-    settings = load_inference_config("embedded")
-    look = VariantConfig(size_px=CLIP_SIDE_PX, crop_scale=settings.crop_scale, fps=settings.fps, cached_frames=0)
-    make_variants(look, "rerender", str(manifest), str(out / "rerendered"), where="", executor="inprocess")
-    return out / "rerendered"
-
-
 def trained(plan: Plan, out: Path, recipe: str, seed: int) -> Path:
     """The run of a recipe's last stage."""
     return out / "models" / f"{recipe}-{seed}" / f"s{plan.stages[-1]}"
@@ -162,11 +147,12 @@ def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -
     from training.config import load_training_config
     from training.offline.cache_job import cache_latents
     from training.run import train
+    from training.weights import with_other_drivers
 
     folder, before = out / "models" / f"{recipe}-{seed}", plan.init
     latents = out / ("latents-rerendered" if RECIPES[recipe].rerendered else "latents")
     if RECIPES[recipe].rerendered:
-        manifest = rerendered(out, manifest)
+        manifest = with_other_drivers(manifest, out / "rerendered", executor="inprocess")
     for stage, steps in zip(plan.stages, plan.steps, strict=True):
         settings = (
             *RECIPES[recipe].overrides(SIZES[plan.size]),

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.truth.conditions import GUIDANCES, READ_FACTORS
 from benchmarks.truth.factors import SIGNALS
 from benchmarks.truth.measure import AUDIO_SCALES, MOTIONS
+from benchmarks.truth.recipes import RECIPES
 from benchmarks.truth.response import READABLE_R
 from benchmarks.truth.sections import ablation_lines, shown, table3_lines
 from manifests import UserError
@@ -75,8 +76,6 @@ _NO_ABLATIONS = """\
   is `make truth-ablations`, and has not been run."""
 _NO_TABLE = '- Table 3 (A, V, A+V by the evaluation\'s own figures): `make truth ARGS="--part table3"`.'
 _NEVER = """\
-- Drivers re-rendered as another person (`make truth-ablations ARGS="--recipes rerendered"`): no row trained.
-- Stage 3, Eq. 2 apart from the masked loss, and rows of the embedded size trained from nothing.
 - Yaw and pitch: the model moves a portrait in the picture's plane, and the drivers face the camera."""
 
 
@@ -222,4 +221,6 @@ def _unmeasured(summary: dict[str, Any], ablations: list[dict[str, Any]] | None,
     told += [f"- {', '.join(missing)}: left out of this run."] if missing else []
     told += [] if ablations else [_NO_ABLATIONS]
     told += [] if table3 else [_NO_TABLE]
+    untrained = [f"`{name}`" for name in RECIPES if ablations and not any(name in one["rows"] for one in ablations)]
+    told += [f"- Rows of the ablations that nobody trained (`make truth-ablations`): {', '.join(untrained)}."] if untrained else []
     return ["", "## What was not measured", "", *told, _NEVER]
