@@ -21,7 +21,7 @@ SIZES = {
     "embedded": (),
     "coarse": ("model.num_layers=4", "model.patch_size=4", "model.first_reference_block=1"),  # 4 x 4 tokens
     "small": _SMALL,
-    "112px": (*_SMALL, "size_px=112", "model.sample_size=14"),  # 7 x 7 tokens: the least with which Eq. 2 leaves the mouth some
+    "narrow": ("model.num_layers=3", "model.num_attention_heads=3", "model.temporal_heads=3", "model.first_reference_block=1"),
     "64px": (*_SMALL, "size_px=64", "model.sample_size=8"),  # 4 x 4 tokens, too few for Eq. 2: all lie in the driven encoder's reach
 }
 """Settings of the model that all recipes share, by name."""
