@@ -21,7 +21,7 @@ from benchmarks.truth.drivers import held_out
 from benchmarks.truth.measure import measure
 from benchmarks.truth.models import Cast
 from benchmarks.truth.page import ABLATIONS, committed, write_page
-from benchmarks.truth.recipes import RECIPES, SIZES, START
+from benchmarks.truth.recipes import RECIPES, SIZES, START, first_stage
 from benchmarks.truth.rows import table
 from curation.command_line import INTERRUPTED
 from manifests import UserError
@@ -135,11 +135,16 @@ def data_of(plan: Plan, out: Path) -> Path:
 
 def trained(plan: Plan, out: Path, recipe: str, seed: int) -> Path:
     """The run of a recipe's last stage."""
-    return out / "models" / f"{recipe}-{seed}" / f"s{plan.stages[-1]}"
+    return _run_of(out, recipe, seed, plan.stages[-1])
+
+
+def _run_of(out: Path, recipe: str, seed: int, stage: int) -> Path:
+    return out / "models" / f"{first_stage(recipe) if stage == 1 else recipe}-{seed}" / f"s{stage}"
 
 
 def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -> Path:
-    """A run's folder; continues what a kill left. Recipes that cut their frames alike share a cache of latents.
+    """A run's folder; continues what a kill left. Recipes share a first stage that is the same, and a cache of latents where they cut
+    frames alike.
 
     Raises:
         UserError: what training raises.
@@ -149,13 +154,13 @@ def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -
     from training.run import train
     from training.weights import with_other_drivers
 
-    folder, before = out / "models" / f"{recipe}-{seed}", plan.init
+    before = plan.init
     latents = out / ("latents-rerendered" if RECIPES[recipe].rerendered else "latents")
     if RECIPES[recipe].rerendered:
         manifest = with_other_drivers(manifest, out / "rerendered", executor="inprocess")
     for stage, steps in zip(plan.stages, plan.steps, strict=True):
         settings = (
-            *RECIPES[recipe].overrides(SIZES[plan.size]),
+            *RECIPES[recipe].overrides(SIZES[plan.size], stage),
             f"steps={steps}",
             f"seed={seed}",
             f"batch_size={plan.batch_size}",
@@ -170,8 +175,9 @@ def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -
             whole = load_training_config(CONFIG, plan.stages[-1], settings)
             cache_latents(replace(whole, data=replace(whole.data, latent_cache=cache)), str(manifest), cache, executor="inprocess")
             config = replace(config, data=replace(config.data, latent_cache=cache))
-        train(config, str(manifest), str(folder / f"s{stage}"), init=before)
-        before = str(folder / f"s{stage}")
+        folder = _run_of(out, recipe, seed, stage)
+        train(config, str(manifest), str(folder), init=before)
+        before = str(folder)
     return trained(plan, out, recipe, seed)
 
 

@@ -64,23 +64,21 @@ class Recipe:
         """Some samples have sound: stage 1 cannot train it."""
         return (PAPER | self.modality)["visual_share"] != 1
 
-    def overrides(self, inference: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Dotted settings of every stage; `inference` are those of the model that all recipes share."""
+    def overrides(self, inference: tuple[str, ...] = (), stage: int = 2) -> tuple[str, ...]:
+        """Dotted settings of a stage; `inference` are those of the model that all recipes share."""
         modality = PAPER | self.modality
+        if stage == 1:  # shows video alone, whatever comes after it
+            modality = {name: value for name, value in modality.items() if not name.startswith("mask_mixed")} | VIDEO
         shown = ", ".join(("most_steps=2", *inference, *self.inference))
         lines = [f"data.modality.{name}={json.dumps(value)}" for name, value in modality.items()]
         return (*lines, "data.variant_share=0", f"inference_overrides=[{shown}]", *self.others)
 
 
 RECIPES = {
-    "full": Recipe("the paper's recipe: face dropout, Eq. 2, masked loss, 10/20/70", {}),
-    "no-cures": Recipe("without face dropout, Eq. 2 and the masked loss", NO_DROPOUT | NO_MASKS),
+    # Of stage 1, or of stage 1 and a stage 2 of video alone.
     "video": Recipe("video alone, as in stage 1, with all cures", VIDEO),
     "video-no-masks": Recipe(
         "video alone, without Eq. 2 and the masked loss", VIDEO | NO_MASKS, against=("video", "video-no-eq2")
-    ),
-    "mixed-attention": Recipe(
-        "Eq. 2 in the attention of mixed samples too, their mouth still in the loss", {"mask_mixed_attention": True}
     ),
     "video-no-eq2": Recipe("video alone, without Eq. 2; masked loss kept", VIDEO | {"mask_visual_attention": False}, against=("video",)),
     "video-no-loss-mask": Recipe(
@@ -92,24 +90,37 @@ RECIPES = {
         "video alone, without Eq. 2, driven by other people with the same motion",
         VIDEO | {"mask_visual_attention": False}, ("data.variant_share=1",), against=("video-no-eq2",), rerendered=True,
     ),
+    "eyes": Recipe("video alone, the eyes alone in four samples of five, with all cures", VIDEO | MOSTLY_EYES),
+    "eyes-no-masks": Recipe(
+        "video alone, the eyes alone in four samples of five, without Eq. 2 and the masked loss", VIDEO | MOSTLY_EYES | NO_MASKS,
+        against=("eyes",),
+    ),
+    # Of all modalities.
+    "full": Recipe("the paper's recipe: face dropout, Eq. 2, masked loss, 10/20/70", {}),
+    "no-cures": Recipe("without face dropout, Eq. 2 and the masked loss", NO_DROPOUT | NO_MASKS),
     "no-dropout": Recipe("without face dropout: video shows eyes and mouth together", NO_DROPOUT),
     "no-masks": Recipe("without Eq. 2 and the masked loss", NO_MASKS),
+    "no-eq2": Recipe("without Eq. 2; masked loss kept", {"mask_visual_attention": False}),
+    "no-loss-mask": Recipe("without the masked loss; Eq. 2 kept", {"mask_visual_loss": False}),
+    "mixed-attention": Recipe(
+        "Eq. 2 in the attention of mixed samples too, their mouth still in the loss", {"mask_mixed_attention": True}
+    ),
     "all-paths": Recipe(
         "mixed samples masked as in mixed-attention, and the eyes hidden from all that the mouth may read, not one hop",
         {"mask_mixed_attention": True, "mask_paths": "all"},
     ),
     "33-33-33": Recipe("a third of each modality", {"visual_share": 0.3333333, "audio_share": 0.3333333, "mixed_share": 0.3333334}),
     "80-10-10": Recipe("80 % video", {"visual_share": 0.8, "audio_share": 0.1, "mixed_share": 0.1}),
-    "no-eq2": Recipe("without Eq. 2; masked loss kept", {"mask_visual_attention": False}),
-    "no-loss-mask": Recipe("without the masked loss; Eq. 2 kept", {"mask_visual_loss": False}),
-    "eyes": Recipe("video alone, the eyes alone in four samples of five, with all cures", VIDEO | MOSTLY_EYES),
-    "eyes-no-masks": Recipe(
-        "video alone, the eyes alone in four samples of five, without Eq. 2 and the masked loss", VIDEO | MOSTLY_EYES | NO_MASKS,
-        against=("eyes",),
-    ),
     "rerendered": Recipe(
         "drivers are other people with the same motion, a perfect face swap", {}, ("data.variant_share=1",), rerendered=True
     ),
     "tight-patches": Recipe("patches are the box of each frame", {}, inference=("patch_rule=frame",)),
     "audio-norm": Recipe("normalised sound", {}, inference=("model.audio_norm=true",)),
 }  # fmt: skip
+
+
+def first_stage(name: str) -> str:
+    """The first recipe whose stage 1 is the same: rows share it."""
+    recipe = RECIPES[name]
+    same = (other for other in RECIPES if RECIPES[other].rerendered == recipe.rerendered)
+    return next(other for other in same if RECIPES[other].overrides(stage=1) == recipe.overrides(stage=1))

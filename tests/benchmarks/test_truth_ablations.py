@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the benchmark needs torch: install the [tra
 from benchmarks.truth.ablations import CONFIG, Plan, _to_docs, about_of, main, run
 from benchmarks.truth.conditions import UNGUIDED
 from benchmarks.truth.measure import response_name
-from benchmarks.truth.recipes import RECIPES, SIZES, START
+from benchmarks.truth.recipes import RECIPES, SIZES, START, first_stage
 from benchmarks.truth.response import Moments
 from benchmarks.truth.rows import COLUMNS, table
 from benchmarks.truth.sections import ablation_lines
@@ -109,6 +109,18 @@ def test_every_ablation_is_a_configuration_that_training_takes() -> None:
     assert configs["tight-patches"].inference_overrides == ("most_steps=2", "patch_rule=frame")
     assert len({repr(config) for config in configs.values()}) == len(RECIPES)
     assert all(set(recipe.against) <= RECIPES.keys() for recipe in RECIPES.values())
+
+
+def test_rows_share_a_first_stage_that_is_the_same() -> None:
+    shared = {name: first_stage(name) for name in RECIPES}
+    assert {name for name, first in shared.items() if first == "video"} == {"video", "full", "mixed-attention", "33-33-33", "80-10-10"}
+    assert shared["no-masks"] == "video-no-masks"
+    assert shared["no-dropout"] == "video-no-dropout"
+    assert shared["rerendered"] == "rerendered"  # the row of video alone is without Eq. 2
+    for name, first in shared.items():
+        stage_1 = [load_training_config(CONFIG, 1, RECIPES[one].overrides(stage=1)) for one in (name, first)]
+        assert stage_1[0] == stage_1[1]
+    assert RECIPES["full"].overrides() != RECIPES["video"].overrides()
 
 
 def test_what_does_not_fit_is_one_line(tmp_path, capsys) -> None:
