@@ -23,7 +23,7 @@ def hours_on_a_core(num_people: int) -> float:
 
     configs = [load_training_config(CONFIG, stage) for stage in STAGES]
     samples = sum(config.steps * config.batch_size for config in configs)
-    return (samples / SAMPLES_PER_S + 2 * num_people / CLIPS_PER_S) / 3600  # everybody is rendered again as somebody else
+    return (samples / SAMPLES_PER_S + num_people / CLIPS_PER_S) / 3600
 
 
 def make_weights(
@@ -61,10 +61,9 @@ def _make(folder: Path, num_people: int, overrides: tuple[str, ...], decoder_ste
     people, curated, decoder = folder / "people", folder / "curation", folder / "decoder.safetensors"
     render_people(people, PeopleSettings(count=num_people, seconds=CLIP_S, size_px=CLIP_SIDE_PX))
     curate("people", str(people), str(curated), load_config("embedded"))
-    others = with_other_drivers(curated, folder / "rerendered")
     for stage in STAGES:
         before = str(folder / f"s{stage - 1}") if stage > STAGES[0] else None
-        train(load_training_config(CONFIG, stage, overrides), str(others), str(folder / f"s{stage}"), init=before, say=say)
+        train(load_training_config(CONFIG, stage, overrides), str(curated), str(folder / f"s{stage}"), init=before, say=say)
     model, first = str(folder / f"s{STAGES[-1]}" / PIPELINE), folder / "decoder-alone.safetensors"
     if not is_finished(first):
         train_codec(CodecTraining(steps=decoder_steps), str(curated), str(first), say=say)
@@ -72,21 +71,6 @@ def _make(folder: Path, num_people: int, overrides: tuple[str, ...], decoder_ste
         config = CodecTraining(steps=max(1, decoder_steps // 3), lr=3e-4)
         train_codec(config, str(curated), str(decoder), init=str(first), model=model, say=say)
     return pack(folder / f"s{STAGES[-1]}", decoder, folder / "packed", f"{num_people:,} rendered people (CC0), no real ones")
-
-
-def with_other_drivers(curated: str | Path, out: str | Path, executor: str = "auto") -> Path:
-    """A manifest of the same clips that names videos of other people with the same motion, made where it is not there.
-
-    Raises:
-        UserError: what `python -m training augment` raises.
-    """
-    from inference.models.components import load_inference_config
-    from training.offline.variants import VariantConfig, make_variants
-
-    settings = load_inference_config("embedded")
-    look = VariantConfig(size_px=CLIP_SIDE_PX, crop_scale=settings.crop_scale, fps=settings.fps, cached_frames=0)
-    make_variants(look, "rerender", str(curated), str(out), where="", executor=executor)
-    return Path(out)
 
 
 def pack(run: str | Path, decoder: str | Path, target: str | Path, trained_on: str) -> Path:

@@ -133,6 +133,21 @@ def data_of(plan: Plan, out: Path) -> Path:
     return curated
 
 
+def with_other_drivers(manifest: Path, out: Path) -> Path:
+    """A manifest of the same clips that names videos of other people with the same motion, made where it is not there.
+
+    Raises:
+        UserError: what `python -m training augment` raises.
+    """
+    from inference.models.components import load_inference_config
+    from training.offline.variants import VariantConfig, make_variants
+
+    settings = load_inference_config("embedded")
+    look = VariantConfig(size_px=CLIP_SIDE_PX, crop_scale=settings.crop_scale, fps=settings.fps, cached_frames=0)
+    make_variants(look, "rerender", str(manifest), str(out), where="", executor="inprocess")
+    return out
+
+
 def trained(plan: Plan, out: Path, recipe: str, seed: int) -> Path:
     """The run of a recipe's last stage."""
     return _run_of(out, recipe, seed, plan.stages[-1])
@@ -152,12 +167,11 @@ def train_model(plan: Plan, out: Path, recipe: str, seed: int, manifest: Path) -
     from training.config import load_training_config
     from training.offline.cache_job import cache_latents
     from training.run import train
-    from training.weights import with_other_drivers
 
     before = plan.init
     latents = out / ("latents-rerendered" if RECIPES[recipe].rerendered else "latents")
     if RECIPES[recipe].rerendered:
-        manifest = with_other_drivers(manifest, out / "rerendered", executor="inprocess")
+        manifest = with_other_drivers(manifest, out / "rerendered")
     for stage, steps in zip(plan.stages, plan.steps, strict=True):
         settings = (
             *RECIPES[recipe].overrides(SIZES[plan.size], stage),

@@ -87,8 +87,8 @@ RECIPES = {
     ),
     "video-no-dropout": Recipe("video alone, without face dropout: eyes and mouth always together", VIDEO | NO_DROPOUT, against=("video",)),
     "video-rerendered": Recipe(
-        "video alone, without Eq. 2, driven by other people with the same motion",
-        VIDEO | {"mask_visual_attention": False}, ("data.variant_share=1",), against=("video-no-eq2",), rerendered=True,
+        "video alone, with all cures, driven by other people with the same motion", VIDEO, ("data.variant_share=1",),
+        against=("video",), rerendered=True,
     ),
     "eyes": Recipe("video alone, the eyes alone in four samples of five, with all cures", VIDEO | MOSTLY_EYES),
     "eyes-no-masks": Recipe(

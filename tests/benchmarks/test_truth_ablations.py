@@ -116,7 +116,7 @@ def test_rows_share_a_first_stage_that_is_the_same() -> None:
     assert {name for name, first in shared.items() if first == "video"} == {"video", "full", "mixed-attention", "33-33-33", "80-10-10"}
     assert shared["no-masks"] == "video-no-masks"
     assert shared["no-dropout"] == "video-no-dropout"
-    assert shared["rerendered"] == "rerendered"  # the row of video alone is without Eq. 2
+    assert shared["rerendered"] == "video-rerendered"
     for name, first in shared.items():
         stage_1 = [load_training_config(CONFIG, 1, RECIPES[one].overrides(stage=1)) for one in (name, first)]
         assert stage_1[0] == stage_1[1]
