@@ -35,7 +35,7 @@ CLIP_S, CLIP_SIDE_PX = 2.0, 192  # of the people in training, as of those that t
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 # A leak and its cure; the first pair that a table has.
 PICTURED = (("eyes-no-masks", "eyes"), ("video-no-masks", "video"), ("video-no-masks", "video-no-eq2"))
-SAMPLES_PER_S = {"embedded": 15.0, "small": 30.0, "coarse": 38.0, "narrow": 50.0, "64px": 95.0}  # in training, by size, of one core
+SAMPLES_PER_S = {"embedded": 15.0, "small": 30.0, "coarse": 38.0, "narrow": 60.0, "64px": 95.0}  # in training, by size, of one core
 CLIPS_PER_S, ANSWER_S = 0.3, 6.0  # of one core; an answer is of a person, condition and model
 
 

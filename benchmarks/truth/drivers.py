@@ -126,9 +126,13 @@ class Someone:
     def take(self) -> Take:
         return Take(self.seed, self.number, 0)
 
+    @property
+    def person(self) -> Person:
+        return Person.from_seed(self.take.person_seed)
+
     @cached_property
     def studio(self) -> Studio:
-        return Studio(Person.from_seed(self.take.person_seed), Scene.from_seed(self.take.scene_seed), self.size_px)
+        return Studio(self.person, Scene.from_seed(self.take.scene_seed), self.size_px)
 
     @cached_property
     def act(self) -> Act:
@@ -178,6 +182,11 @@ class Someone:
 def at_rest(n_frames: int) -> dict[str, np.ndarray]:
     """The pose of a portrait, (T,) by field."""
     return {name: np.zeros(n_frames) for name in POSE_FIELDS} | {"smile": np.full(n_frames, _SMILE), "distance": np.ones(n_frames)}
+
+
+def driver_of(number: int, count: int) -> int:
+    """Who drives a person's portrait, of `count` people: the next."""
+    return (number + 1) % count
 
 
 def held_out(count: int, seconds: float, size_px: int = 256, seed: int = SEED) -> list[Someone]:

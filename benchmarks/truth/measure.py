@@ -14,7 +14,7 @@ from benchmarks.anyone.footage import FirstSeconds
 from benchmarks.kept import Kept, digest_of_weights
 from benchmarks.people.recognition import Recogniser
 from benchmarks.truth.conditions import CONDITIONS, GUIDANCES, SHIPPED, UNGUIDED
-from benchmarks.truth.drivers import Someone
+from benchmarks.truth.drivers import Someone, driver_of
 from benchmarks.truth.factors import FactorReader, Seen
 from benchmarks.truth.models import Cast, Copying, Packaged
 from benchmarks.truth.response import Moments
@@ -87,7 +87,7 @@ class Measure:
 
     def answers(self, name: str, number: int, guidance: str = UNGUIDED, audio_scale: float = 1.0, motion: float = 1.0) -> dict[str, Any]:
         """What is read of the model's answer."""
-        driver = self.people[(number + 1) % len(self.people)]
+        driver = self.people[driver_of(number, len(self.people))]
         frames, shown = self.model.answer(
             CONDITIONS[name], self.portrait(number), self.footage(driver), driver.act.sound,
             guided=guidance == SHIPPED, audio_scale=audio_scale, motion=motion,
@@ -102,7 +102,7 @@ class Measure:
     def copies(self, name: str, number: int) -> dict[str, Any]:
         """What is read of a planted model's answer, cut as the portrait is."""
         condition, control = CONTROLS[name]
-        driver, portrait = self.people[(number + 1) % len(self.people)], self.portrait(number)
+        driver, portrait = self.people[driver_of(number, len(self.people))], self.portrait(number)
         frames = control.frames(CONDITIONS[condition], self.people[number], driver)
         cut = np.stack([warp(frame, portrait.matrix, portrait.size_px) for frame in frames])
         return self._figures(driver.signals, self._reader.read(cut, portrait.crop_points_px))

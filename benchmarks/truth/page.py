@@ -28,8 +28,9 @@ _INTRODUCTION = """\
 `make truth ARGS="--people {people} --seconds {seconds:g}"` on model `{model}`: stage {stage}, step {step:,}, trained on {trained_on};
 preset `{preset}`.
 {people} rendered people that nothing was trained on, each driven by the next; {seconds:g} s a clip, and a sound of other words.
-All factors of a driver move independently of each other and of the sound; the head faces the camera. Figures are means over
-people with 95 % intervals (`inference/evaluation/statistics.py`), all in [truth.json](truth.json).
+All factors of a driver move independently of each other and of the sound; the head faces the camera. *Guidance 1* is the model
+unguided; *as it ships* is guided as the preset and the model's own limits say, as for any user. Figures are
+means over people with 95 % intervals (`inference/evaluation/statistics.py`), all in [truth.json](truth.json).
 
 How it is measured: what landmarks read of every answer at the model's size is regressed on all ten planted signals at once.
 Landmarks mix factors, so their own matrix, measured on the drivers, is divided out first, and how much they see of each factor
@@ -61,6 +62,15 @@ r ≥ 0.95, leaks ≤ 2 % and a planted leak reads within 10 % (`pytest tests/be
 _SMALL = """\
 The face mesh sees little of a mouth that hardly opens:
 small leaks into a closed mouth read too small, and people differ in how far it sees any."""
+_GLASSES = """
+## Drivers with glasses
+
+Eyes alone shown (lids, brows), mouth alone shown (lips): r with the driver's own, by what the driver wears. A model that
+was trained by the portrait's own person alone may draw a driver's glasses on a portrait that has none.
+
+| | driver wears | lids | brows | lips |
+|---|---|---|---|---|
+"""
 _IDENTITY = """
 ## Identity
 
@@ -112,7 +122,7 @@ def page(summary: dict[str, Any], ablations: list[dict[str, Any]] | None = None,
         pairs = {tuple(pair) for pair in condition["leaks"]}
         for factor, row in condition["response, % of the own"].items():
             lines.append(f"| {factor} | {' | '.join(_response(row[signal], (factor, signal) in pairs) for signal in SIGNALS)} |")
-    lines += _identity(summary) + _amplitude(summary["amplitude"])
+    lines += _glasses(summary["glasses"]) + _identity(summary) + _amplitude(summary["amplitude"])
     lines += (ablation_lines(ablations) if ablations else []) + (table3_lines(table3) if table3 else [])
     lines += _unmeasured(summary, ablations, table3)
     return "\n".join(lines) + "\n"
@@ -190,6 +200,17 @@ def _response(figure: Figure, is_leak: bool) -> str:
         return f"{figure['mean']:.0f}"
     text = f"{figure['mean']:.0f} ± {(figure['high'] - figure['low']) / 2:.0f}"
     return f"**{text}**" if is_leak and (figure["low"] > 0 or figure["high"] < 0) else text
+
+
+def _glasses(by_guidance: dict[str, Any]) -> list[str]:
+    lines = _GLASSES.splitlines()
+    for label, rows in by_guidance.items():
+        for name, row in rows.items():
+            cells = [
+                f"{shown(row[factor])}, {row[factor]['people']} people" if factor in row else "–" for factor in ("lids", "brows", "lips")
+            ]
+            lines.append(f"| {label} | {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def _identity(summary: dict[str, Any]) -> list[str]:

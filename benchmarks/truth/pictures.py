@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.truth.conditions import CONDITIONS
+from benchmarks.truth.drivers import driver_of
 from benchmarks.truth.factors import SIGNALS
 from benchmarks.truth.measure import Measure
 from benchmarks.truth.models import Cast, Packaged
@@ -30,7 +31,7 @@ def telling_frames(signals: np.ndarray, count: int = _COLUMNS, factors: Sequence
 
 def strip(measure: Measure, number: int = 0) -> np.ndarray:
     """(H, W, 3) uint8: the driver, then a row a condition of `ROWS` that the model can be given."""
-    driver = measure.people[(number + 1) % len(measure.people)]
+    driver = measure.people[driver_of(number, len(measure.people))]
     frames = telling_frames(driver.signals)
     footage = measure.footage(driver)
     rows = [measure.model.own_crop(footage)[0][frames]]
@@ -58,7 +59,7 @@ def save_leak(models: Mapping[str, Path], cast: Cast, path: Path, preset: str = 
     """
     from PIL import Image
 
-    driver = cast.people[(number + 1) % len(cast.people)]
+    driver = cast.people[driver_of(number, len(cast.people))]
     frames, footage = telling_frames(driver.signals, factors=("lids", "brows")), cast.footage(driver)
     rows: list[np.ndarray] = []
     for folder in models.values():

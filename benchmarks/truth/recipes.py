@@ -21,7 +21,12 @@ SIZES = {
     "embedded": (),
     "coarse": ("model.num_layers=4", "model.patch_size=4", "model.first_reference_block=1"),  # 4 x 4 tokens
     "small": _SMALL,
-    "narrow": ("model.num_layers=3", "model.num_attention_heads=3", "model.temporal_heads=3", "model.first_reference_block=1"),
+    "narrow": (
+        "model.num_layers=3",
+        "model.num_attention_heads=3",
+        "model.temporal_heads=3",
+        "model.first_reference_block=1",
+    ),  # 8 x 8 tokens
     "64px": (*_SMALL, "size_px=64", "model.sample_size=8"),  # 4 x 4 tokens, too few for Eq. 2: all lie in the driven encoder's reach
 }
 """Settings of the model that all recipes share, by name."""
@@ -71,7 +76,7 @@ class Recipe:
             modality = {name: value for name, value in modality.items() if not name.startswith("mask_mixed")} | VIDEO
         shown = ", ".join(("most_steps=2", *inference, *self.inference))
         lines = [f"data.modality.{name}={json.dumps(value)}" for name, value in modality.items()]
-        return (*lines, "data.variant_share=0", f"inference_overrides=[{shown}]", *self.others)
+        return (*lines, f"inference_overrides=[{shown}]", *self.others)
 
 
 RECIPES = {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.truth.conditions import CONDITIONS, GUIDANCES, READ_FACTORS, Condition, leaks
+from benchmarks.truth.drivers import driver_of, held_out
 from benchmarks.truth.factors import READ, SIGNALS
 from benchmarks.truth.measure import AUDIO_SCALES, CONTROLS, MOTIONS, audio_name, motion_name, response_name
 from benchmarks.truth.response import READABLE_R, Calibration, Moments, Responses, over_people
@@ -33,6 +34,7 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
                 found["conditions"][f"{name}, {label}"] = _condition(figures, names, condition, responses, both)
     found["controls"] = _controls(figures, calibration, people)
     found["amplitude"] = _amplitude(figures, calibration, people)
+    found["glasses"] = _by_glasses(figures, calibration)
     return found
 
 
@@ -96,6 +98,28 @@ def _condition(figures: dict[str, Any], names: list[str], condition: Condition, 
     if identity:
         result["identity"] = plain(over_people([v for _, v in identity], [k for k, _ in identity]))
     return result
+
+
+def _by_glasses(figures: dict[str, Any], calibration: Calibration) -> dict[str, Any]:
+    """How eyes and mouth follow drivers with and without glasses: by guidance, then by who drives."""
+    count = int(figures["about"]["people"])
+    people = held_out(count, float(figures["about"]["seconds"]))
+    wears = [people[driver_of(k, count)].person.glasses != "none" for k in range(count)]
+    found: dict[str, Any] = {}
+    for guidance, label in GUIDANCES.items():
+        for shown, drivers in (
+            ("glasses", [k for k in range(count) if wears[k]]),
+            ("no glasses", [k for k in range(count) if not wears[k]]),
+        ):
+            row = {}
+            for factor, condition in (("lids", "eyes"), ("brows", "eyes"), ("lips", "mouth")):
+                names = [response_name(condition, guidance, k) for k in drivers]
+                clips = {k: clip for k, name in zip(drivers, names, strict=True) if (clip := _moments(figures, name)) is not None}
+                if clips:
+                    row[factor] = plain(Responses(list(clips.values()), list(clips), calibration).r(factor, factor))
+            if row:
+                found.setdefault(label, {})[shown] = row
+    return found
 
 
 def _controls(figures: dict[str, Any], calibration: Calibration, people: range) -> dict[str, Any]:

@@ -139,7 +139,11 @@ def test_page_of_figures(tmp_path) -> None:
     assert leak["mean"] == pytest.approx(40, rel=0.15)
     assert 0 < leak["high"] - leak["low"] < 20
     assert verdict(leak, most=5) == "**no**"
+    drivers = found["glasses"]["guidance 1"]
+    assert sum(row["lids"]["people"] for row in drivers.values()) == 6
+    assert drivers["no glasses"]["lids"]["mean"] == pytest.approx(1, abs=0.02)
     text = page(found)
+    assert "| guidance 1 | no glasses | " in text
     assert "| eyes, guidance 1: lids leak into lips, % | ≤ 5 |" in text
     assert "not been run" in text
     assert "- as it ships, `audio_scale` 0," in text
